@@ -1,0 +1,107 @@
+# The one entry to everything. `make` alone prints this help.
+# Whatever a target needs is installed into the checkout (.venv, balancer/target); nothing is written outside it,
+# but for SIPp and tshark, the outside judges, which `make test` installs with apt-get where it may.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+CARGO := cargo
+CARGO_MANIFEST := --manifest-path balancer/Cargo.toml
+RUST_SOURCES := $(shell find balancer/crates -name '*.rs' -o -name Cargo.toml 2>/dev/null) balancer/Cargo.toml balancer/Cargo.lock
+MEMBERS := api/pyproject.toml tests/simulator/pyproject.toml balancer/pyproject.toml
+
+.PHONY: help
+help: ## Print this help
+	@grep -hE '^[a-z][a-z-]*:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# --- environment ----------------------------------------------------------------------------------------------
+
+.PHONY: prerequisites
+prerequisites:
+	@tools/prerequisites "$(PYTHON)"
+
+.venv/.requirements: requirements/dev.txt | prerequisites
+	@echo "== Python environment in .venv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/.python-members: .venv/.requirements api/pyproject.toml tests/simulator/pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e api -e tests/simulator
+	@touch $@
+
+.venv/.core: .venv/.python-members balancer/pyproject.toml $(RUST_SOURCES)
+	@echo "== packet core (Rust; the first build takes a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e balancer
+	@touch $@
+
+.PHONY: build
+build: .venv/.core ## Build everything into the checkout (.venv, balancer/target)
+
+# --- use ------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: build ## Four simulated nodes, real calls, a live table; about a minute (DEMO_KEEP=1 leaves it up)
+	@$(BIN)/python -m tests.demo
+
+.PHONY: test
+test: build judges ## Every test: Rust units and simulation, Python, real sockets, SIPp and tshark
+	@echo "== Rust: units, properties, deterministic simulation"
+	@$(CARGO) test --quiet $(CARGO_MANIFEST) --workspace --locked
+	@echo "== Python: units, real sockets, outside judges"
+	@$(BIN)/python -m pytest --quiet
+
+# The outside judges are Debian packages. Without root they are skipped with a reason, and under CI=true they must be there.
+.PHONY: judges
+judges:
+	@tools/judges
+
+.PHONY: bench
+bench: build ## Time the packet core: parse, forward, select
+	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --workspace --locked
+
+# --- checks ---------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, stubtest, generated files
+	@echo "== Python"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary api/src tests/simulator/src balancer/python tests/demo
+	@$(BIN)/lint-imports --no-cache | tail -n 1
+	@$(BIN)/python -m mypy.stubtest switchtender._core | tail -n 1
+	@echo "== Rust"
+	@$(CARGO) fmt $(CARGO_MANIFEST) --all --check
+	@$(CARGO) clippy --quiet $(CARGO_MANIFEST) --workspace --all-targets --locked -- -D warnings
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/cargo-deny
+
+.PHONY: fmt
+fmt: build ## Format Python and Rust
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format --quiet .
+	@$(CARGO) fmt $(CARGO_MANIFEST) --all
+
+# --- generated files ------------------------------------------------------------------------------------------
+
+.PHONY: generate
+generate: .venv/.python-members ## Write the generated files anew (JSON schemas, configuration reference)
+	@$(BIN)/python -m tools.generate
+
+.PHONY: verify
+verify: .venv/.python-members ## Fail when a generated file is stale
+	@$(BIN)/python -m tools.generate --check
+
+.PHONY: lock
+lock: .venv/.python-members ## Resolve the pinned Python requirements anew (hashes, no registry addresses)
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--no-emit-package switchtender --no-emit-package switchtender-api --no-emit-package switchtender-simulator \
+		requirements/dev.in -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove what was built
+	@rm -rf .venv balancer/target .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
