@@ -110,7 +110,7 @@ impl Branches {
         Some(LoopHash(u64::from_be_bytes([0, 0, 0, raw[14], raw[15], raw[16], raw[17], raw[18]])))
     }
 
-    /// Hash over what routing depends on, in this order: Request-URI, From tag, To tag, Call-ID, CSeq number, Route
+    /// Hash over what routing depends on, in this order: Request-URI, From tag, To tag, Call-ID, `CSeq` number, Route
     /// values, Proxy-Require and Proxy-Authorization values (RFC 3261 §16.6 step 8, RFC 5393 §4.2.1). Parts may be
     /// empty; lengths are hashed with them, so moving a byte from one part to the next gives another hash.
     pub fn loop_hash<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> LoopHash {
@@ -152,7 +152,7 @@ impl Branches {
 /// The branch of a request that is forwarded statelessly (RFC 3261 §16.11): the same parts give the same branch, on
 /// every worker, replica and run, so that a retransmission is one for the next hop too.
 ///
-/// The parts, in this order: branch and sent-by of the topmost Via, Request-URI, From tag, To tag, Call-ID, CSeq number.
+/// The parts, in this order: branch and sent-by of the topmost Via, Request-URI, From tag, To tag, Call-ID, `CSeq` number.
 /// It is no secret and names no transaction: [`Branches::owner`] calls it foreign.
 pub fn stateless<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; STATELESS_LEN] {
     let mut hasher = SipHasher128::new_with_keys(0, 0);
