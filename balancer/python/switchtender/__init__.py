@@ -1,0 +1,1 @@
+"""Switchtender: a SIP load balancer that sends each call to the FreeSWITCH node with the most room."""

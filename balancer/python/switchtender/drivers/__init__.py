@@ -1,0 +1,1 @@
+"""Drivers: how a node's load is read. One subpackage per protocol; `reports` is what they all deliver."""
