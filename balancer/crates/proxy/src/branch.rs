@@ -207,3 +207,6 @@ fn decode(digits: &[u8], raw: &mut [u8]) -> bool {
     }
     valid
 }
+
+#[cfg(test)]
+mod tests;

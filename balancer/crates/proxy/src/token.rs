@@ -355,3 +355,6 @@ fn decode(text: &[u8], raw: &mut [u8; MAX_RAW_LEN]) -> Option<usize> {
     }
     Some(len)
 }
+
+#[cfg(test)]
+mod tests;
