@@ -1,0 +1,350 @@
+//! The index: one pass over a datagram that notes where things are. Understands line structure only; what a value
+//! means is for [`crate::Message`].
+
+use memchr::memchr3;
+
+use crate::span::offset;
+use crate::text::{decimal, is_lws, is_token, is_token_byte, trim_end};
+use crate::{Error, HeaderName, Message, Method, Span, limits};
+
+/// What the start line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// Nothing was parsed, or what was parsed is not SIP.
+    #[default]
+    Unknown,
+    /// A request.
+    Request {
+        /// The method.
+        method: Method,
+        /// Its text.
+        method_span: Span,
+        /// The Request-URI.
+        uri: Span,
+    },
+    /// `status` spans code, blank and reason phrase.
+    Response {
+        /// Status code, in 100–699.
+        code: u16,
+        /// Code, blank and reason phrase.
+        status: Span,
+        /// Reason phrase, may be empty.
+        reason: Span,
+    },
+}
+
+/// One header field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Which field.
+    pub name: HeaderName,
+    /// The whole field: name, value, folds and the final line end.
+    pub field: Span,
+    /// The value without white space around it; may contain folds.
+    pub value: Span,
+}
+
+const ABSENT: u8 = u8::MAX;
+const NO_HEADER: Header =
+    Header { name: HeaderName::Other, field: Span { start: 0, end: 0 }, value: Span { start: 0, end: 0 } };
+
+/// Where the parts of one message are. Fixed in size (about 1.4 KB) and reusable: keep one per worker.
+#[derive(Debug, Clone)]
+pub struct Index {
+    kind: Kind,
+    headers: [Header; limits::HEADERS],
+    count: u8,
+    /// Position in `headers` of the first field of each name.
+    first: [u8; HeaderName::COUNT],
+    /// One bit for each name that stands more than once.
+    repeated: u32,
+    fields: Span,
+    body: Span,
+    start: u16,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Index {
+    /// An index of nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            kind: Kind::Unknown,
+            headers: [NO_HEADER; limits::HEADERS],
+            count: 0,
+            first: [ABSENT; HeaderName::COUNT],
+            repeated: 0,
+            fields: Span { start: 0, end: 0 },
+            body: Span { start: 0, end: 0 },
+            start: 0,
+        }
+    }
+
+    /// Indexes one datagram in linear time.
+    ///
+    /// # Errors
+    /// The first fault found, see the table in the crate's documentation. All that could be indexed is indexed even so,
+    /// so that a response can be built. Whether the fields that must be there are, and parse, says
+    /// [`Message::validate`].
+    pub fn parse(&mut self, datagram: &[u8]) -> Result<(), Error> {
+        self.kind = Kind::Unknown;
+        self.count = 0;
+        self.first = [ABSENT; HeaderName::COUNT];
+        self.repeated = 0;
+        self.fields = Span::default();
+        self.body = Span::default();
+        self.start = 0;
+
+        let bytes = datagram.get(..limits::MESSAGE).unwrap_or(datagram);
+        let too_long = datagram.len() > limits::MESSAGE;
+        let Some(start) = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else {
+            return Err(Error::KeepAlive);
+        };
+        self.start = offset(start);
+        let Some(line) = Line::read(bytes, start) else {
+            return Err(if bytes.iter().all(|byte| is_lws(*byte) || *byte == 0) {
+                Error::KeepAlive
+            } else {
+                Error::NotSip
+            });
+        };
+        self.fields = Span::new(line.next, line.next);
+        self.body = self.fields;
+        let mut fault = self.start_line(bytes, start, line);
+        if self.kind == Kind::Unknown {
+            return fault;
+        }
+        let fields = self.header_fields(bytes, line.next);
+        fault = fault.and(fields.fault);
+        let Some(body) = fields.body else {
+            return fault.and(Err(if too_long { Error::MessageTooLong } else { Error::Unterminated }));
+        };
+        fault.and(self.body(bytes, body, too_long))
+    }
+
+    fn start_line(&mut self, bytes: &[u8], start: usize, line: Line) -> Result<(), Error> {
+        let text = bytes.get(start..line.end).unwrap_or_default();
+        let parsed = if text.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"SIP/")) {
+            self.status_line(text, start)
+        } else {
+            self.request_line(text, start)
+        };
+        if self.kind == Kind::Unknown {
+            return parsed;
+        }
+        if text.len() > limits::FIELD {
+            return Err(Error::UriTooLong);
+        }
+        if line.clean { parsed } else { Err(Error::ControlCharacter) }
+    }
+
+    fn request_line(&mut self, text: &[u8], start: usize) -> Result<(), Error> {
+        let trimmed = trim_end(text);
+        let (Some(method_end), Some(uri_end)) = (memchr::memchr(b' ', trimmed), memchr::memrchr(b' ', trimmed)) else {
+            return Err(Error::NotSip);
+        };
+        let version = trimmed.get(uri_end + 1..).unwrap_or_default();
+        let Some(number) = version.get(4..).filter(|_| version[..4].eq_ignore_ascii_case(b"SIP/")) else {
+            return Err(Error::NotSip);
+        };
+        let method = text.get(..method_end).unwrap_or_default();
+        let uri = text.get(method_end + 1..uri_end).unwrap_or_default();
+        self.kind = Kind::Request {
+            method: Method::from_bytes(method),
+            method_span: Span::new(start, start + method_end),
+            uri: Span::new(start + method_end + 1, start + method_end + 1 + uri.len()),
+        };
+        if number != b"2.0" {
+            return Err(Error::Version);
+        }
+        let whole = trimmed.len() == text.len() && !uri.is_empty() && !uri.iter().any(|byte| is_lws(*byte));
+        if whole && is_token(method) { Ok(()) } else { Err(Error::RequestLine) }
+    }
+
+    fn status_line(&mut self, text: &[u8], start: usize) -> Result<(), Error> {
+        let code = text.get(8..11).and_then(decimal).and_then(|code| u16::try_from(code).ok());
+        let separated = text.get(7) == Some(&b' ') && text.get(11).is_none_or(|byte| *byte == b' ');
+        let Some(code) = code.filter(|code| separated && (100..700).contains(code)) else {
+            return Err(Error::StatusLine);
+        };
+        self.kind = Kind::Response {
+            code,
+            status: Span::new(start + 8, start + text.len()),
+            reason: Span::new(start + text.len().min(12), start + text.len()),
+        };
+        if text.get(4..7) == Some(b"2.0") { Ok(()) } else { Err(Error::Version) }
+    }
+
+    fn header_fields(&mut self, bytes: &[u8], mut at: usize) -> Fields {
+        let mut fault = Ok(());
+        loop {
+            self.fields.end = offset(at);
+            let Some(mut line) = Line::read(bytes, at) else {
+                return Fields { fault, body: None };
+            };
+            if line.end == at {
+                return Fields { fault, body: Some(line.next) };
+            }
+            while let Some(b' ' | b'\t') = bytes.get(line.next) {
+                let Some(fold) = Line::read(bytes, line.next) else {
+                    return Fields { fault, body: None };
+                };
+                line = Line { clean: line.clean && fold.clean, ..fold };
+            }
+            let result = if line.clean { self.header_field(bytes, at, line) } else { Err(Error::ControlCharacter) };
+            fault = fault.and(result);
+            if result == Err(Error::TooManyHeaders) {
+                return Fields { fault, body: None };
+            }
+            at = line.next;
+        }
+    }
+
+    fn header_field(&mut self, bytes: &[u8], start: usize, line: Line) -> Result<(), Error> {
+        let text = bytes.get(start..line.end).unwrap_or_default();
+        if line.next - start > limits::FIELD {
+            return Err(Error::FieldTooLong);
+        }
+        let name_len = text.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(text.len());
+        let mut at = name_len;
+        while let Some(b' ' | b'\t') = text.get(at) {
+            at += 1;
+        }
+        if name_len == 0 || text.get(at) != Some(&b':') {
+            return Err(Error::HeaderLine);
+        }
+        at += 1;
+        while text.get(at).is_some_and(|byte| is_lws(*byte)) {
+            at += 1;
+        }
+        let value = trim_end(text.get(at..).unwrap_or_default());
+        let name = HeaderName::from_bytes(text.get(..name_len).unwrap_or_default());
+        let Some(slot) = self.headers.get_mut(usize::from(self.count)) else {
+            return Err(Error::TooManyHeaders);
+        };
+        *slot =
+            Header { name, field: Span::new(start, line.next), value: Span::new(start + at, start + at + value.len()) };
+        let first = &mut self.first[name as usize];
+        if *first == ABSENT {
+            *first = self.count;
+        } else {
+            self.repeated |= 1 << name as u32;
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    /// RFC 3261 §18.3: without Content-Length the body reaches to the end of the datagram; bytes past it are discarded;
+    /// fewer bytes than it says are an error.
+    fn body(&mut self, bytes: &[u8], start: usize, too_long: bool) -> Result<(), Error> {
+        self.body = Span::new(start, bytes.len());
+        if too_long {
+            return Err(Error::BodyTooLong);
+        }
+        let Some(header) = self.first(HeaderName::ContentLength) else {
+            return Ok(());
+        };
+        let Some(length) = decimal(header.value.of(bytes)).and_then(|length| usize::try_from(length).ok()) else {
+            return Err(Error::Malformed(HeaderName::ContentLength));
+        };
+        if length > bytes.len() - start {
+            return Err(Error::Incomplete);
+        }
+        self.body.end = offset(start + length);
+        Ok(())
+    }
+
+    /// What the start line says; [`Kind::Unknown`] before the first [`Index::parse`].
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// All fields in the order received.
+    #[must_use]
+    pub fn headers(&self) -> &[Header] {
+        self.headers.get(..usize::from(self.count)).unwrap_or_default()
+    }
+
+    /// The first field of that name, in constant time.
+    #[must_use]
+    pub fn first(&self, name: HeaderName) -> Option<&Header> {
+        self.headers().get(usize::from(self.first[name as usize]))
+    }
+
+    /// Every field of that name, in the order received.
+    pub fn all(&self, name: HeaderName) -> impl Iterator<Item = &Header> {
+        let from = usize::from(self.first[name as usize]);
+        self.headers().get(from..).unwrap_or_default().iter().filter(move |header| header.name == name)
+    }
+
+    /// Whether a field of that name stands more than once.
+    #[must_use]
+    pub fn is_repeated(&self, name: HeaderName) -> bool {
+        self.repeated & (1 << name as u32) != 0
+    }
+
+    /// From the first header field to the empty line, which is not included.
+    #[must_use]
+    pub fn fields(&self) -> Span {
+        self.fields
+    }
+
+    /// The body, cut to Content-Length.
+    #[must_use]
+    pub fn body_span(&self) -> Span {
+        self.body
+    }
+
+    /// The message without line ends before it and without excess bytes after its body.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        Span { start: self.start, end: self.body.end }
+    }
+
+    /// Joins the index with the bytes it was made from. With other bytes the values are meaningless, but safe.
+    #[must_use]
+    pub fn message<'a>(&'a self, bytes: &'a [u8]) -> Message<'a> {
+        Message::new(self, bytes)
+    }
+}
+
+/// What [`Index::header_fields`] found: the first fault, and where the body begins if the fields came to an end.
+struct Fields {
+    fault: Result<(), Error>,
+    body: Option<usize>,
+}
+
+/// A line and its end: CRLF, or a bare LF, which is tolerated.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Before the line end.
+    end: usize,
+    /// After it.
+    next: usize,
+    /// Neither NUL nor a bare CR within.
+    clean: bool,
+}
+
+impl Line {
+    fn read(bytes: &[u8], from: usize) -> Option<Self> {
+        let mut at = from;
+        let mut clean = true;
+        loop {
+            let end = at + memchr3(b'\n', b'\r', 0, bytes.get(at..)?)?;
+            match (bytes.get(end), bytes.get(end + 1)) {
+                (Some(b'\n'), _) => return Some(Self { end, next: end + 1, clean }),
+                (Some(b'\r'), Some(b'\n')) => return Some(Self { end, next: end + 2, clean }),
+                _ => {
+                    clean = false;
+                    at = end + 1;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The names a proxy tells apart: methods and header fields. Everything else is `Other` and passes through unread.
+
+/// A request method. Methods are case-sensitive (RFC 3261 §7.1): `invite` is `Other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// `INVITE`
+    Invite,
+    /// `ACK`
+    Ack,
+    /// `BYE`
+    Bye,
+    /// `CANCEL`
+    Cancel,
+    /// `OPTIONS`
+    Options,
+    /// `REGISTER`
+    Register,
+    /// `PRACK`
+    Prack,
+    /// `UPDATE`
+    Update,
+    /// `INFO`
+    Info,
+    /// `REFER`
+    Refer,
+    /// `NOTIFY`
+    Notify,
+    /// `SUBSCRIBE`
+    Subscribe,
+    /// `MESSAGE`
+    Message,
+    /// `PUBLISH`
+    Publish,
+    /// Any other token; its text is the message's method span.
+    Other,
+}
+
+impl Method {
+    /// The method of that name.
+    #[must_use]
+    pub fn from_bytes(name: &[u8]) -> Self {
+        match name {
+            b"INVITE" => Self::Invite,
+            b"ACK" => Self::Ack,
+            b"BYE" => Self::Bye,
+            b"CANCEL" => Self::Cancel,
+            b"OPTIONS" => Self::Options,
+            b"REGISTER" => Self::Register,
+            b"PRACK" => Self::Prack,
+            b"UPDATE" => Self::Update,
+            b"INFO" => Self::Info,
+            b"REFER" => Self::Refer,
+            b"NOTIFY" => Self::Notify,
+            b"SUBSCRIBE" => Self::Subscribe,
+            b"MESSAGE" => Self::Message,
+            b"PUBLISH" => Self::Publish,
+            _ => Self::Other,
+        }
+    }
+
+    /// The method as it stands on the wire; empty for `Other`.
+    #[must_use]
+    pub fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Invite => b"INVITE",
+            Self::Ack => b"ACK",
+            Self::Bye => b"BYE",
+            Self::Cancel => b"CANCEL",
+            Self::Options => b"OPTIONS",
+            Self::Register => b"REGISTER",
+            Self::Prack => b"PRACK",
+            Self::Update => b"UPDATE",
+            Self::Info => b"INFO",
+            Self::Refer => b"REFER",
+            Self::Notify => b"NOTIFY",
+            Self::Subscribe => b"SUBSCRIBE",
+            Self::Message => b"MESSAGE",
+            Self::Publish => b"PUBLISH",
+            Self::Other => b"",
+        }
+    }
+}
+
+/// A header field name that the proxy reads, compact form included (RFC 3261 §7.3.3); case does not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum HeaderName {
+    /// `Via`
+    Via,
+    /// `Route`
+    Route,
+    /// `Record-Route`
+    RecordRoute,
+    /// `Path`
+    Path,
+    /// `From`
+    From,
+    /// `To`
+    To,
+    /// `Call-ID`
+    CallId,
+    /// `CSeq`
+    CSeq,
+    /// `Max-Forwards`
+    MaxForwards,
+    /// `Contact`
+    Contact,
+    /// `Content-Length`
+    ContentLength,
+    /// `Proxy-Require`
+    ProxyRequire,
+    /// `Require`
+    Require,
+    /// `Supported`
+    Supported,
+    /// `Retry-After`
+    RetryAfter,
+    /// `Reason`
+    Reason,
+    /// `Authorization`
+    Authorization,
+    /// `Proxy-Authorization`
+    ProxyAuthorization,
+    /// `WWW-Authenticate`
+    WwwAuthenticate,
+    /// `Proxy-Authenticate`
+    ProxyAuthenticate,
+    /// `Timestamp`
+    Timestamp,
+    /// Any other name.
+    Other,
+}
+
+impl HeaderName {
+    /// How many names there are, `Other` included.
+    pub(crate) const COUNT: usize = Self::Other as usize + 1;
+
+    /// The field of that name, full or compact.
+    #[must_use]
+    pub fn from_bytes(name: &[u8]) -> Self {
+        // The length picks at most three candidates, so that a name costs one or two comparisons.
+        let candidates: &[Self] = match name.len() {
+            1 => return name.first().map_or(Self::Other, |letter| Self::from_compact(*letter)),
+            2 => &[Self::To],
+            3 => &[Self::Via],
+            4 => &[Self::From, Self::CSeq, Self::Path],
+            5 => &[Self::Route],
+            6 => &[Self::Reason],
+            7 => &[Self::CallId, Self::Contact, Self::Require],
+            9 => &[Self::Supported, Self::Timestamp],
+            11 => &[Self::RetryAfter],
+            12 => &[Self::MaxForwards, Self::RecordRoute],
+            13 => &[Self::ProxyRequire, Self::Authorization],
+            14 => &[Self::ContentLength],
+            16 => &[Self::WwwAuthenticate],
+            18 => &[Self::ProxyAuthenticate],
+            19 => &[Self::ProxyAuthorization],
+            _ => &[],
+        };
+        candidates
+            .iter()
+            .copied()
+            .find(|candidate| name.eq_ignore_ascii_case(candidate.as_bytes()))
+            .unwrap_or(Self::Other)
+    }
+
+    fn from_compact(letter: u8) -> Self {
+        match letter.to_ascii_lowercase() {
+            b'v' => Self::Via,
+            b'f' => Self::From,
+            b't' => Self::To,
+            b'i' => Self::CallId,
+            b'm' => Self::Contact,
+            b'l' => Self::ContentLength,
+            b'k' => Self::Supported,
+            _ => Self::Other,
+        }
+    }
+
+    /// The full name as we write it; empty for `Other`.
+    #[must_use]
+    pub fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Via => b"Via",
+            Self::Route => b"Route",
+            Self::RecordRoute => b"Record-Route",
+            Self::Path => b"Path",
+            Self::From => b"From",
+            Self::To => b"To",
+            Self::CallId => b"Call-ID",
+            Self::CSeq => b"CSeq",
+            Self::MaxForwards => b"Max-Forwards",
+            Self::Contact => b"Contact",
+            Self::ContentLength => b"Content-Length",
+            Self::ProxyRequire => b"Proxy-Require",
+            Self::Require => b"Require",
+            Self::Supported => b"Supported",
+            Self::RetryAfter => b"Retry-After",
+            Self::Reason => b"Reason",
+            Self::Authorization => b"Authorization",
+            Self::ProxyAuthorization => b"Proxy-Authorization",
+            Self::WwwAuthenticate => b"WWW-Authenticate",
+            Self::ProxyAuthenticate => b"Proxy-Authenticate",
+            Self::Timestamp => b"Timestamp",
+            Self::Other => b"",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_case_sensitive() {
+        assert_eq!(Method::from_bytes(b"INVITE"), Method::Invite);
+        assert_eq!(Method::from_bytes(b"Invite"), Method::Other);
+        assert_eq!(Method::from_bytes(b""), Method::Other);
+    }
+
+    #[test]
+    fn methods_round_trip() {
+        for name in [
+            "INVITE",
+            "ACK",
+            "BYE",
+            "CANCEL",
+            "OPTIONS",
+            "REGISTER",
+            "PRACK",
+            "UPDATE",
+            "INFO",
+            "REFER",
+            "NOTIFY",
+            "SUBSCRIBE",
+            "MESSAGE",
+            "PUBLISH",
+        ] {
+            let method = Method::from_bytes(name.as_bytes());
+            assert_ne!(method, Method::Other, "{name}");
+            assert_eq!(method.as_bytes(), name.as_bytes());
+        }
+    }
+
+    #[test]
+    fn header_names_in_any_case_and_compact() {
+        for name in [
+            "Via",
+            "Route",
+            "Record-Route",
+            "Path",
+            "From",
+            "To",
+            "Call-ID",
+            "CSeq",
+            "Max-Forwards",
+            "Contact",
+            "Content-Length",
+            "Proxy-Require",
+            "Require",
+            "Supported",
+            "Retry-After",
+            "Reason",
+            "Authorization",
+            "Proxy-Authorization",
+            "WWW-Authenticate",
+            "Proxy-Authenticate",
+            "Timestamp",
+        ] {
+            let header = HeaderName::from_bytes(name.as_bytes());
+            assert_ne!(header, HeaderName::Other, "{name}");
+            assert_eq!(header.as_bytes(), name.as_bytes());
+            assert_eq!(HeaderName::from_bytes(name.to_uppercase().as_bytes()), header);
+            assert_eq!(HeaderName::from_bytes(name.to_lowercase().as_bytes()), header);
+        }
+        for (compact, header) in [
+            (b"v", HeaderName::Via),
+            (b"F", HeaderName::From),
+            (b"t", HeaderName::To),
+            (b"i", HeaderName::CallId),
+            (b"M", HeaderName::Contact),
+            (b"l", HeaderName::ContentLength),
+            (b"k", HeaderName::Supported),
+            (b"s", HeaderName::Other),
+        ] {
+            assert_eq!(HeaderName::from_bytes(compact), header);
+        }
+        assert_eq!(HeaderName::from_bytes(b"Vie"), HeaderName::Other);
+        assert_eq!(HeaderName::from_bytes(b""), HeaderName::Other);
+    }
+}

@@ -1,0 +1,294 @@
+//! URIs (RFC 3261 §19.1, RFC 3966), parsed on demand into slices.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use memchr::memchr;
+
+use crate::Params;
+use crate::text::{decimal, is_token_byte};
+
+/// The scheme of a URI; case does not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `sip`
+    Sip,
+    /// `sips`
+    Sips,
+    /// `tel` (RFC 3966)
+    Tel,
+    /// Any other; a proxy that is asked for it answers 416 (RFC 3261 §16.3).
+    Other,
+}
+
+/// A host as it stands in a URI or a Via.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host<'a> {
+    /// A domain name, never empty in a `sip` or `sips` URI.
+    Name(&'a [u8]),
+    /// An IPv4 address or an IPv6 reference.
+    Ip(IpAddr),
+}
+
+impl<'a> Host<'a> {
+    /// The address when the host is a literal.
+    #[must_use]
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(ip) => Some(ip),
+            Self::Name(_) => None,
+        }
+    }
+
+    /// Equality without case (RFC 3261 §19.1.4); no name is resolved.
+    #[must_use]
+    pub fn matches(self, other: Host<'_>) -> bool {
+        match (self, other) {
+            (Self::Ip(one), Host::Ip(other)) => one == other,
+            (Self::Name(one), Host::Name(other)) => one.eq_ignore_ascii_case(other),
+            _ => false,
+        }
+    }
+
+    /// Parses a whole host: a name, an IPv4 address or an IPv6 reference in brackets.
+    pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
+        if text.first() == Some(&b'[') {
+            return literal(text).map(Self::Ip);
+        }
+        if text.last().is_some_and(u8::is_ascii_digit)
+            && let Some(ip) = literal(text)
+        {
+            return Some(Self::Ip(ip));
+        }
+        let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        (!text.is_empty() && text.iter().all(named)).then_some(Self::Name(text))
+    }
+}
+
+/// An IP address literal; IPv6 with or without brackets, as both are found in `received` (RFC 5118 §4.5).
+pub(crate) fn literal(text: &[u8]) -> Option<IpAddr> {
+    let inner = text.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let text = std::str::from_utf8(inner.unwrap_or(text)).ok()?;
+    if inner.is_none()
+        && let Ok(ip) = text.parse::<Ipv4Addr>()
+    {
+        return Some(ip.into());
+    }
+    text.parse::<Ipv6Addr>().ok().or_else(|| without_third_colon(text)).map(IpAddr::V6)
+}
+
+/// The grammar of RFC 3261 led to `[2001:db8:::192.0.2.1]`, which is to be tolerated (RFC 5118 §4.10).
+fn without_third_colon(text: &str) -> Option<Ipv6Addr> {
+    let (head, tail) = text.split_once(":::")?;
+    let mut buffer = [0; 48];
+    let mut output = crate::Output::new(&mut buffer);
+    output.bytes(head.as_bytes()).ok()?;
+    output.bytes(b"::").ok()?;
+    output.bytes(tail.as_bytes()).ok()?;
+    std::str::from_utf8(output.written()).ok()?.parse().ok()
+}
+
+/// Splits `host [":" port]` off the front of `text`: the host, the port, and what follows.
+pub(crate) fn host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>, &[u8])> {
+    let host_end = if text.first() == Some(&b'[') {
+        memchr(b']', text)? + 1
+    } else {
+        let ends = |byte: &u8| matches!(byte, b':' | b';' | b'?') || crate::text::is_lws(*byte);
+        text.iter().position(ends).unwrap_or(text.len())
+    };
+    let host = Host::parse(text.get(..host_end)?)?;
+    let rest = text.get(host_end..)?;
+    let Some(after) = crate::text::trim_start(rest).strip_prefix(b":") else {
+        return Some((host, None, rest));
+    };
+    let after = crate::text::trim_start(after);
+    let digits = after.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len());
+    let port = u16::try_from(decimal(after.get(..digits)?)?).ok()?;
+    Some((host, Some(port), after.get(digits..)?))
+}
+
+/// A URI, in slices of its text.
+#[derive(Debug, Clone, Copy)]
+pub struct Uri<'a> {
+    /// The whole URI.
+    pub text: &'a [u8],
+    /// The scheme.
+    pub scheme: Scheme,
+    /// The user part (`tel`: the number), escapes left in; never empty.
+    pub user: Option<&'a [u8]>,
+    /// What follows the colon in the user information.
+    pub password: Option<&'a [u8]>,
+    /// An empty name when the scheme is neither `sip` nor `sips`.
+    pub host: Host<'a>,
+    /// The port, when one stands there.
+    pub port: Option<u16>,
+    /// The parameters of the URI.
+    pub params: Params<'a>,
+    /// What follows `?`.
+    pub headers: Option<&'a [u8]>,
+}
+
+impl<'a> Uri<'a> {
+    /// Parses a whole URI; `None` when it is none. Strict where leniency would let two readers see two hosts: no
+    /// white space, control character, quote or angle bracket, and at most one `@`.
+    #[must_use]
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        if text.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f | b'<' | b'>' | b'"')) {
+            return None;
+        }
+        let colon = memchr(b':', text)?;
+        let name = text.get(..colon)?;
+        let rest = text.get(colon + 1..)?;
+        let scheme = match name.len() {
+            3 if name.eq_ignore_ascii_case(b"sip") => Scheme::Sip,
+            4 if name.eq_ignore_ascii_case(b"sips") => Scheme::Sips,
+            3 if name.eq_ignore_ascii_case(b"tel") => Scheme::Tel,
+            _ => Scheme::Other,
+        };
+        match scheme {
+            Scheme::Sip | Scheme::Sips => Self::sip(text, scheme, rest),
+            Scheme::Tel | Scheme::Other => {
+                let alphabetic = name.first().is_some_and(u8::is_ascii_alphabetic);
+                if !alphabetic || !name.iter().all(|byte| is_token_byte(*byte)) || rest.is_empty() {
+                    return None;
+                }
+                let end = memchr(b';', rest).unwrap_or(rest.len());
+                let user = (scheme == Scheme::Tel).then_some(rest.get(..end)?);
+                if user.is_some_and(<[u8]>::is_empty) {
+                    return None;
+                }
+                Some(Self {
+                    text,
+                    scheme,
+                    user,
+                    password: None,
+                    host: Host::Name(b""),
+                    port: None,
+                    params: Params::new(text, colon + 1 + end),
+                    headers: None,
+                })
+            }
+        }
+    }
+
+    fn sip(text: &'a [u8], scheme: Scheme, rest: &'a [u8]) -> Option<Self> {
+        let (userinfo, rest) = match memchr(b'@', rest) {
+            Some(at) => (Some(rest.get(..at)?), rest.get(at + 1..)?),
+            None => (None, rest),
+        };
+        let (user, password) = match userinfo {
+            Some(info) => match memchr(b':', info) {
+                Some(colon) => (info.get(..colon), info.get(colon + 1..)),
+                None => (Some(info), None),
+            },
+            None => (None, None),
+        };
+        if user.is_some_and(<[u8]>::is_empty) || memchr(b'@', rest).is_some() {
+            return None;
+        }
+        let (host, port, tail) = host_port(rest)?;
+        if !matches!(tail.first(), None | Some(b';' | b'?')) {
+            return None;
+        }
+        let (before, headers) = match memchr(b'?', tail) {
+            Some(mark) => (text.len() - tail.len() + mark, tail.get(mark + 1..)),
+            None => (text.len(), None),
+        };
+        let params = Params::new(text.get(..before)?, text.len() - tail.len());
+        Some(Self { text, scheme, user, password, host, port, params, headers })
+    }
+
+    /// Whether the URI carries `lr`, which makes its host a loose router (RFC 3261 §19.1.1).
+    #[must_use]
+    pub fn is_loose_router(&self) -> bool {
+        self.params.get(b"lr").is_some()
+    }
+
+    /// The port to send to: the one that stands there, else 5060, or 5061 for `sips` (RFC 3261 §19.1.2).
+    #[must_use]
+    pub fn port_or_default(&self) -> u16 {
+        self.port.unwrap_or(if self.scheme == Scheme::Sips { 5061 } else { 5060 })
+    }
+
+    /// Whether both mean the same resource (RFC 3261 §19.1.4): `sip` and `sips` differ; user and password with case,
+    /// all else without; a port that is absent differs from one that stands there; a parameter on both sides must be
+    /// equal, `user`, `ttl`, `method`, `maddr` and `transport` must not stand on one side only; headers must be the
+    /// same on both sides. Other schemes are compared byte by byte.
+    ///
+    /// Time grows with the product of both parameter counts, which the length of a field bounds.
+    #[must_use]
+    pub fn equivalent(&self, other: &Uri<'_>) -> bool {
+        if self.scheme != other.scheme {
+            return false;
+        }
+        if matches!(self.scheme, Scheme::Tel | Scheme::Other) {
+            return self.text.eq_ignore_ascii_case(other.text);
+        }
+        let same_text = |one: Option<&[u8]>, other: Option<&[u8]>| match (one, other) {
+            (Some(one), Some(other)) => same_unescaped(one, other, false),
+            (None, None) => true,
+            _ => false,
+        };
+        same_text(self.user, other.user)
+            && same_text(self.password, other.password)
+            && self.host.matches(other.host)
+            && self.port == other.port
+            && agree(self.params, other.params)
+            && agree(other.params, self.params)
+            && same_headers(self.headers, other.headers)
+    }
+}
+
+/// Every parameter of `one` is equal in `other`, or absent there and of those that may be.
+fn agree(one: Params<'_>, other: Params<'_>) -> bool {
+    const DECISIVE: [&[u8]; 5] = [b"user", b"ttl", b"method", b"maddr", b"transport"];
+    one.into_iter().all(|param| match other.get(param.name) {
+        Some(found) => same_unescaped(param.value.unwrap_or_default(), found.value.unwrap_or_default(), true),
+        None => !DECISIVE.iter().any(|name| param.name.eq_ignore_ascii_case(name)),
+    })
+}
+
+/// The same headers on both sides, in whatever order.
+fn same_headers(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
+    let (one, other) = (one.unwrap_or_default(), other.unwrap_or_default());
+    let within =
+        |part: &[u8], all: &[u8]| all.split(|byte| *byte == b'&').any(|found| same_unescaped(part, found, true));
+    one.split(|byte| *byte == b'&').count() == other.split(|byte| *byte == b'&').count()
+        && one.split(|byte| *byte == b'&').all(|part| within(part, other))
+        && other.split(|byte| *byte == b'&').all(|part| within(part, one))
+}
+
+/// Compares with `%HH` resolved, except where it stands for a reserved character, which it then differs from.
+fn same_unescaped(one: &[u8], other: &[u8], ignore_case: bool) -> bool {
+    let fold = move |unit: (u8, bool)| if ignore_case { (unit.0.to_ascii_lowercase(), unit.1) } else { unit };
+    Unescaped(one).map(fold).eq(Unescaped(other).map(fold))
+}
+
+/// Yields each character and whether it is an escaped reserved one.
+struct Unescaped<'a>(&'a [u8]);
+
+impl Iterator for Unescaped<'_> {
+    type Item = (u8, bool);
+
+    fn next(&mut self) -> Option<(u8, bool)> {
+        if let [b'%', high, low, rest @ ..] = self.0
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            self.0 = rest;
+            let character = high << 4 | low;
+            let reserved = matches!(character, b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b',');
+            return Some((character, reserved));
+        }
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some((*first, false))
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
