@@ -1,0 +1,192 @@
+"""The packet core, in Rust: SIP over UDP, transactions, the choice of a node.
+
+Nothing here is called per packet. A whole configuration goes down (`Core.apply`), what the nodes report goes down
+(`Core.report`), numbers and events come up. Every method may be called from any thread; those that wait release the
+interpreter. Times named `time` are seconds of the clock behind `time.monotonic()`.
+"""
+
+from typing import final
+
+__all__ = [
+    "Baseline",
+    "BindError",
+    "Chooser",
+    "ConfigError",
+    "Core",
+    "CoreError",
+    "CoreStopped",
+    "Evaluation",
+    "evaluate",
+]
+
+__version__: str
+"""The version of the packet core (the Cargo workspace's)."""
+
+class CoreError(Exception):
+    """Anything the packet core refuses."""
+
+class ConfigError(CoreError):
+    """Settings or a snapshot that do not hold. `args` is `(pointer, message)`; what was in force stays in force."""
+
+class BindError(CoreError):
+    """An address that could not be bound. `args` is `(what, address, port, message)`, e.g.
+    `("listener public", "127.0.0.1", 5060, "Address already in use (os error 98)")`."""
+
+class CoreStopped(CoreError):
+    """The core was stopped, or was never started where that is needed."""
+
+@final
+class Baseline:
+    """What this balancer had placed on a node when a report was taken. All are totals that only grow."""
+
+    @property
+    def assigned(self) -> int:
+        """Calls assigned by all workers up to the report's moment less one INVITE's way (20 ms)."""
+    @property
+    def assigned_now(self) -> int:
+        """Calls assigned by all workers up to now."""
+    @property
+    def ended(self) -> int:
+        """Calls ended (2xx to a BYE) by all workers up to now."""
+    @property
+    def exact(self) -> bool:
+        """False: the age reaches past what is remembered (2 s). Such a report clears nothing: publish it with the
+        baseline of the report before."""
+
+@final
+class Evaluation:
+    """One node's room, by the arithmetic that the packet path uses. All in sessions (legs), signed."""
+
+    @property
+    def effective(self) -> float:
+        """Sessions the node is taken to carry now."""
+    @property
+    def capacity(self) -> float:
+        """Sessions it is allowed to carry."""
+    @property
+    def free(self) -> float:
+        """`capacity - effective`."""
+    @property
+    def utilization(self) -> float:
+        """`effective / capacity` clamped to [0, 1]; 1.0 where there is no capacity."""
+    @property
+    def eligible(self) -> bool:
+        """One more call fits."""
+
+def evaluate(
+    *,
+    sessions: float,
+    max_sessions: float,
+    cap: float | None,
+    headroom: float,
+    share: float,
+    legs_per_call: float,
+    assigned: int,
+    ended: int,
+) -> Evaluation:
+    """The packet path's own arithmetic on given numbers.
+
+    `assigned` and `ended` are calls since the report's baseline; `cap` is the configured limit, if any; `share` is in
+    (0, 1]. Raises ValueError for a number that is not finite.
+    """
+
+@final
+class Chooser:
+    """The packet path's own choice over plain numbers, seeded, for models and simulations.
+
+    `algorithm` is "LeastLoad" or "RoundRobin"; ValueError for another one.
+    """
+
+    def __init__(self, algorithm: str, seed: int) -> None: ...
+    def choose(self, nodes: list[tuple[Evaluation, float]], excluded: set[int]) -> int | None:
+        """The index of the node that the next call goes to, None when no node has room.
+
+        `nodes` are (evaluation, weight) pairs; `excluded` are indices not to be chosen (tried before).
+        """
+
+@final
+class Core:
+    """Sockets, worker threads and the state they share.
+
+    Constructing it parses the settings, binds every socket and starts nothing. Raises ConfigError, BindError.
+    """
+
+    def __init__(self, settings: bytes) -> None: ...
+    def apply(self, snapshot: bytes) -> int:
+        """Put a whole snapshot in force and return its generation (1, 2, …). Counters of nodes that stay are kept.
+
+        Raises ConfigError and leaves the old snapshot in force.
+        """
+    def start(self) -> None:
+        """Start the workers. Raises CoreStopped when they were started before."""
+    def baseline(self, uid: str, age: float) -> Baseline:
+        """The totals a report of that age (seconds) stands on. KeyError for an unknown uid."""
+    def report(
+        self,
+        uid: str,
+        *,
+        admission: str,
+        sessions: float = 0.0,
+        max_sessions: float = 0.0,
+        cap: float | None = None,
+        headroom: float = 0.0,
+        share: float = 1.0,
+        sessions_per_second: float | None = None,
+        idle: float | None = None,
+        baseline_assigned: int = 0,
+        baseline_ended: int = 0,
+        weight_factor: float = 1.0,
+    ) -> None:
+        """Publish what the load model makes of a node's report, as one unit.
+
+        `admission` is "open" (new calls by the arithmetic), "unmeasured" (no numbers: own counts against `cap`) or
+        "closed" (no new calls). `sessions_per_second` is the node's limit (None: its default of 30). `idle` is the
+        host's idle CPU in percent, for display. Raises KeyError for an unknown uid and ValueError for an unknown
+        admission, a number that is not finite, or a share outside (0, 1].
+        """
+    def nodes(self) -> bytes:
+        """JSON: every node evaluated now by the packet path's arithmetic.
+
+        `{"nodes": [{"uid", "name", "sip", "removed": bool, "admission": str|null (null: no report yet),
+        "sessions", "max_sessions", "cap", "headroom", "share", "weight_factor", "sessions_per_second_limit", "idle",
+        "reported": seconds since the report | null, "assigned", "ended", "in_flight", "assigned_since", "ended_since",
+        "cooling": seconds left, "suspect": bool, "legs_per_second", "requests_per_second",
+        "groups": [{"namespace", "name", "weight", "priority", "draining", "effective", "capacity", "free",
+        "utilization", "eligible": bool, "verdict": str}]}]}`
+        """
+    def explain(self, request: bytes) -> bytes:
+        """JSON in: `{"request_uri": str, "method": "INVITE", "source": ip, "from", "to", "call_id", "headers": {}}`
+        (only `request_uri` is required). JSON out: `{"generation", "group": {"namespace", "name"} | null,
+        "rule": index | null, "candidates": [{"uid", "name", "weight", "priority", "effective", "capacity", "free",
+        "utilization", "eligible", "verdict"}], "choice": {"uid", "name", "sip"} | null, "reason": str | null}`.
+        Nothing is counted. Raises ConfigError for a question that cannot be read.
+        """
+    def stats(self) -> bytes:
+        """JSON: `{"counters": [{"name", "labels": {}, "value"}], "gauges": [the same], "histograms": [{"name",
+        "labels": {}, "buckets": [[upper bound in seconds, count up to it], …], "sum": seconds, "count"}],
+        "workers": [{"worker", "running": bool, "generation", "open_transactions", "loop_lag": seconds, "overloaded":
+        bool, "panics"}]}`. Names are Prometheus names without prefix; a counter's ends in `_total`.
+        """
+    def events(self, limit: int) -> list[tuple[str, float, int, str, int, str]]:
+        """Take up to `limit` events from the workers' bounded rings, oldest first per worker:
+        `(kind, time, worker, uid, code, detail)`.
+
+        Kinds: "node_refused" (code: SIP status, detail: phrase), "node_timed_out", "node_transport_error" (code:
+        errno), "shutdown_seen", "node_answered", "worker_panicked" (uid empty, detail: message), "log" (uid empty,
+        code: a `logging` level, detail: message). Lost ones are counted in `stats()`; nothing depends on them.
+        """
+    @property
+    def event_fd(self) -> int:
+        """Becomes readable when events wait (an eventfd, owned by the core; `events` resets it)."""
+    def addresses(self) -> bytes:
+        """JSON: `{"listeners": [{"name", "address", "port"}], "node_side": {"address", "port"} | null,
+        "worker_ports": [{"worker", "address", "port"}]}` as bound (port 0 resolved)."""
+    def open_transactions(self) -> int:
+        """Transactions open over all workers."""
+    def stop(self, deadline: float) -> None:
+        """Begin to stop: everything is served on, new calls too, until no transaction was open for 5 s, at the latest
+        `deadline` seconds from now. Returns at once; a later call can only bring the end nearer."""
+    def stopped(self) -> bool:
+        """Whether every worker has ended."""
+    def join(self) -> None:
+        """Wait until every worker has ended (interpreter released). Raises CoreStopped when none was ever started."""
