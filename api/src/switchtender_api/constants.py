@@ -1,0 +1,41 @@
+"""The names that stand in other people's objects: API group, labels, annotations, condition types.
+
+A name here is a contract with clusters that already run; it never changes its meaning. This module knows no model.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "switchtender.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = "switchtender.dev/v1alpha1"
+
+LABEL_GROUP: Final = f"{GROUP}/group"
+"""On a DestinationSet: the name of the BalancerGroup it belongs to."""
+
+ANNOTATION_WEIGHT: Final = f"{GROUP}/weight"
+ANNOTATION_PRIORITY: Final = f"{GROUP}/priority"
+ANNOTATION_RESOURCES: Final = f"{GROUP}/resources"
+"""On a pod: what overrides the group's values for that one node."""
+
+ANNOTATION_DRAIN: Final = f"{GROUP}/drain"
+"""On a pod: the RFC 3339 time from which it takes no new calls."""
+
+DEFAULT_NAMESPACE: Final = "default"
+"""The namespace of a group in a file that names none."""
+
+DEFAULT_BALANCER: Final = "default"
+
+DEFAULT_SIP_PORT: Final = 5060
+"""RFC 3261 §19.1.2: the port of a sip URI without one, over UDP and TCP."""
+
+DEFAULT_ESL_PORT: Final = 8021
+"""The port of FreeSWITCH's mod_event_socket."""
+
+CONDITION_ACCEPTED: Final = "Accepted"
+CONDITION_PROGRAMMED: Final = "Programmed"
+CONDITION_READY: Final = "Ready"
+CONDITION_STATS_FRESH: Final = "StatsFresh"
+CONDITION_CAPACITY_AVAILABLE: Final = "CapacityAvailable"
+CONDITION_NODE_SIDE_UNREACHABLE: Final = "NodeSideUnreachable"

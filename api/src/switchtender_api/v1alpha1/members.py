@@ -1,0 +1,73 @@
+"""The members of a group as its author writes them, and the resources a node has. Knows no other part of a group."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from switchtender_api.problems import Refusal
+from switchtender_api.v1alpha1.base import Model
+from switchtender_api.v1alpha1.endpoints import EslLocation, NodeUri
+from switchtender_api.v1alpha1.units import NodeName, ResourceName, Time, Whole
+
+Weight = Annotated[int, Whole(1, 10_000)]
+Tier = Annotated[int, Whole(0, 1000)]
+
+
+class Resource(Model):
+    """Something of which every node has a limited amount, such as conference seats."""
+
+    name: ResourceName = Field(description="Name of the resource, as match rules name it.")
+    source: Literal["Reported"] | None = Field(
+        None, description="Reported: the limit is the session limit that the node reports. Excludes limit."
+    )
+    limit: Annotated[int, Whole(0, 1_000_000)] | None = Field(
+        None, description="How many calls may use it at once, per node. Excludes source."
+    )
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        if (self.source is None) == (self.limit is None):
+            raise Refusal("a resource has one measure", accepted="exactly one of source, limit")
+        return self
+
+
+class LabelSelector(Model):
+    """Which pods belong to the group."""
+
+    match_labels: dict[str, str] = Field(description="Labels that a pod must all have.", min_length=1)
+
+
+class StaticMember(Model):
+    """A node outside the cluster, or any node where there is no cluster."""
+
+    name: NodeName = Field(description="Name of the node, unique within the group.")
+    sip: NodeUri = Field(
+        description="Where the node takes SIP: sip:host[:port][;transport=udp|tcp]. Port and transport default to the "
+        "group's."
+    )
+    load: EslLocation | None = Field(
+        None,
+        description="The node's Event Socket, fs://[user]:password@host[:port], with %XX for special characters. In "
+        "Kubernetes without a password. Omitted: measured by our own counts against its configured capacity.",
+    )
+    weight: Weight = Field(1, description="Multiplies the node's share.")
+    priority: Tier = Field(0, description="Tier of the node; a lower one is used only when no higher one has room.")
+    resources: tuple[Resource, ...] = Field((), description="Resources of this node, over those of the group.")
+    drain: Time | None = Field(
+        None, description="The node takes no new calls since this RFC 3339 time; omitted or null: it does."
+    )
+
+
+class Members(Model):
+    """The nodes of a group: pods, static ones, or both."""
+
+    selector: LabelSelector | None = Field(None, description="Pods in the group's namespace; only in Kubernetes.")
+    static: tuple[StaticMember, ...] = Field((), description="Nodes given one by one.")
+
+    @model_validator(mode="after")
+    def _any(self) -> Self:
+        if self.selector is None and not self.static:
+            raise Refusal("a group without members serves nobody", accepted="selector, static, or both")
+        return self

@@ -1,0 +1,50 @@
+"""BalancerGroup's status: what the operator writes back. Knows nothing of how it is measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from switchtender_api.v1alpha1.base import Model
+from switchtender_api.v1alpha1.units import Boolean, Time, Whole
+
+Count = Annotated[int, Whole(0, 2**53)]
+
+
+class Condition(Model):
+    """One aspect of the group's state, as metav1.Condition."""
+
+    type: Literal["Accepted", "Programmed", "Ready", "StatsFresh", "CapacityAvailable", "NodeSideUnreachable"] = Field(
+        description="Which aspect."
+    )
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(description="Why, as one CamelCase word.")
+    message: str = Field("", description="Why, for a person.")
+    last_transition_time: Time = Field(description="When the status last changed.")
+    observed_generation: Count | None = Field(None, description="Generation of the spec that this is about.")
+
+
+class NodeSummary(Model):
+    """One node in short."""
+
+    name: str = Field(description="Name of the node or pod.")
+    state: str = Field(description="State of the node: unknown, ready, full, draining, stale or down.")
+    reason: str = Field("", description="Why, as one CamelCase word.")
+    sessions: Count | None = Field(None, description="Sessions as the node last reported.")
+    capacity: Count | None = Field(None, description="Sessions that the node can take.")
+
+
+class BalancerGroupStatus(Model):
+    """What is."""
+
+    observed_generation: Count | None = Field(None, description="Generation of the spec that this is about.")
+    conditions: tuple[Condition, ...] = Field((), description="Aspects of the group's state.")
+    nodes: Count = Field(0, description="Nodes in the group.")
+    ready: Count = Field(0, description="Nodes that take new calls.")
+    draining: Count = Field(0, description="Nodes that are draining.")
+    sessions: Count = Field(0, description="Sessions on nodes that take new calls.")
+    capacity: Count = Field(0, description="Sessions that those nodes can take.")
+    utilization: Count = Field(0, description="Sessions over capacity, in percent.")
+    node_summaries: tuple[NodeSummary, ...] = Field((), description="The nodes in short, at most 50.", max_length=50)
+    truncated: Boolean = Field(default=False, description="There are more nodes than summaries.")

@@ -1,0 +1,296 @@
+"""The small field types of the documents: bounded numbers, texts, durations, networks, port ranges.
+
+Each is a marker for `Annotated`, so that a field carries its bounds, its JSON schema and one plain sentence on what it
+accepts. YAML already tells 5060 from "5060"; so numbers and booleans are taken strictly. Knows no document.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from switchtender_api.problems import Refusal
+
+AUTO = "Auto"
+Auto = Literal["Auto"]
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_DURATION_PATTERN = r"^(?=\d)(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?(\d{1,9}ms)?$"
+_DURATION_UNITS = ("hours", "minutes", "seconds", "milliseconds")
+
+
+def _refusing(schema: CoreSchema, accepted: str) -> CoreSchema:
+    return core_schema.custom_error_schema(
+        schema,
+        custom_error_type="refused",
+        custom_error_message="not accepted",
+        custom_error_context={"accepted": accepted},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Marker: a whole number within bounds, both included; with `auto`, the word Auto too."""
+
+    low: int
+    high: int
+    auto: bool = False
+
+    @property
+    def accepted(self) -> str:
+        """What the field takes, in words."""
+        return f"{'Auto or ' if self.auto else ''}a whole number from {self.low} to {self.high}"
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        number = core_schema.int_schema(ge=self.low, le=self.high, strict=True)
+        if self.auto:
+            return _refusing(core_schema.union_schema([number, core_schema.literal_schema([AUTO])]), self.accepted)
+        return _refusing(number, self.accepted)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Marker: true or false, nothing that merely looks like it."""
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _refusing(core_schema.bool_schema(strict=True), "true or false")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Marker: a text that matches an anchored pattern (one that JSON schema and Python read alike)."""
+
+    pattern: str
+    accepted: str
+    longest: int = 253
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _refusing(
+            core_schema.str_schema(pattern=self.pattern, min_length=1, max_length=self.longest, strict=True),
+            self.accepted,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Marker: a text that `parse` turns into one of `types`, and `render` back; Refusal says what was wrong."""
+
+    types: tuple[type, ...]
+    parse: Callable[[str], Any]
+    accepted: str
+    render: Callable[[Any], str] = str
+    schema: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                self.render, return_schema=core_schema.str_schema(), when_used="json"
+            ),
+        )
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", **self.schema}
+
+    def _validate(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.parse(value)
+        if isinstance(value, self.types):
+            return value
+        raise Refusal("", accepted=self.accepted)
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Marker: a duration as in Kubernetes ("500ms", "2s", "1h30m"), bounds included; with `auto`, the word Auto too."""
+
+    low: str
+    high: str
+    auto: bool = False
+
+    @property
+    def accepted(self) -> str:
+        """What the field takes, in words."""
+        return f"{'Auto or ' if self.auto else ''}a duration from {self.low} to {self.high}, such as 500ms, 2s or 1h30m"
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                _render_duration, return_schema=core_schema.str_schema(), when_used="json"
+            ),
+        )
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": f"^(Auto|{_DURATION_PATTERN[1:-1]})$" if self.auto else _DURATION_PATTERN}
+
+    def _validate(self, value: Any) -> timedelta | str:
+        if self.auto and value == AUTO:
+            return AUTO
+        duration = value if isinstance(value, timedelta) else parse_duration(value) if isinstance(value, str) else None
+        if duration is None or not parse_duration(self.low) <= duration <= parse_duration(self.high):
+            raise Refusal("", accepted=self.accepted)
+        return duration
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the duration that a text like "2h", "1h30m" or "500ms" names.
+
+    Units h, m, s, ms, each at most once and in this order, whole numbers; a subset of Go's time.ParseDuration.
+    Raises Refusal.
+    """
+    match = re.fullmatch(_DURATION_PATTERN, text, re.ASCII)
+    if match is None:
+        raise Refusal("not a duration", accepted="whole numbers with the units h, m, s, ms, such as 500ms, 2s or 1h30m")
+    amounts = {
+        unit: int(part.rstrip("hms"))
+        for unit, part in zip(_DURATION_UNITS, match.groups(), strict=True)
+        if part is not None
+    }
+    return timedelta(**amounts)
+
+
+def format_duration(duration: timedelta) -> str:
+    """Return the shortest text that parse_duration reads back to the same duration, rounded down to milliseconds."""
+    rest = duration // timedelta(milliseconds=1)
+    text = ""
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
+        amount, rest = divmod(rest, size)
+        if amount:
+            text += f"{amount}{unit}"
+    return text or "0s"
+
+
+def _render_duration(value: timedelta | str) -> str:
+    return value if isinstance(value, str) else format_duration(value)
+
+
+def parse_network(text: str) -> IpNetwork:
+    """Return a network from "192.0.2.0/24", "2001:db8::/32" or a plain address. Raises Refusal."""
+    accepted = "a network such as 192.0.2.0/24 or 2001:db8::/32, or one address"
+    if "%" in text:
+        raise Refusal("a zone is not accepted in a network", accepted=accepted)
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise Refusal("not a network", accepted=accepted) from None
+    address = text.partition("/")[0]
+    if ipaddress.ip_address(address) != network.network_address:
+        raise Refusal(f"bits are set past the prefix; did you mean {network}?", accepted=accepted)
+    return network
+
+
+def parse_address(text: str) -> IpAddress:
+    """Return an IPv4 or IPv6 address, without brackets or zone. Raises Refusal."""
+    accepted = "an IPv4 or IPv6 address"
+    if "%" in text:
+        raise Refusal("a zone is not accepted in an address", accepted=accepted)
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise Refusal("not an IP address", accepted=accepted) from None
+
+
+class PortRange(NamedTuple):
+    """Ports from `first` to `last`, both included; (0, 0) leaves the choice to the kernel."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    @property
+    def size(self) -> int:
+        """How many ports the range holds."""
+        return self.last - self.first + 1
+
+
+def parse_port_range(text: str) -> PortRange:
+    """Return the range that "5071-5134" names. "0-0" is the kernel's choice. Raises Refusal."""
+    accepted = "two ports from 1 to 65535, the lower first, such as 5071-5134"
+    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", text, re.ASCII)
+    if match is None:
+        raise Refusal("not a range of ports", accepted=accepted)
+    first, last = (int(part) for part in match.groups())
+    if first == last == 0:
+        return PortRange(0, 0)
+    if not 1 <= first <= last <= 65535:
+        raise Refusal("not a range of ports", accepted=accepted)
+    return PortRange(first, last)
+
+
+def parse_time(text: str) -> datetime:
+    """Return an RFC 3339 time with its offset. Raises Refusal."""
+    accepted = "an RFC 3339 time such as 2026-03-01T22:00:00Z"
+    if re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", text, re.ASCII) is None:
+        raise Refusal("not an RFC 3339 time", accepted=accepted)
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise Refusal("no such time", accepted=accepted) from None
+
+
+def format_time(time: datetime) -> str:
+    """Return a time as RFC 3339, with Z for UTC."""
+    return time.isoformat().replace("+00:00", "Z")
+
+
+Port = Annotated[int, Whole(1, 65535)]
+BindPort = Annotated[int, Whole(0, 65535)]
+"""A port to listen on; 0 leaves the choice to the kernel, for tests."""
+
+Boolean = Annotated[bool, Flag()]
+
+Network = Annotated[
+    IpNetwork,
+    Parsed(
+        (ipaddress.IPv4Network, ipaddress.IPv6Network), parse_network, "a network such as 192.0.2.0/24, or one address"
+    ),
+]
+Address = Annotated[
+    IpAddress, Parsed((ipaddress.IPv4Address, ipaddress.IPv6Address), parse_address, "an IPv4 or IPv6 address")
+]
+Ports = Annotated[
+    PortRange,
+    Parsed(
+        (PortRange,), parse_port_range, "a range of ports such as 5071-5134", schema={"pattern": r"^\d{1,5}-\d{1,5}$"}
+    ),
+]
+Time = Annotated[
+    datetime,
+    Parsed((datetime,), parse_time, "an RFC 3339 time", format_time, schema={"format": "date-time"}),
+]
+
+ObjectName = Annotated[
+    str,
+    Text(
+        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        "1 to 63 lower-case letters, digits and dashes, a letter or digit at both ends",
+        63,
+    ),
+]
+"""RFC 1123 label, as Kubernetes names namespaces and most objects."""
+
+NodeName = Annotated[
+    str,
+    Text(
+        r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$",
+        "1 to 63 letters, digits, dots, dashes and underscores, a letter or digit at both ends",
+        63,
+    ),
+]
+ResourceName = Annotated[
+    str,
+    Text(r"^[A-Za-z][A-Za-z0-9_-]{0,31}$", "1 to 32 letters, digits, dashes and underscores, a letter first", 32),
+]
