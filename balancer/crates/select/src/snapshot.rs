@@ -1,0 +1,220 @@
+//! The immutable configuration that workers act on, swapped whole.
+
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::algorithm::Algorithm;
+use crate::document;
+use crate::json::ConfigError;
+use crate::matching::{Call, Matcher};
+use crate::network::{canonical, canonical_socket};
+
+/// Where a node's counters live: stable for a uid while this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeSlot(pub u32);
+
+/// Where a group's counters live: stable for a namespace and name while this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupSlot(pub u32);
+
+/// Hands out slots and remembers nodes that left. [`crate::Slots`] is the one for production.
+pub trait Registry {
+    /// The slot of this uid: the one it has, else a free one; `None` when all are taken.
+    fn node_slot(&mut self, uid: &str) -> Option<NodeSlot>;
+    /// The slot of this group: the one it has, else a free one; `None` when all are taken.
+    fn group_slot(&mut self, namespace: &str, name: &str) -> Option<GroupSlot>;
+    /// Takes note that these nodes and groups are the present ones. Returns the nodes that left and are still to be
+    /// known as source addresses and token targets, each with `removed` set.
+    fn settle(&mut self, present: &[Node], groups: &[GroupSlot]) -> Vec<Node>;
+}
+
+/// A key of the route token: AES-256-SIV. Its `Debug` form never shows the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Names the key inside a token.
+    pub id: u8,
+    /// 64 bytes: both halves of AES-256-SIV (RFC 5297).
+    pub secret: [u8; 64],
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// One `FreeSWITCH` node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Where its counters live.
+    pub slot: NodeSlot,
+    /// Its identity.
+    pub uid: Arc<str>,
+    /// Its name for people.
+    pub name: Arc<str>,
+    /// Its SIP endpoint.
+    pub sip: SocketAddr,
+    /// It left the set; only its dialogs still go there.
+    pub removed: bool,
+}
+
+/// A node's part in a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// The node.
+    pub slot: NodeSlot,
+    /// Multiplies its share; 0 = no new calls.
+    pub weight: f64,
+    /// Higher first; lower ones get calls only when no higher one can.
+    pub priority: i32,
+    /// No new calls.
+    pub draining: bool,
+}
+
+/// Which outcomes of an attempt lead to the next node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryOn {
+    /// The node's own 503.
+    pub own_refusal: bool,
+    /// No response in time.
+    pub timeout: bool,
+    /// A transport error.
+    pub transport: bool,
+    /// These final response codes.
+    pub codes: Vec<u16>,
+}
+
+/// How a call goes on to another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failover {
+    /// Nodes tried at most, the first one included.
+    pub attempts: u8,
+    /// When to try the next.
+    pub retry_on: RetryOn,
+    /// No response at all for so long: try the next.
+    pub first_response_timeout: Duration,
+    /// Nothing after its 100 for so long: try the next.
+    pub progress_timeout: Duration,
+}
+
+/// What happens to a call when no node has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimitAction {
+    /// Refuse it.
+    Reject,
+    /// Ignore our own limits (cap and headroom), never the node's own.
+    Allow,
+}
+
+/// The answer when no node has room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverLimit {
+    /// Whether to refuse.
+    pub action: OverLimitAction,
+    /// Status of the refusal.
+    pub status: u16,
+    /// Bounds of its random Retry-After, whole seconds, both included.
+    pub retry_after_s: (u16, u16),
+}
+
+/// One group of nodes and its policy.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its place in [`Snapshot::groups`].
+    pub index: usize,
+    /// Where its counters live.
+    pub slot: GroupSlot,
+    /// Kubernetes namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The object's identity.
+    pub uid: Arc<str>,
+    /// The object's `metadata.generation`.
+    pub generation: u64,
+    /// Which calls it takes.
+    pub matcher: Matcher,
+    /// How a node is chosen.
+    pub algorithm: Algorithm,
+    /// Sessions that one call makes on a node.
+    pub legs_per_call: u32,
+    /// How a call goes on to another node.
+    pub failover: Failover,
+    /// Timer C (RFC 3261 §16.6 step 11).
+    pub timer_c: Duration,
+    /// What happens when no node has room.
+    pub over_limit: OverLimit,
+    /// Below this share of reachable nodes, being unreachable no longer excludes one. In [0, 1].
+    pub panic_threshold: f64,
+    /// Highest priority first, otherwise as configured.
+    pub members: Vec<Member>,
+}
+
+/// Everything that workers act on.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Counts the snapshots of this process; 0 until its owner sets it.
+    pub generation: u64,
+    /// The first signs, all verify. May be empty before the first configuration only.
+    pub keys: Vec<Key>,
+    /// Present nodes in the order of the document, then the recently removed ones.
+    pub nodes: Vec<Node>,
+    /// In order of matching: the first that matches takes the call.
+    pub groups: Vec<Group>,
+    by_slot: HashMap<NodeSlot, usize>,
+    by_endpoint: HashMap<SocketAddr, NodeSlot>,
+    addresses: HashSet<IpAddr>,
+}
+
+impl Snapshot {
+    /// Reads and checks the JSON document (format 1). The registry is asked only once the whole document holds, so a
+    /// refused one changes nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the JSON pointer of the first thing that is wrong.
+    pub fn from_json(bytes: &[u8], registry: &mut dyn Registry) -> Result<Self, ConfigError> {
+        document::read(bytes, registry)
+    }
+
+    /// Puts the tables together; `nodes` hold the present ones before the removed ones.
+    pub(crate) fn assemble(keys: Vec<Key>, nodes: Vec<Node>, groups: Vec<Group>) -> Self {
+        let mut by_slot = HashMap::with_capacity(nodes.len());
+        let mut by_endpoint = HashMap::with_capacity(nodes.len());
+        let mut addresses = HashSet::with_capacity(nodes.len());
+        for (index, node) in nodes.iter().enumerate() {
+            // A present node comes before a removed one at the same address, so the first one stays.
+            by_slot.entry(node.slot).or_insert(index);
+            by_endpoint.entry(canonical_socket(node.sip)).or_insert(node.slot);
+            addresses.insert(canonical(node.sip.ip()));
+        }
+        Self { generation: 0, keys, nodes, groups, by_slot, by_endpoint, addresses }
+    }
+
+    /// The first group that takes this call.
+    pub fn group_for(&self, call: &Call<'_>) -> Option<&Group> {
+        self.groups.iter().find(|group| group.matcher.matches(call).is_some())
+    }
+
+    /// The node at exactly this endpoint, present or recently removed.
+    pub fn node_at(&self, endpoint: SocketAddr) -> Option<NodeSlot> {
+        self.by_endpoint.get(&canonical_socket(endpoint)).copied()
+    }
+
+    /// Whether a node (present or recently removed) lives at this address, whatever the port.
+    pub fn node_by_ip(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&canonical(address))
+    }
+
+    /// The node of a slot, present or recently removed.
+    pub fn node(&self, slot: NodeSlot) -> Option<&Node> {
+        self.nodes.get(*self.by_slot.get(&slot)?)
+    }
+
+    /// The group of a slot.
+    pub fn group(&self, slot: GroupSlot) -> Option<&Group> {
+        self.groups.iter().find(|group| group.slot == slot)
+    }
+}
