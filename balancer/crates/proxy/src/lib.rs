@@ -3,5 +3,23 @@
 //! Knows nothing of sockets, clocks, threads or atomics: time and randomness are arguments, load is read through an
 //! injected view, and what is to be sent is handed to an output the caller supplies.
 
+#![forbid(unsafe_code)]
+
 pub mod branch;
 pub mod token;
+
+mod buffers;
+mod config;
+mod counters;
+mod histogram;
+mod output;
+mod proxy;
+mod slab;
+mod timers;
+
+pub use config::{Advertised, Config, Listener, NodeAdvertise, NodeSide};
+pub use counters::{Counter, Counters, Outcome};
+pub use histogram::Histogram;
+pub use output::{Datagram, Event, FailureKind, Local, Output, Refusal, Silence, TransportFailure};
+pub use proxy::Proxy;
+pub use switchtender_select::{Nodes, Snapshot, Time};

@@ -64,7 +64,7 @@ fn path() -> Token {
     }
 }
 
-/// The texts were computed with another implementation of AES-SIV, SipHash and base64, from the layout alone. They may
+/// The texts were computed with another implementation of AES-SIV, `SipHash` and base64, from the layout alone. They may
 /// never change: tokens of format 1 stand in dialogs that outlive an upgrade.
 #[test]
 fn golden_vectors() {

@@ -1,0 +1,188 @@
+//! What a worker counts: plain numbers that only it writes, read at scrape.
+
+use switchtender_select::GroupSlot;
+
+macro_rules! counted {
+    ($(#[$attribute:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        pub enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// All of them, in the order of their index.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name in statistics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+counted! {
+    /// Counts over all traffic of a worker.
+    Counter {
+        /// Datagrams given to the core, handed-over ones included.
+        Received = "received",
+        /// Requests among them that are well formed.
+        RequestsReceived = "requests_received",
+        /// Responses among them that are well formed.
+        ResponsesReceived = "responses_received",
+        /// Keep-alives and empty datagrams.
+        KeepAlives = "keep_alives",
+        /// Malformed datagrams that were dropped.
+        MalformedDropped = "malformed_dropped",
+        /// Malformed requests that were answered.
+        MalformedAnswered = "malformed_answered",
+        /// Requests that matched a transaction we have.
+        Retransmissions = "retransmissions",
+        /// ACKs that belong to nothing.
+        StrayAcks = "stray_acks",
+        /// Responses that belong to nothing: of an earlier life, of another element, or forged.
+        StrayResponses = "stray_responses",
+        /// Responses whose Call-ID or `CSeq` is not that of the transaction their branch names.
+        MismatchedResponses = "mismatched_responses",
+        /// Responses with no Via below ours (RFC 3261 §16.7 step 3).
+        ResponsesWithoutVia = "responses_without_via",
+        /// Datagrams passed to a sibling worker.
+        HandedOver = "handed_over",
+        /// Datagrams meant for a sibling that could not be passed.
+        HandOversLost = "hand_overs_lost",
+        /// Messages that would not fit once forwarded.
+        Oversized = "oversized",
+        /// Requests sent, retransmissions included.
+        RequestsSent = "requests_sent",
+        /// Responses sent, retransmissions included.
+        ResponsesSent = "responses_sent",
+        /// Of those, what was sent again because nothing came back.
+        Retransmitted = "retransmitted",
+        /// Requests refused by ourselves with 404, 405 or 416.
+        RejectedTarget = "rejected_target",
+        /// Requests refused with 420.
+        RejectedExtension = "rejected_extension",
+        /// In-dialog requests and CANCELs answered with 481.
+        RejectedNoDialog = "rejected_no_dialog",
+        /// Requests answered with 482 (RFC 3261 §16.3 step 4).
+        RejectedLoop = "rejected_loop",
+        /// Requests answered with 483.
+        RejectedHops = "rejected_hops",
+        /// Requests refused because of our own limits.
+        RejectedOverload = "rejected_overload",
+        /// Requests in dialogs refused because of a node's request budget.
+        RejectedBudget = "rejected_budget",
+        /// Requests dropped because even transactions in dialogs passed twice the limit.
+        DroppedOverload = "dropped_overload",
+        /// Requests from a caller whose path token only nodes may use.
+        RejectedForeignPath = "rejected_foreign_path",
+        /// Tokens that could not be trusted, or are of another dialog.
+        TokensRefused = "tokens_refused",
+        /// Requests that a node sent with a token to some address, and that went to the caller's own flow instead.
+        ForcedToFlow = "forced_to_flow",
+        /// CANCELs that found their INVITE.
+        Cancels = "cancels",
+        /// Transport errors that found their transaction.
+        TransportErrors = "transport_errors",
+        /// Transport errors that found none.
+        StrayTransportErrors = "stray_transport_errors",
+        /// OPTIONS that we answered ourselves.
+        OptionsAnswered = "options_answered",
+        /// Late or further 2xx that were passed on.
+        Further2xx = "further_2xx",
+        /// INVITEs sent to the node that had challenged their Call-ID.
+        Challenged = "challenged",
+    }
+}
+
+counted! {
+    /// Counts of one group's new calls.
+    Outcome {
+        /// Calls taken on: a first node was chosen, or none had room.
+        Offered = "offered",
+        /// A 2xx was passed upstream.
+        Answered = "answered",
+        /// A 3xx.
+        Redirected = "redirected",
+        /// A 4xx other than 401, 407, 408 and 487.
+        ClientError = "client_error",
+        /// 401 or 407: the caller comes again with credentials.
+        Challenged = "challenged",
+        /// A 5xx other than our own refusals.
+        ServerError = "server_error",
+        /// A 6xx.
+        Declined = "declined",
+        /// No node answered in time.
+        TimedOut = "timed_out",
+        /// The caller cancelled before an answer.
+        Cancelled = "cancelled",
+        /// Refused: every node that may take calls is full or throttled.
+        RejectedFull = "rejected_full",
+        /// Refused: no node may take calls.
+        RejectedNoneReady = "rejected_none_ready",
+        /// Refused: every node that was tried refused by itself.
+        RejectedRefused = "rejected_refused",
+        /// Went on to the next node after its own refusal.
+        FailoverRefusal = "failover_refusal",
+        /// Went on after a status code the group retries on.
+        FailoverCode = "failover_code",
+        /// Went on after no response at all.
+        FailoverSilence = "failover_silence",
+        /// Went on after nothing followed the 100.
+        FailoverProgress = "failover_progress",
+        /// Went on after a transport error.
+        FailoverTransport = "failover_transport",
+        /// Went on because the node shut down.
+        FailoverShutdown = "failover_shutdown",
+    }
+}
+
+/// All counts of one worker.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    totals: [u64; Counter::COUNT],
+    groups: Vec<[u64; Outcome::COUNT]>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { totals: [0; Counter::COUNT], groups: Vec::new() }
+    }
+}
+
+impl Counters {
+    /// By index of [`Counter::ALL`].
+    pub fn totals(&self) -> &[u64; Counter::COUNT] {
+        &self.totals
+    }
+
+    /// One of them.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.totals[counter as usize]
+    }
+
+    /// By slot of the group and index of [`Outcome::ALL`]; a group without calls may be absent at the end.
+    pub fn groups(&self) -> &[[u64; Outcome::COUNT]] {
+        &self.groups
+    }
+
+    /// One count of one group.
+    pub fn outcome(&self, group: GroupSlot, outcome: Outcome) -> u64 {
+        self.groups.get(group.0 as usize).map_or(0, |outcomes| outcomes[outcome as usize])
+    }
+
+    pub(crate) fn count(&mut self, counter: Counter) {
+        self.totals[counter as usize] += 1;
+    }
+
+    pub(crate) fn count_outcome(&mut self, group: GroupSlot, outcome: Outcome) {
+        let index = group.0 as usize;
+        if self.groups.len() <= index {
+            // Slots are handed out densely, so this grows with the number of groups and not with traffic.
+            self.groups.resize(index + 1, [0; Outcome::COUNT]);
+        }
+        self.groups[index][outcome as usize] += 1;
+    }
+}
