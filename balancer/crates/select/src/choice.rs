@@ -1,6 +1,6 @@
 //! The choice of a node for a call: tiers, panic and the over-limit policy around an algorithm.
 
-use crate::algorithm::{Contender, RoundRobinCursor};
+use crate::algorithm::{Algorithm, Contender, RoundRobinCursor};
 use crate::load::{Admission, Evaluation, NodeLoad, Nodes, evaluate};
 use crate::rng::Rng;
 use crate::snapshot::{Group, Member, NodeSlot, OverLimitAction};
@@ -120,6 +120,23 @@ pub fn choose(
         }
     }
     Err(reason(group, nodes, excluded, now))
+}
+
+/// The bare algorithm over plain numbers, for models and simulations: the index of the node that takes the call. `nodes`
+/// are evaluations with their weights; those that are not eligible, have no weight or stand in `excluded` are passed by.
+pub fn choose_among(
+    algorithm: Algorithm,
+    nodes: &[(Evaluation, f64)],
+    excluded: &[usize],
+    rng: &mut Rng,
+    cursor: &mut RoundRobinCursor,
+) -> Option<usize> {
+    let contenders = nodes.iter().enumerate().filter_map(|(index, &(evaluation, weight))| {
+        let slot = NodeSlot(u32::try_from(index).ok()?);
+        let may = evaluation.eligible && weight > 0.0 && weight.is_finite() && !excluded.contains(&index);
+        may.then_some(Contender { member: index, slot, evaluation, weight })
+    });
+    algorithm.pick(contenders, rng, cursor).map(|winner| winner.member)
 }
 
 /// Every member with its numbers and verdict, in the order of [`Group::members`], for explanations and tables.

@@ -1,8 +1,8 @@
 //! The JSON document (format 1) → [`Snapshot`]: everything checked before the registry is asked for anything.
 
 use core::net::SocketAddr;
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use core::time::Duration;
+use std::collections::HashSet;
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -27,6 +27,7 @@ const MOST_CODES: usize = 64;
 const PATTERN_SIZE: usize = 256 * 1024;
 const LONGEST_PATTERN: usize = 1_024;
 const LONGEST_MILLIS: u32 = 24 * 3600 * 1000;
+const LONGEST_COOL_DOWN: u32 = 300 * 1000;
 
 pub(crate) fn read(bytes: &[u8], registry: &mut dyn Registry) -> Result<Snapshot, ConfigError> {
     let value = parse(bytes)?;
@@ -116,11 +117,11 @@ fn nodes(field: &Field<'_>) -> Result<Vec<Node>, ConfigError> {
 }
 
 fn groups(field: &Field<'_>, nodes: usize) -> Result<Vec<Group>, ConfigError> {
-    let mut names: HashMap<(Arc<str>, Arc<str>), ()> = HashMap::new();
+    let mut names = HashSet::new();
     let mut groups = Vec::new();
     for (index, item) in field.list(MOST_GROUPS)?.into_iter().enumerate() {
         let group = group(&item, index, nodes)?;
-        if names.insert((group.namespace.clone(), group.name.clone()), ()).is_some() {
+        if !names.insert((group.namespace.clone(), group.name.clone())) {
             return Err(item.error(format!("group {}/{} occurs twice", group.namespace, group.name)));
         }
         groups.push(group);
@@ -179,9 +180,6 @@ fn rule(field: &Field<'_>) -> Result<Rule, ConfigError> {
             .collect::<Result<_, _>>()?;
     }
     object.finish()?;
-    if rule.user.is_none() && rule.host.is_none() && rule.user_pattern.is_none() && rule.sources.is_empty() {
-        return Err(field.error("a rule needs at least one condition; leave the list empty to match every call"));
-    }
     Ok(rule)
 }
 
@@ -218,9 +216,18 @@ fn failover(field: &Field<'_>) -> Result<Failover, ConfigError> {
         retry_on,
         first_response_timeout: object.required("first_response_timeout_ms")?.millis(10..=LONGEST_MILLIS)?,
         progress_timeout: object.required("progress_timeout_ms")?.millis(10..=LONGEST_MILLIS)?,
+        cool_down: cool_down(&object.required("cool_down_ms")?)?,
     };
     object.finish()?;
     Ok(failover)
+}
+
+fn cool_down(field: &Field<'_>) -> Result<(Duration, Duration), ConfigError> {
+    let (least, most) = match field.list(2)?.as_slice() {
+        [least, most] => (least.millis(0..=LONGEST_COOL_DOWN)?, most.millis(0..=LONGEST_COOL_DOWN)?),
+        _ => return Err(field.error("expected two numbers: the least and the most")),
+    };
+    if least > most { Err(field.error("the least is above the most")) } else { Ok((least, most)) }
 }
 
 fn over_limit(field: &Field<'_>) -> Result<OverLimit, ConfigError> {

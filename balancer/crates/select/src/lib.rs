@@ -22,7 +22,7 @@ mod time;
 mod verdict;
 
 pub use algorithm::{Algorithm, RoundRobinCursor};
-pub use choice::{Candidate, Choice, NoNode, candidates, choose};
+pub use choice::{Candidate, Choice, NoNode, candidates, choose, choose_among};
 pub use history::{BUCKET, BUCKETS, Cell64, History, Reading, SECOND};
 pub use json::ConfigError;
 pub use load::{Admission, Evaluation, NOMINAL_CAPACITY, NodeLoad, Nodes, evaluate};

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::snapshot::NodeSlot;
 use crate::time::Time;
 
-/// Where neither a report nor the configuration tells a node's capacity, this many sessions (FreeSWITCH's default
+/// Where neither a report nor the configuration tells a node's capacity, this many sessions (`FreeSWITCH`'s default
 /// `max-sessions`) stand in for it in comparisons; such a node is never called full.
 pub const NOMINAL_CAPACITY: f64 = 1000.0;
 
@@ -157,7 +157,7 @@ pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// d         = assigned − ended, since the last report
 /// effective = sessions + legs·d / share   if d > 0      (other replicas place calls as we do, in proportion)
 ///             sessions + legs·d           if d < 0 and share > 2/3, else sessions
-/// capacity  = min(max_sessions − 1, cap) − headroom     (FreeSWITCH admits Max-Sessions − 1)
+/// capacity  = min(max_sessions − 1, cap) − headroom     (`FreeSWITCH` admits Max-Sessions − 1)
 /// ```
 ///
 /// An unmeasured node has no report: `effective` is our own open calls over the share, `capacity` its cap. Numbers that

@@ -76,7 +76,9 @@ impl Registry for SlotsAt<'_> {
         let stays: HashSet<u32> = nodes.entries.values().map(|entry| entry.slot).collect();
         known.retain(|slot, _| stays.contains(slot));
         let mut removed: Vec<Node> = known.values().filter(|node| left.contains(&node.slot.0)).cloned().collect();
-        removed.iter_mut().for_each(|node| node.removed = true);
+        for node in &mut removed {
+            node.removed = true;
+        }
         removed.sort_by_key(|node| node.slot);
         removed
     }

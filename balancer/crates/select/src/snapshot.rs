@@ -98,6 +98,8 @@ pub struct Failover {
     pub first_response_timeout: Duration,
     /// Nothing after its 100 for so long: try the next.
     pub progress_timeout: Duration,
+    /// Bounds of the random time without new calls after a node's own refusal.
+    pub cool_down: (Duration, Duration),
 }
 
 /// What happens to a call when no node has room.

@@ -4,10 +4,10 @@ use crate::load::{Admission, Evaluation, NodeLoad, evaluate};
 use crate::snapshot::{Group, Member};
 use crate::time::Time;
 
-/// FreeSWITCH's `sessions-per-second` where no report told it.
+/// `FreeSWITCH`'s `sessions-per-second` where no report told it.
 pub const DEFAULT_SESSIONS_PER_SECOND: f64 = 30.0;
 
-/// FreeSWITCH drops everything on a SIP profile past 1,000 requests in a second (`max-recv-requests-per-second`);
+/// `FreeSWITCH` drops everything on a SIP profile past 1,000 requests in a second (`max-recv-requests-per-second`);
 /// no new calls from here on …
 const REQUESTS_FOR_NEW_CALLS: f64 = 800.0;
 /// … and nothing but ACK, BYE, CANCEL and PRACK from here on.
@@ -97,7 +97,7 @@ pub(crate) fn restraint(legs: u32, load: &NodeLoad, evaluation: &Evaluation, now
     }
 }
 
-/// FreeSWITCH admits `N − 1` sessions a second; our part of them is `share`. A lone call always goes (a small share of
+/// `FreeSWITCH` admits `N − 1` sessions a second; our part of them is `share`. A lone call always goes (a small share of
 /// a small limit would otherwise never admit one), except where the node admits nobody.
 fn within_session_rate(load: &NodeLoad, legs: u32) -> bool {
     let limit = load.sessions_per_second.filter(|limit| limit.is_finite()).unwrap_or(DEFAULT_SESSIONS_PER_SECOND);
