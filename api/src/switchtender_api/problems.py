@@ -20,15 +20,16 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 class Refusal(ValueError):  # noqa: N818 - it is a verdict on a value, named so where it is raised
     """A value that is not accepted; the message never repeats the value.
 
-    `accepted` says in words what is; `path` leads from the refused object to the field meant, empty for itself.
+    `accepted` says in words what is; `path` leads from the refused object to the field meant, empty for itself;
+    `others` are further refusals of the same object.
     """
 
-    def __init__(self, message: str, *, accepted: str = "", found: str | None = None, path: Path = ()) -> None:
+    def __init__(self, message: str, *, accepted: str = "", path: Path = (), others: tuple[Refusal, ...] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.accepted = accepted
-        self.found = found
         self.path = path
+        self.others = others
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,16 @@ class DocumentErrors(Exception):  # noqa: N818 - holds several
 
 
 def format_path(path: Path) -> str:
-    """Return a path as people write it: `spec.listeners[0].port`, `metadata.labels["example.com/a"]`."""
+    """Return a path as people write it: `spec.listeners[0].port`, `metadata.labels["example.com/a"]`.
+
+    A name that looks like a URL with credentials, where a value slipped into the place of a field, is not shown.
+    """
     text = ""
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
+        elif "@" in part or "://" in part:
+            text += "[…]"
         elif _PLAIN_KEY.fullmatch(part):
             text += f".{part}" if text else part
         else:

@@ -23,6 +23,7 @@ from switchtender_api.v1alpha1.units import (
     PortRange,
     Ports,
     Text,
+    Unique,
     Whole,
 )
 
@@ -46,7 +47,9 @@ class Listener(Model):
     name: ObjectName = Field("public", description="Name of the listener, unique within the balancer.")
     address: Address = Field(description="Address to bind; 0.0.0.0 or :: for every one of the host.")
     port: BindPort = Field(DEFAULT_SIP_PORT, description="Port to bind.")
-    transports: tuple[Transport, ...] = Field(("UDP",), description="Transports to listen on.", min_length=1)
+    transports: Annotated[tuple[Transport, ...], Unique("transport")] = Field(
+        ("UDP",), description="Transports to listen on.", min_length=1
+    )
     advertise: Advertise | None = Field(
         None,
         description="Address in our headers towards callers. Omitted: the bound one, or for a wildcard the source "
@@ -142,7 +145,9 @@ class Http(Model):
 class BalancerConfigSpec(Model):
     """What a balancer needs to run."""
 
-    listeners: tuple[Listener, ...] = Field(description="Where callers come in; at least one.", min_length=1)
+    listeners: Annotated[tuple[Listener, ...], Unique("listener", by="name")] = Field(
+        description="Where callers come in; at least one.", min_length=1
+    )
     node_side: NodeSide | None = Field(
         None,
         description="Where nodes talk to us. Omitted: the first listener serves both sides with one Record-Route, "

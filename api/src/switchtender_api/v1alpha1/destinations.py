@@ -10,7 +10,7 @@ from switchtender_api.constants import API_VERSION, DEFAULT_SIP_PORT
 from switchtender_api.v1alpha1.base import Model, ObjectMeta
 from switchtender_api.v1alpha1.endpoints import AdvertisedHost, EslUser, Transport
 from switchtender_api.v1alpha1.group import GroupPolicy
-from switchtender_api.v1alpha1.members import Resource, Tier, Weight
+from switchtender_api.v1alpha1.members import Resources, Tier, Weight
 from switchtender_api.v1alpha1.units import Boolean, ObjectName, Port, Time, Whole
 
 MOST_MEMBERS = 200
@@ -64,7 +64,7 @@ class SetMember(Model):
     drain: MemberDrain | None = Field(None, description="Why and until when it is drained.")
     weight: Weight = Field(1, description="Multiplies its share.")
     priority: Tier = Field(0, description="Tier of the node; higher ones are used first.")
-    resources: tuple[Resource, ...] = Field((), description="Resources of this node, over those of the group.")
+    resources: Resources = Field((), description="Resources of this node, over those of the group.")
 
 
 class GroupReference(Model):

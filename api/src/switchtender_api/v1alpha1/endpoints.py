@@ -113,6 +113,8 @@ def _reachable(host: str) -> str:
     address = host_address(host)
     if address is not None and (address.is_unspecified or address.is_multicast):
         raise Refusal("nobody can be reached at this address", accepted="the address or name of one host")
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        raise Refusal("an IPv4 address within an IPv6 one", accepted="the IPv4 address itself")
     return host
 
 

@@ -17,7 +17,7 @@ from switchtender_api.constants import (
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.base import Model, ObjectMeta
 from switchtender_api.v1alpha1.endpoints import EslUser, Transport
-from switchtender_api.v1alpha1.members import Members, Resource
+from switchtender_api.v1alpha1.members import Members, Resources
 from switchtender_api.v1alpha1.passwords import PasswordFrom
 from switchtender_api.v1alpha1.patterns import Pattern
 from switchtender_api.v1alpha1.status import BalancerGroupStatus
@@ -30,6 +30,7 @@ from switchtender_api.v1alpha1.units import (
     Port,
     ResourceName,
     Text,
+    Unique,
     Whole,
 )
 
@@ -150,7 +151,7 @@ class Failover(Model):
     """When and how often a call that could not be placed is offered to another node."""
 
     attempts: Annotated[int, Whole(1, 16)] = Field(3, description="Nodes tried for one call, the first one included.")
-    retry_on: tuple[RetryOn, ...] = Field(
+    retry_on: Annotated[tuple[RetryOn, ...], Unique("entry")] = Field(
         ("OwnRefusal", "410", "Timeout", "Transport"),
         description="What leads to the next node: the node's own refusal, silence, a transport error, or a final "
         "status code in quotes.",
@@ -220,7 +221,7 @@ class OverLimit(Model):
 class Capacity(Model):
     """What a node of the group can take."""
 
-    resources: tuple[Resource, ...] = Field((), description="Resources of every node.")
+    resources: Resources = Field((), description="Resources of every node.")
     max_sessions: Annotated[int, Whole(1, 1_000_000)] | None = Field(
         None, description="Cap on a node's sessions, below what it reports; null for none."
     )
@@ -256,7 +257,8 @@ class Health(Model):
     when_stale: Literal["Auto", "Exclude", "LastValue", "StaticWeight"] = Field(
         "Auto",
         description="What a stale node gets: Exclude no new calls, LastValue by its last report, StaticWeight by its "
-        "weight alone; Auto excludes it while half the group is fresh, else uses the last value for 60s, then the weight.",
+        "weight alone; Auto excludes it while half the group is fresh, else uses the last value for 60s, then the "
+        "weight.",
     )
     panic_threshold: Annotated[int, Whole(0, 100)] = Field(
         50, description="Percentage of reachable nodes below which evidence of unreachability is ignored; 0 for never."

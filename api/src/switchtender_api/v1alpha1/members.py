@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.base import Model
 from switchtender_api.v1alpha1.endpoints import EslLocation, NodeUri
-from switchtender_api.v1alpha1.units import NodeName, ResourceName, Time, Whole
+from switchtender_api.v1alpha1.units import NodeName, ResourceName, Time, Unique, Whole
 
 Weight = Annotated[int, Whole(1, 10_000)]
 Tier = Annotated[int, Whole(0, 1000)]
@@ -33,6 +33,9 @@ class Resource(Model):
         return self
 
 
+Resources = Annotated[tuple[Resource, ...], Unique("resource", by="name")]
+
+
 class LabelSelector(Model):
     """Which pods belong to the group."""
 
@@ -54,7 +57,7 @@ class StaticMember(Model):
     )
     weight: Weight = Field(1, description="Multiplies the node's share.")
     priority: Tier = Field(0, description="Tier of the node; a lower one is used only when no higher one has room.")
-    resources: tuple[Resource, ...] = Field((), description="Resources of this node, over those of the group.")
+    resources: Resources = Field((), description="Resources of this node, over those of the group.")
     drain: Time | None = Field(
         None, description="The node takes no new calls since this RFC 3339 time; omitted or null: it does."
     )
@@ -64,7 +67,9 @@ class Members(Model):
     """The nodes of a group: pods, static ones, or both."""
 
     selector: LabelSelector | None = Field(None, description="Pods in the group's namespace; only in Kubernetes.")
-    static: tuple[StaticMember, ...] = Field((), description="Nodes given one by one.")
+    static: Annotated[tuple[StaticMember, ...], Unique("member", by="name")] = Field(
+        (), description="Nodes given one by one."
+    )
 
     @model_validator(mode="after")
     def _any(self) -> Self:

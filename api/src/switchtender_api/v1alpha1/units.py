@@ -75,10 +75,38 @@ class Text:
     longest: int = 253
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return _refusing(
-            core_schema.str_schema(pattern=self.pattern, min_length=1, max_length=self.longest, strict=True),
-            self.accepted,
-        )
+        text = core_schema.str_schema(pattern=self.pattern, min_length=1, max_length=self.longest, strict=True)
+        return core_schema.no_info_before_validator_function(self._not_a_number, _refusing(text, self.accepted))
+
+    def _not_a_number(self, value: Any) -> Any:
+        if isinstance(value, (bool, int, float)):
+            raise Refusal("a text stands in quotes when it looks like something else", accepted=self.accepted)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Marker for a tuple: no two entries are the same, or have the same value of the field `by`."""
+
+    what: str
+    by: str = ""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._validate, handler(source))
+
+    def _validate(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
+        seen: set[Any] = set()
+        refusals: list[Refusal] = []
+        for position, entry in enumerate(entries):
+            value = getattr(entry, self.by) if self.by else entry
+            if value in seen:
+                path = (position, self.by) if self.by else (position,)
+                refusals.append(Refusal(f"another {self.what} has this name", accepted="a name of its own", path=path))
+            seen.add(value)
+        if refusals:
+            first, *others = refusals
+            raise Refusal(first.message, accepted=first.accepted, path=first.path, others=tuple(others))
+        return entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +264,12 @@ def parse_time(text: str) -> datetime:
     if re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", text, re.ASCII) is None:
         raise Refusal("not an RFC 3339 time", accepted=accepted)
     try:
-        return datetime.fromisoformat(text.upper())
+        time = datetime.fromisoformat(text.upper())
     except ValueError:
         raise Refusal("no such time", accepted=accepted) from None
+    if not 1970 <= time.year <= 2999:
+        raise Refusal("not a time of our age", accepted=accepted)
+    return time
 
 
 def format_time(time: datetime) -> str:

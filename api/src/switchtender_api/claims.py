@@ -1,0 +1,45 @@
+"""What a group may claim on a balancer: priority, namespace, destinations. Pure; knows neither files nor clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from switchtender_api.problems import Finding, Path
+from switchtender_api.v1alpha1 import BalancerConfigSpec, BalancerGroup
+from switchtender_api.v1alpha1.endpoints import host_address
+from switchtender_api.v1alpha1.units import IpAddress, IpNetwork
+
+
+def refusals(config: BalancerConfigSpec, group: BalancerGroup, *, kubernetes: bool) -> Iterator[Finding]:
+    """Yield each claim of the group that the balancer's configuration does not allow.
+
+    Static members given by name are not judged here: whoever resolves the name asks `destination_refusal`.
+    """
+    namespaces = config.groups.namespaces
+    if namespaces and group.namespace not in namespaces:
+        message = "the balancer serves no groups of this namespace"
+        yield Finding(("metadata", "namespace"), message, group.namespace, ", ".join(namespaces))
+    priority, most = group.spec.match.priority, config.groups.max_priority
+    if priority > most:
+        message = "the balancer allows no priority as high"
+        yield Finding(("spec", "match", "priority"), message, str(priority), f"0 to {most}")
+    for position, member in enumerate(group.spec.members.static):
+        path: Path = ("spec", "members", "static", position)
+        hosts = [("sip", member.sip.host)] + ([("load", member.load.host)] if member.load else [])
+        for field, host in hosts:
+            address = host_address(host)
+            refusal = (
+                destination_refusal(address, config.destinations.allow, kubernetes=kubernetes) if address else None
+            )
+            if refusal is not None:
+                accepted = ", ".join(map(str, config.destinations.allow)) or "nothing: destinations.allow is empty"
+                yield Finding((*path, field), refusal, str(address), accepted)
+
+
+def destination_refusal(address: IpAddress, allow: Iterable[IpNetwork], *, kubernetes: bool) -> str | None:
+    """Return why no node may be at the address, None if one may. In Kubernetes loopback and link-local never may."""
+    if kubernetes and (address.is_loopback or address.is_link_local):
+        return "no node is at a loopback or link-local address in a cluster"
+    if not any(address in network for network in allow if network.version == address.version):
+        return "destinations.allow of the balancer holds no network with this address"
+    return None

@@ -1,0 +1,116 @@
+"""What the documents can say and the balancer cannot do yet, in one table.
+
+The models are the whole contract; this is the list of what is still missing behind it. Work that builds one of these
+things deletes its line. `check` and `serve` refuse what is listed, rather than ignore it in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from switchtender_api.loader import Documents
+from switchtender_api.problems import Finding, Path, Problem
+from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, SipUri
+from switchtender_api.v1alpha1.endpoints import host_address
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One thing not built: a value of the field at `path` ([] for every entry) for which `missing` holds.
+
+    Fields left at their default are never a gap: nobody asked for them.
+    """
+
+    kind: type[BaseModel]
+    path: str
+    missing: Callable[[Any], bool]
+    accepted: str
+    reason: str = "not built yet"
+
+
+def _other_than(*values: object) -> Callable[[Any], bool]:
+    return lambda value: value not in values
+
+
+def _given(value: object) -> bool:
+    return value is not None and value != ()
+
+
+def _over_tcp(uri: SipUri) -> bool:
+    return uri.transport == "TCP"
+
+
+def _by_name(uri: SipUri) -> bool:
+    return host_address(uri.host) is None
+
+
+_CLUSTER = "only in Kubernetes, and this is a file"
+
+GAPS: tuple[Gap, ...] = (
+    Gap(BalancerConfig, "spec.listeners[].transports[]", _other_than("UDP"), "UDP"),
+    Gap(BalancerConfig, "spec.peers.service", _given, "peers.static", _CLUSTER),
+    Gap(BalancerGroup, "spec.members.selector", _given, "members.static", _CLUSTER),
+    Gap(BalancerGroup, "spec.members.static[].sip", _over_tcp, "transport=udp"),
+    Gap(BalancerGroup, "spec.members.static[].sip", _by_name, "an IP address: names are not resolved yet"),
+    Gap(BalancerGroup, "spec.members.static[].resources", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.match.rules[].resources", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.sip.transport", _other_than("UDP"), "UDP"),
+    Gap(BalancerGroup, "spec.esl.passwordFrom.secretKeyRef", _given, "env or file", _CLUSTER),
+    Gap(BalancerGroup, "spec.routing.mode", _other_than("Stateful"), "Stateful"),
+    Gap(BalancerGroup, "spec.routing.algorithm", _other_than("LeastLoad", "RoundRobin"), "LeastLoad, RoundRobin"),
+    Gap(BalancerGroup, "spec.routing.hashOn", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.capacity.resources[].limit", _given, "source: Reported"),
+    Gap(BalancerGroup, "spec.capacity.overLimit.action", _other_than("Reject", "Allow"), "Reject, Allow"),
+    Gap(BalancerGroup, "spec.health.options", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.drain.onTimeout", _other_than("Hold"), "Hold"),
+    Gap(BalancerGroup, "spec.drain.pauseNode", bool, "false"),
+)
+
+
+def unsupported(documents: Documents) -> list[Problem]:
+    """Return what a file asks for that the standalone balancer cannot do yet; empty if it can do everything."""
+    problems: list[Problem] = []
+    everything: tuple[BalancerConfig | BalancerGroup, ...] = (documents.config, *documents.groups)
+    for document in everything:
+        problems.extend(documents.problems(document, findings(document)))
+    return problems
+
+
+def findings(document: BalancerConfig | BalancerGroup) -> list[Finding]:
+    """Return what one document asks for that the standalone balancer cannot do yet."""
+    return [
+        Finding(path, gap.reason, _shown(value), gap.accepted)
+        for gap in GAPS
+        if isinstance(document, gap.kind)
+        for path, value in _values(document, gap.path.split("."), ())
+        if gap.missing(value)
+    ]
+
+
+def _values(value: Any, steps: list[str], path: Path) -> Iterator[tuple[Path, Any]]:
+    """Yield what stands at a path of field names, where it was given."""
+    if not steps:
+        yield path, value
+        return
+    if not isinstance(value, BaseModel):
+        return
+    name = steps[0].removesuffix("[]")
+    attribute = next(key for key, info in type(value).model_fields.items() if (info.alias or key) == name)
+    if attribute not in value.model_fields_set:
+        return
+    inner = getattr(value, attribute)
+    if not steps[0].endswith("[]"):
+        yield from _values(inner, steps[1:], (*path, name))
+        return
+    for position, item in enumerate(inner):
+        yield from _values(item, steps[1:], (*path, name, position))
+
+
+def _shown(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if isinstance(value, (BaseModel, tuple)) else str(value)
