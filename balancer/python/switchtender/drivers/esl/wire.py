@@ -9,7 +9,7 @@ has no marks to find one's place again, so the first thing that cannot be right 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -25,7 +25,7 @@ RUDE_REJECTION: Final = "text/rude-rejection"
 EVENT_JSON: Final = "text/event-json"
 EVENT_PLAIN: Final = "text/event-plain"
 
-_NOTICE_INSIDE: Final = f"Content-Type: {DISCONNECT_NOTICE}\nContent-Length:".encode()
+_NOTICE_INSIDE: Final = f"Content-Type: {DISCONNECT_NOTICE}".encode()
 _LF: Final = 0x0A
 
 
@@ -178,7 +178,7 @@ def decode_event(frame: Frame) -> Event | None:
     if frame.content_type == EVENT_JSON:
         headers = _json_headers(frame.text)
     elif frame.content_type == EVENT_PLAIN:
-        headers = dict(_plain_headers(frame.body))
+        headers = _plain_headers(frame.body)
     else:
         return None
     name = headers.get("event-name", "")
@@ -205,13 +205,15 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _plain_headers(body: bytes) -> Iterable[tuple[str, str]]:
-    for line in body.split(b"\n"):
-        if not line.strip(b"\r"):
-            return  # what follows is the event's own body
-        name, _, value = line.partition(b":")
-        text = unquote_to_bytes(value.strip()).decode("utf-8", "replace")  # never unquote_plus: "+" is itself encoded
-        yield name.decode("utf-8", "replace").strip().lower(), "" if text == "_undef_" else text
+def _plain_headers(body: bytes) -> dict[str, str]:
+    block, blank_line, _own_body = body.partition(b"\n\n")
+    return dict(_plain_header(line) for line in block.split(b"\n")) if blank_line else {}
+
+
+def _plain_header(line: bytes) -> tuple[str, str]:
+    name, _, value = line.partition(b":")
+    text = unquote_to_bytes(value.strip()).decode("utf-8", "replace")  # never unquote_plus: "+" is itself encoded
+    return name.decode("utf-8", "replace").strip().lower(), "" if text == "_undef_" else text
 
 
 @dataclass(frozen=True, slots=True)
