@@ -1,8 +1,8 @@
 //! `name-addr` and `addr-spec` of From, To, Contact, Route, Record-Route, Path (RFC 3261 §20, §25.1).
 
-use memchr::memchr;
+use memchr::{memchr, memchr3};
 
-use crate::text::{quoted_len, trim, trim_start};
+use crate::text::{find_unquoted, trim, trim_start};
 use crate::{Params, Uri};
 
 /// One address with the parameters of its header field.
@@ -21,20 +21,12 @@ impl<'a> NameAddr<'a> {
     /// bracket is not closed, something other than parameters follows the URI, or there is no URI.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let lead = text.len() - trim_start(text).len();
-        let after_quotes = match text.get(lead) {
-            Some(b'"') => lead + quoted_len(text.get(lead..)?)?,
-            _ => lead,
-        };
-        let Some(open) = memchr(b'<', text.get(after_quotes..)?) else {
-            if after_quotes != lead {
-                return None;
-            }
+        let Some(open) = find_unquoted(b'<', text) else {
             let end = memchr(b';', text).unwrap_or(text.len());
             let uri_text = trim(text.get(..end)?);
-            return (!uri_text.is_empty()).then_some(Self { display: b"", uri_text, params: Params::new(text, end) });
+            let bare = !uri_text.is_empty() && memchr3(b'"', b'<', b'>', uri_text).is_none();
+            return bare.then_some(Self { display: b"", uri_text, params: Params::new(text, end) });
         };
-        let open = after_quotes + open;
         let close = open + memchr(b'>', text.get(open..)?)?;
         let uri_text = text.get(open + 1..close)?;
         let follows = trim_start(text.get(close + 1..)?);

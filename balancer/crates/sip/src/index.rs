@@ -1,10 +1,10 @@
 //! The index: one pass over a datagram that notes where things are. Understands line structure only; what a value
 //! means is for [`crate::Message`].
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3, memrchr};
 
 use crate::span::offset;
-use crate::text::{decimal, is_lws, is_token, is_token_byte, trim_end};
+use crate::text::{decimal, is_lws, is_token, trim, trim_end, trim_start};
 use crate::{Error, HeaderName, Message, Method, Span, limits};
 
 /// What the start line says.
@@ -106,18 +106,14 @@ impl Index {
             return Err(Error::KeepAlive);
         };
         self.start = offset(start);
-        let Some(line) = Line::read(bytes, start) else {
-            return Err(if bytes.iter().all(|byte| is_lws(*byte) || *byte == 0) {
-                Error::KeepAlive
-            } else {
-                Error::NotSip
-            });
-        };
+        // Without any line end the start line reaches to the end, and no header field follows.
+        let line = Line::read(bytes, start).unwrap_or(Line { end: bytes.len(), next: bytes.len(), clean: true });
         self.fields = Span::new(line.next, line.next);
         self.body = self.fields;
         let mut fault = self.start_line(bytes, start, line);
         if self.kind == Kind::Unknown {
-            return fault;
+            let blank = bytes.iter().all(|byte| is_lws(*byte) || *byte == 0);
+            return if blank { Err(Error::KeepAlive) } else { fault };
         }
         let fields = self.header_fields(bytes, line.next);
         fault = fault.and(fields.fault);
@@ -145,11 +141,12 @@ impl Index {
 
     fn request_line(&mut self, text: &[u8], start: usize) -> Result<(), Error> {
         let trimmed = trim_end(text);
-        let (Some(method_end), Some(uri_end)) = (memchr::memchr(b' ', trimmed), memchr::memrchr(b' ', trimmed)) else {
+        let (Some(method_end), Some(uri_end)) = (memchr(b' ', trimmed), memrchr(b' ', trimmed)) else {
             return Err(Error::NotSip);
         };
         let version = trimmed.get(uri_end + 1..).unwrap_or_default();
-        let Some(number) = version.get(4..).filter(|_| version[..4].eq_ignore_ascii_case(b"SIP/")) else {
+        let version = version.split_at_checked(4).filter(|(name, _)| name.eq_ignore_ascii_case(b"SIP/"));
+        let Some((_, number)) = version else {
             return Err(Error::NotSip);
         };
         let method = text.get(..method_end).unwrap_or_default();
@@ -210,20 +207,17 @@ impl Index {
         if line.next - start > limits::FIELD {
             return Err(Error::FieldTooLong);
         }
-        let name_len = text.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(text.len());
-        let mut at = name_len;
-        while let Some(b' ' | b'\t') = text.get(at) {
-            at += 1;
-        }
-        if name_len == 0 || text.get(at) != Some(&b':') {
+        let Some(colon) = memchr(b':', text) else {
+            return Err(Error::HeaderLine);
+        };
+        let name_text = trim_end(text.get(..colon).unwrap_or_default());
+        let name = HeaderName::from_bytes(name_text);
+        if name == HeaderName::Other && !is_token(name_text) {
             return Err(Error::HeaderLine);
         }
-        at += 1;
-        while text.get(at).is_some_and(|byte| is_lws(*byte)) {
-            at += 1;
-        }
-        let value = trim_end(text.get(at..).unwrap_or_default());
-        let name = HeaderName::from_bytes(text.get(..name_len).unwrap_or_default());
+        let value = text.get(colon + 1..).unwrap_or_default();
+        let at = text.len() - trim_start(value).len();
+        let value = trim(value);
         let Some(slot) = self.headers.get_mut(usize::from(self.count)) else {
             return Err(Error::TooManyHeaders);
         };
@@ -279,8 +273,12 @@ impl Index {
 
     /// Every field of that name, in the order received.
     pub fn all(&self, name: HeaderName) -> impl Iterator<Item = &Header> {
-        let from = usize::from(self.first[name as usize]);
-        self.headers().get(from..).unwrap_or_default().iter().filter(move |header| header.name == name)
+        self.headers_from(name).iter().filter(move |header| header.name == name)
+    }
+
+    /// All fields from the first of that name on.
+    pub(crate) fn headers_from(&self, name: HeaderName) -> &[Header] {
+        self.headers().get(usize::from(self.first[name as usize])..).unwrap_or_default()
     }
 
     /// Whether a field of that name stands more than once.

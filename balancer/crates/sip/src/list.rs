@@ -83,7 +83,7 @@ impl<'a> Values<'a> {
         Self {
             message,
             name,
-            headers: message.headers().iter(),
+            headers: message.index().headers_from(name).iter(),
             field: Span::default(),
             elements: Elements::new(&[], Span::default()),
             upcoming: None,

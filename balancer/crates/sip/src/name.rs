@@ -138,43 +138,43 @@ impl HeaderName {
     /// The field of that name, full or compact.
     #[must_use]
     pub fn from_bytes(name: &[u8]) -> Self {
-        // The length picks at most three candidates, so that a name costs one or two comparisons.
-        let candidates: &[Self] = match name.len() {
-            1 => return name.first().map_or(Self::Other, |letter| Self::from_compact(*letter)),
-            2 => &[Self::To],
-            3 => &[Self::Via],
-            4 => &[Self::From, Self::CSeq, Self::Path],
-            5 => &[Self::Route],
-            6 => &[Self::Reason],
-            7 => &[Self::CallId, Self::Contact, Self::Require],
-            9 => &[Self::Supported, Self::Timestamp],
-            11 => &[Self::RetryAfter],
-            12 => &[Self::MaxForwards, Self::RecordRoute],
-            13 => &[Self::ProxyRequire, Self::Authorization],
-            14 => &[Self::ContentLength],
-            16 => &[Self::WwwAuthenticate],
-            18 => &[Self::ProxyAuthenticate],
-            19 => &[Self::ProxyAuthorization],
-            _ => &[],
+        use crate::text::is_word;
+        let Some(letter) = name.first().map(u8::to_ascii_lowercase) else {
+            return Self::Other;
         };
-        candidates
-            .iter()
-            .copied()
-            .find(|candidate| name.eq_ignore_ascii_case(candidate.as_bytes()))
-            .unwrap_or(Self::Other)
-    }
-
-    fn from_compact(letter: u8) -> Self {
-        match letter.to_ascii_lowercase() {
-            b'v' => Self::Via,
-            b'f' => Self::From,
-            b't' => Self::To,
-            b'i' => Self::CallId,
-            b'm' => Self::Contact,
-            b'l' => Self::ContentLength,
-            b'k' => Self::Supported,
-            _ => Self::Other,
-        }
+        // Length and first letter leave one candidate, or two, so that a name costs one comparison.
+        let (candidate, same) = match (name.len(), letter) {
+            (1, b'v') => (Self::Via, true),
+            (1, b'f') => (Self::From, true),
+            (1, b't') => (Self::To, true),
+            (1, b'i') => (Self::CallId, true),
+            (1, b'm') => (Self::Contact, true),
+            (1, b'l') => (Self::ContentLength, true),
+            (1, b'k') => (Self::Supported, true),
+            (2, b't') => (Self::To, is_word(name, b"to")),
+            (3, b'v') => (Self::Via, is_word(name, b"via")),
+            (4, b'f') => (Self::From, is_word(name, b"from")),
+            (4, b'c') => (Self::CSeq, is_word(name, b"cseq")),
+            (4, b'p') => (Self::Path, is_word(name, b"path")),
+            (5, b'r') => (Self::Route, is_word(name, b"route")),
+            (6, b'r') => (Self::Reason, is_word(name, b"reason")),
+            (7, b'c') if is_word(name, b"call-id") => (Self::CallId, true),
+            (7, b'c') => (Self::Contact, is_word(name, b"contact")),
+            (7, b'r') => (Self::Require, is_word(name, b"require")),
+            (9, b's') => (Self::Supported, is_word(name, b"supported")),
+            (9, b't') => (Self::Timestamp, is_word(name, b"timestamp")),
+            (11, b'r') => (Self::RetryAfter, is_word(name, b"retry-after")),
+            (12, b'm') => (Self::MaxForwards, is_word(name, b"max-forwards")),
+            (12, b'r') => (Self::RecordRoute, is_word(name, b"record-route")),
+            (13, b'p') => (Self::ProxyRequire, is_word(name, b"proxy-require")),
+            (13, b'a') => (Self::Authorization, is_word(name, b"authorization")),
+            (14, b'c') => (Self::ContentLength, is_word(name, b"content-length")),
+            (16, b'w') => (Self::WwwAuthenticate, is_word(name, b"www-authenticate")),
+            (18, b'p') => (Self::ProxyAuthenticate, is_word(name, b"proxy-authenticate")),
+            (19, b'p') => (Self::ProxyAuthorization, is_word(name, b"proxy-authorization")),
+            _ => return Self::Other,
+        };
+        if same { candidate } else { Self::Other }
     }
 
     /// The full name as we write it; empty for `Other`.

@@ -15,7 +15,7 @@ impl std::fmt::Display for Overflow {
 
 impl std::error::Error for Overflow {}
 
-/// A cursor over a caller's buffer. What does not fit is not written, not even in part.
+/// A cursor over a caller's buffer. It never writes past the end; once something did not fit, the message is lost.
 #[derive(Debug)]
 pub struct Output<'a> {
     buffer: &'a mut [u8],

@@ -1,8 +1,8 @@
 //! `;name=value` parameters of header fields and URIs.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-use crate::text::{quoted_len, trim};
+use crate::text::{find_unquoted, trim, trim_end};
 
 /// The parameters of a header value or a URI, in order. Those without a name are passed over.
 #[derive(Debug, Clone, Copy)]
@@ -61,37 +61,24 @@ impl<'a> Iterator for ParamsIter<'a> {
 
     fn next(&mut self) -> Option<Param<'a>> {
         loop {
-            let start = self.0.at + memchr(b';', self.0.text.get(self.0.at..)?)?;
+            let rest = self.0.text.get(self.0.at..)?;
+            let start = self.0.at + if rest.first() == Some(&b';') { 0 } else { memchr(b';', rest)? };
             let rest = self.0.text.get(start + 1..)?;
-            let len = param_len(rest);
+            let name_len = rest.iter().position(|byte| matches!(byte, b';' | b'=' | b'"')).unwrap_or(rest.len());
+            let tail = rest.get(name_len..)?;
+            let len = match tail.first() {
+                None | Some(b';') => name_len,
+                _ => find_unquoted(b';', tail).map_or(rest.len(), |tail_len| name_len + tail_len),
+            };
             self.0.at = start + 1 + len;
             let whole = rest.get(..len)?;
-            let (name, value) = match memchr(b'=', whole) {
-                Some(equals) => (whole.get(..equals)?, whole.get(equals + 1..).map(trim)),
-                None => (whole, None),
-            };
+            let name = rest.get(..name_len)?;
+            let value = whole.get(name_len..)?.strip_prefix(b"=").map(trim);
             let name = trim(name);
             if !name.is_empty() {
-                let end = start + 1 + crate::text::trim_end(whole).len();
+                let end = start + 1 + trim_end(whole).len();
                 return Some(Param { name, value, start, end });
             }
         }
     }
-}
-
-/// Length up to the next `;` outside a quoted string.
-fn param_len(text: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(found) = text.get(at..).and_then(|rest| memchr2(b';', b'"', rest)) {
-        at += found;
-        let rest = text.get(at..).unwrap_or_default();
-        if rest.first() == Some(&b';') {
-            return at;
-        }
-        match quoted_len(rest) {
-            Some(skip) => at += skip,
-            None => break,
-        }
-    }
-    text.len()
 }

@@ -11,7 +11,7 @@ pub struct Response<'a> {
     pub code: u16,
     /// Reason phrase.
     pub reason: &'a [u8],
-    /// Added to To when it has no tag; leave it out for 100 only (RFC 3261 §8.2.6.2).
+    /// Added to To when that parses and has no tag; leave it out for 100 only (RFC 3261 §8.2.6.2).
     pub to_tag: Option<&'a [u8]>,
     /// Where the request came from, for the top Via; `None` when it already stands there.
     pub source: Option<SocketAddr>,
@@ -136,14 +136,12 @@ fn via_with_source(
 /// To, with our tag when it has none.
 fn to(request: &Message<'_>, header: &Header, tag: Option<&[u8]>, output: &mut Output<'_>) -> Result<(), Overflow> {
     let bytes = request.bytes();
-    let tagged = NameAddr::parse(header.value.of(bytes)).is_some_and(|to| to.params.get(b"tag").is_some());
-    match tag {
-        Some(tag) if !tagged => {
-            output.bytes(bytes.get(header.field.start.into()..header.value.end.into()).unwrap_or_default())?;
-            output.bytes(b";tag=")?;
-            output.bytes(tag)?;
-            output.bytes(bytes.get(header.value.end.into()..header.field.end.into()).unwrap_or_default())
-        }
-        _ => copy(request, header, output),
-    }
+    let untagged = NameAddr::parse(header.value.of(bytes)).is_some_and(|to| to.params.get(b"tag").is_none());
+    let Some(tag) = tag.filter(|_| untagged) else {
+        return copy(request, header, output);
+    };
+    output.bytes(bytes.get(header.field.start.into()..header.value.end.into()).unwrap_or_default())?;
+    output.bytes(b";tag=")?;
+    output.bytes(tag)?;
+    output.bytes(bytes.get(header.value.end.into()..header.field.end.into()).unwrap_or_default())
 }

@@ -27,26 +27,58 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
     trim_end(trim_start(text))
 }
 
-/// `token` of RFC 3261 §25.1 by byte.
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        #[allow(clippy::cast_possible_truncation)] // byte < 128
-        let character = byte as u8;
-        table[byte] = character.is_ascii_alphanumeric()
-            || matches!(character, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
-        byte += 1;
+const TOKEN: u8 = 1;
+const HOST: u8 = 2;
+const URI: u8 = 4;
+
+/// What each byte may be part of. A table, since these tests run for every byte of names and URIs.
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        #[allow(clippy::cast_possible_truncation)] // at < 256
+        let byte = at as u8;
+        let alphanumeric = byte.is_ascii_alphanumeric();
+        if alphanumeric || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
+            table[at] |= TOKEN;
+        }
+        if alphanumeric || matches!(byte, b'.' | b'-' | b'_') {
+            table[at] |= HOST;
+        }
+        if !matches!(byte, 0..=b' ' | 0x7f | b'<' | b'>' | b'"') {
+            table[at] |= URI;
+        }
+        at += 1;
     }
     table
 };
 
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+fn all(text: &[u8], class: u8) -> bool {
+    // Without an early exit, which costs more than it saves on short texts.
+    text.iter().fold(class, |common, byte| common & CLASSES[usize::from(*byte)]) != 0
 }
 
+/// `token` of RFC 3261 §25.1.
 pub(crate) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
+    !text.is_empty() && all(text, TOKEN)
+}
+
+/// Length of the host name or IPv4 address that `text` begins with.
+pub(crate) fn host_len(text: &[u8]) -> usize {
+    text.iter().position(|byte| CLASSES[usize::from(*byte)] & HOST == 0).unwrap_or(text.len())
+}
+
+/// Whether nothing stands there that ends a URI wherever one is embedded.
+pub(crate) fn is_uri_text(text: &[u8]) -> bool {
+    all(text, URI)
+}
+
+/// Whether `text` is `word`, which is in lower case, in any case.
+pub(crate) fn is_word<const N: usize>(text: &[u8], word: &[u8; N]) -> bool {
+    let Ok(text) = <&[u8; N]>::try_from(text) else {
+        return false;
+    };
+    text.iter().zip(word).fold(0, |differences, (one, other)| differences | (one.to_ascii_lowercase() ^ other)) == 0
 }
 
 /// A decimal number; `None` when empty, when another character stands in it, or past `u32::MAX`.
@@ -75,6 +107,20 @@ pub(crate) fn quoted_len(text: &[u8]) -> Option<usize> {
     }
 }
 
+/// Offset of the first `wanted` outside quoted strings; `None` when there is none, or a quoted string before it is not
+/// closed.
+pub(crate) fn find_unquoted(wanted: u8, text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(wanted, b'"', text.get(at..)?)?;
+        let rest = text.get(at..)?;
+        if rest.first() == Some(&wanted) {
+            return Some(at);
+        }
+        at += quoted_len(rest)?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +145,14 @@ mod tests {
         assert_eq!(quoted_len(br#""a\"#), None);
         assert_eq!(quoted_len(b"\"a"), None);
         assert_eq!(quoted_len(b"\""), None);
+    }
+
+    #[test]
+    fn search_passes_over_quoted_strings() {
+        assert_eq!(find_unquoted(b';', br#"a=";";b"#), Some(5));
+        assert_eq!(find_unquoted(b';', br#"a="\";";b"#), Some(7));
+        assert_eq!(find_unquoted(b';', br#"a="x;y"#), None);
+        assert_eq!(find_unquoted(b';', b"a"), None);
     }
 
     #[test]

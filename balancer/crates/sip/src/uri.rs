@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use memchr::memchr;
 
 use crate::Params;
-use crate::text::{decimal, is_token_byte};
+use crate::text::{decimal, host_len, is_token, is_uri_text, is_word, trim_start};
 
 /// The scheme of a URI; case does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,26 +54,48 @@ impl<'a> Host<'a> {
         if text.first() == Some(&b'[') {
             return literal(text).map(Self::Ip);
         }
-        if text.last().is_some_and(u8::is_ascii_digit)
-            && let Some(ip) = literal(text)
-        {
-            return Some(Self::Ip(ip));
+        if let Some(ip) = ipv4(text) {
+            return Some(Self::Ip(ip.into()));
         }
-        let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        (!text.is_empty() && text.iter().all(named)).then_some(Self::Name(text))
+        (!text.is_empty() && host_len(text) == text.len()).then_some(Self::Name(text))
     }
 }
 
 /// An IP address literal; IPv6 with or without brackets, as both are found in `received` (RFC 5118 §4.5).
 pub(crate) fn literal(text: &[u8]) -> Option<IpAddr> {
     let inner = text.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
-    let text = std::str::from_utf8(inner.unwrap_or(text)).ok()?;
     if inner.is_none()
-        && let Ok(ip) = text.parse::<Ipv4Addr>()
+        && let Some(ip) = ipv4(text)
     {
         return Some(ip.into());
     }
+    let text = std::str::from_utf8(inner.unwrap_or(text)).ok()?;
     text.parse::<Ipv6Addr>().ok().or_else(|| without_third_colon(text)).map(IpAddr::V6)
+}
+
+/// An IPv4 address: four decimal octets without leading zeros, which some readers take for octal.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut rest = text;
+    for (position, octet) in octets.iter_mut().enumerate() {
+        if position > 0 {
+            rest = rest.strip_prefix(b".")?;
+        }
+        let mut value = 0;
+        let mut digits = 0;
+        while let [digit @ b'0'..=b'9', after @ ..] = rest
+            && digits < 3
+        {
+            value = value * 10 + u16::from(digit - b'0');
+            digits += 1;
+            rest = after;
+        }
+        if digits == 0 || (digits > 1 && value < if digits == 2 { 10 } else { 100 }) {
+            return None;
+        }
+        *octet = u8::try_from(value).ok()?;
+    }
+    rest.is_empty().then(|| octets.into())
 }
 
 /// The grammar of RFC 3261 led to `[2001:db8:::192.0.2.1]`, which is to be tolerated (RFC 5118 §4.10).
@@ -89,18 +111,13 @@ fn without_third_colon(text: &str) -> Option<Ipv6Addr> {
 
 /// Splits `host [":" port]` off the front of `text`: the host, the port, and what follows.
 pub(crate) fn host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>, &[u8])> {
-    let host_end = if text.first() == Some(&b'[') {
-        memchr(b']', text)? + 1
-    } else {
-        let ends = |byte: &u8| matches!(byte, b':' | b';' | b'?') || crate::text::is_lws(*byte);
-        text.iter().position(ends).unwrap_or(text.len())
-    };
+    let host_end = if text.first() == Some(&b'[') { memchr(b']', text)? + 1 } else { host_len(text) };
     let host = Host::parse(text.get(..host_end)?)?;
     let rest = text.get(host_end..)?;
-    let Some(after) = crate::text::trim_start(rest).strip_prefix(b":") else {
+    let Some(after) = trim_start(rest).strip_prefix(b":") else {
         return Some((host, None, rest));
     };
-    let after = crate::text::trim_start(after);
+    let after = trim_start(after);
     let digits = after.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len());
     let port = u16::try_from(decimal(after.get(..digits)?)?).ok()?;
     Some((host, Some(port), after.get(digits..)?))
@@ -132,23 +149,23 @@ impl<'a> Uri<'a> {
     /// white space, control character, quote or angle bracket, and at most one `@`.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        if text.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f | b'<' | b'>' | b'"')) {
+        if !is_uri_text(text) {
             return None;
         }
         let colon = memchr(b':', text)?;
         let name = text.get(..colon)?;
         let rest = text.get(colon + 1..)?;
         let scheme = match name.len() {
-            3 if name.eq_ignore_ascii_case(b"sip") => Scheme::Sip,
-            4 if name.eq_ignore_ascii_case(b"sips") => Scheme::Sips,
-            3 if name.eq_ignore_ascii_case(b"tel") => Scheme::Tel,
+            3 if is_word(name, b"sip") => Scheme::Sip,
+            4 if is_word(name, b"sips") => Scheme::Sips,
+            3 if is_word(name, b"tel") => Scheme::Tel,
             _ => Scheme::Other,
         };
         match scheme {
             Scheme::Sip | Scheme::Sips => Self::sip(text, scheme, rest),
             Scheme::Tel | Scheme::Other => {
                 let alphabetic = name.first().is_some_and(u8::is_ascii_alphabetic);
-                if !alphabetic || !name.iter().all(|byte| is_token_byte(*byte)) || rest.is_empty() {
+                if !alphabetic || !is_token(name) || rest.is_empty() {
                     return None;
                 }
                 let end = memchr(b';', rest).unwrap_or(rest.len());
@@ -214,14 +231,15 @@ impl<'a> Uri<'a> {
     /// equal, `user`, `ttl`, `method`, `maddr` and `transport` must not stand on one side only; headers must be the
     /// same on both sides. Other schemes are compared byte by byte.
     ///
-    /// Time grows with the product of both parameter counts, which the length of a field bounds.
+    /// With more than 16 parameters or headers on a side, which no one sends in good faith, the texts must be the same;
+    /// so the time stays bounded.
     #[must_use]
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
         if self.scheme != other.scheme {
             return false;
         }
-        if matches!(self.scheme, Scheme::Tel | Scheme::Other) {
-            return self.text.eq_ignore_ascii_case(other.text);
+        if matches!(self.scheme, Scheme::Tel | Scheme::Other) || !self.is_comparable() || !other.is_comparable() {
+            return self.text == other.text;
         }
         let same_text = |one: Option<&[u8]>, other: Option<&[u8]>| match (one, other) {
             (Some(one), Some(other)) => same_unescaped(one, other, false),
@@ -235,6 +253,12 @@ impl<'a> Uri<'a> {
             && agree(self.params, other.params)
             && agree(other.params, self.params)
             && same_headers(self.headers, other.headers)
+    }
+
+    fn is_comparable(&self) -> bool {
+        const PARTS: usize = 16;
+        self.params.into_iter().take(PARTS + 1).count() <= PARTS
+            && ampersands(self.headers.unwrap_or_default()).take(PARTS + 1).count() <= PARTS
     }
 }
 
@@ -250,11 +274,14 @@ fn agree(one: Params<'_>, other: Params<'_>) -> bool {
 /// The same headers on both sides, in whatever order.
 fn same_headers(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
     let (one, other) = (one.unwrap_or_default(), other.unwrap_or_default());
-    let within =
-        |part: &[u8], all: &[u8]| all.split(|byte| *byte == b'&').any(|found| same_unescaped(part, found, true));
-    one.split(|byte| *byte == b'&').count() == other.split(|byte| *byte == b'&').count()
-        && one.split(|byte| *byte == b'&').all(|part| within(part, other))
-        && other.split(|byte| *byte == b'&').all(|part| within(part, one))
+    let within = |part: &[u8], all: &[u8]| ampersands(all).any(|found| same_unescaped(part, found, true));
+    ampersands(one).count() == ampersands(other).count()
+        && ampersands(one).all(|part| within(part, other))
+        && ampersands(other).all(|part| within(part, one))
+}
+
+fn ampersands(headers: &[u8]) -> impl Iterator<Item = &[u8]> {
+    headers.split(|byte| *byte == b'&')
 }
 
 /// Compares with `%HH` resolved, except where it stands for a reserved character, which it then differs from.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use memchr::memchr;
 
-use crate::text::{decimal, is_lws, is_token, trim, trim_start};
+use crate::text::{decimal, is_lws, is_token, is_word, trim, trim_start};
 use crate::uri::{host_port, literal};
 use crate::{Host, Output, Overflow, Params};
 
@@ -28,25 +28,27 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// The name on the wire; empty for `Other`.
+    #[must_use]
+    pub fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Udp => b"UDP",
+            Self::Tcp => b"TCP",
+            Self::Tls => b"TLS",
+            Self::Sctp => b"SCTP",
+            Self::Ws => b"WS",
+            Self::Wss => b"WSS",
+            Self::Other => b"",
+        }
+    }
+
     /// Transports are case-insensitive (RFC 3261 §7.3.1).
     #[must_use]
     pub fn from_bytes(name: &[u8]) -> Self {
-        let is = |transport: &[u8]| name.eq_ignore_ascii_case(transport);
-        if is(b"UDP") {
-            Self::Udp
-        } else if is(b"TCP") {
-            Self::Tcp
-        } else if is(b"TLS") {
-            Self::Tls
-        } else if is(b"SCTP") {
-            Self::Sctp
-        } else if is(b"WS") {
-            Self::Ws
-        } else if is(b"WSS") {
-            Self::Wss
-        } else {
-            Self::Other
-        }
+        [Self::Udp, Self::Tcp, Self::Tls, Self::Sctp, Self::Ws, Self::Wss]
+            .into_iter()
+            .find(|transport| name.eq_ignore_ascii_case(transport.as_bytes()))
+            .unwrap_or(Self::Other)
     }
 }
 
@@ -90,11 +92,10 @@ impl<'a> Via<'a> {
     /// value cannot be read counts as absent.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let (name, rest) = split_slash(text)?;
-        let (version, rest) = split_slash(rest)?;
-        if !name.eq_ignore_ascii_case(b"SIP") || version != b"2.0" {
-            return None;
-        }
+        let rest = match text.strip_prefix(b"SIP/2.0/") {
+            Some(rest) => rest,
+            None => after_protocol(text)?,
+        };
         let rest = trim_start(rest);
         let transport_len = rest.iter().position(|byte| is_lws(*byte))?;
         let transport = rest.get(..transport_len)?;
@@ -126,20 +127,19 @@ impl<'a> Via<'a> {
     }
 
     fn note(&mut self, name: &[u8], value: Option<&'a [u8]>) {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-        if is(b"branch") {
+        if is_word(name, b"branch") {
             self.branch = self.branch.or(value.filter(|branch| !branch.is_empty()));
-        } else if is(b"rport") {
+        } else if is_word(name, b"rport") {
             let rport = match value {
                 None | Some(b"") => Some(Rport::Flag),
                 Some(port) => decimal(port).and_then(|port| u16::try_from(port).ok()).map(Rport::Port),
             };
             self.rport = self.rport.or(rport);
-        } else if is(b"received") {
+        } else if is_word(name, b"received") {
             self.received = self.received.or(value.and_then(literal));
-        } else if is(b"maddr") {
+        } else if is_word(name, b"maddr") {
             self.maddr = self.maddr.or(value.and_then(maddr));
-        } else if is(b"ttl") {
+        } else if is_word(name, b"ttl") {
             self.ttl = self.ttl.or(value.and_then(decimal).and_then(|ttl| u8::try_from(ttl).ok()));
         }
     }
@@ -172,13 +172,15 @@ impl<'a> Via<'a> {
     /// [`Overflow`] when it does not fit.
     pub fn write_with_source(&self, source: SocketAddr, output: &mut Output<'_>) -> Result<(), Overflow> {
         let mut cursor = 0;
+        let mut asked = false;
         for param in self.params {
-            let rport = param.name.eq_ignore_ascii_case(b"rport");
-            if !rport && !param.name.eq_ignore_ascii_case(b"received") {
+            let rport = is_word(param.name, b"rport");
+            if !rport && !is_word(param.name, b"received") {
                 continue;
             }
             output.bytes(self.text.get(cursor..param.start).unwrap_or_default())?;
             if rport {
+                asked = true;
                 output.bytes(b";rport=")?;
                 output.decimal(source.port().into())?;
             }
@@ -186,12 +188,19 @@ impl<'a> Via<'a> {
         }
         output.bytes(self.text.get(cursor..).unwrap_or_default())?;
         let source_ip = source.ip().to_canonical();
-        if self.rport.is_some() || self.host.ip() != Some(source_ip) {
+        if asked || self.host.ip() != Some(source_ip) {
             output.bytes(b";received=")?;
             output.plain_ip(source_ip)?;
         }
         Ok(())
     }
+}
+
+/// What follows `SIP/2.0/`, written in another way.
+fn after_protocol(text: &[u8]) -> Option<&[u8]> {
+    let (name, rest) = split_slash(text)?;
+    let (version, rest) = split_slash(rest)?;
+    (is_word(name, b"sip") && version == b"2.0").then_some(rest)
 }
 
 fn split_slash(text: &[u8]) -> Option<(&[u8], &[u8])> {
