@@ -1,0 +1,5 @@
+"""The ``switchtender`` command."""
+
+from switchtender.cli.main import main
+
+__all__ = ["main"]

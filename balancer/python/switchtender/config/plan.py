@@ -1,0 +1,132 @@
+"""A configuration file as the balancer acts on it: documents checked, passwords read, members spread out.
+
+This is where a file meets the machine it is used on. Whole or not at all: everything that keeps the file from being
+acted on is gathered and raised at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from switchtender.config.snapshot import GroupMembers
+from switchtender_api.claims import refusals
+from switchtender_api.loader import Documents, load
+from switchtender_api.problems import DocumentErrors, Finding, Problem
+from switchtender_api.static_members import ResolvedMember, resolved_members
+from switchtender_api.unsupported import unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class EslTarget:
+    """A node's Event Socket and how to log in to it."""
+
+    host: str
+    port: int
+    user: str | None
+    password: SecretStr = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to serve. ``esl`` is by member uid; a member without ``load`` is not in it."""
+
+    documents: Documents
+    groups: tuple[GroupMembers, ...]
+    esl: Mapping[str, EslTarget]
+
+
+def read_plan(path: Path, *, environ: Mapping[str, str] = os.environ) -> Plan:
+    """The plan of the file at ``path``. Raises DocumentErrors with everything that is wrong with it."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise DocumentErrors([Problem(str(path), message=f"cannot be read: {error.strerror or error}")]) from None
+    return make_plan(load(text, str(path)), environ=environ)
+
+
+def make_plan(documents: Documents, *, environ: Mapping[str, str]) -> Plan:
+    """The plan of ``documents``; reads the password files they name. Raises DocumentErrors."""
+    problems = list(unsupported(documents))
+    groups: list[GroupMembers] = []
+    esl: dict[str, EslTarget] = {}
+    for group in documents.groups:
+        resolution = resolved_members(group, environ=environ, read_file=_read_text)
+        findings = [*refusals(documents.config.spec, group, kubernetes=False), *resolution.findings]
+        findings += _without_password(resolution.members, known=not resolution.findings)
+        problems += documents.problems(group, findings)
+        groups.append(GroupMembers(group, tuple(entry.member for entry in resolution.members)))
+        for entry in resolution.members:
+            if entry.member.esl is not None and entry.password is not None:
+                where = entry.member.esl
+                esl[entry.member.uid] = EslTarget(where.host, where.port, where.user, entry.password)
+    problems += _disagreements(documents, groups, esl)
+    if problems:
+        raise DocumentErrors(problems)
+    return Plan(documents, tuple(groups), esl)
+
+
+def nodes_behind(members: Iterable[str], esl: Mapping[str, EslTarget], before: Mapping[str, str]) -> dict[str, str]:
+    """Member uid → uid of the node behind it: members that share an Event Socket are one node with one load.
+
+    The node goes by the uid it had ``before``, else by the first of its members' uids, so that its counters live on
+    when a group that names it comes or goes.
+    """
+    by_endpoint: dict[tuple[str, int], list[str]] = {}
+    nodes: dict[str, str] = {}
+    for uid in sorted(members):
+        if uid in esl:
+            by_endpoint.setdefault((esl[uid].host, esl[uid].port), []).append(uid)
+        else:
+            nodes[uid] = uid
+    for sharing in by_endpoint.values():
+        known = [before[uid] for uid in sharing if before.get(uid) in sharing]
+        nodes |= dict.fromkeys(sharing, known[0] if known else sharing[0])
+    return nodes
+
+
+def _without_password(members: Iterable[ResolvedMember], *, known: bool) -> list[Finding]:
+    """A member whose URL holds no password in a group that names none; silent where reading the group's failed."""
+    if not known:
+        return []
+    return [
+        Finding(
+            ("spec", "members", "static", position, "load"),
+            "no password in the URL, and the group names none",
+            accepted="fs://:PASSWORD@host, or spec.esl.passwordFrom",
+        )
+        for position, entry in enumerate(members)
+        if entry.member.esl is not None and entry.password is None
+    ]
+
+
+def _disagreements(documents: Documents, groups: Iterable[GroupMembers], esl: Mapping[str, EslTarget]) -> list[Problem]:
+    """Members that share an Event Socket must agree on where the node takes SIP and how to log in to it."""
+    first: dict[tuple[str, int], tuple[tuple[str, int], EslTarget]] = {}
+    problems: list[Problem] = []
+    for entry in groups:
+        findings = []
+        for position, member in enumerate(entry.members):
+            target = esl.get(member.uid)
+            if target is None:
+                continue
+            sip = (member.addresses[0], member.sip.port)
+            known_sip, known = first.setdefault((target.host, target.port), (sip, target))
+            if known_sip != sip or known != target:
+                findings.append(
+                    Finding(
+                        ("spec", "members", "static", position, "load"),
+                        "another member names the same Event Socket with another SIP address or login",
+                        accepted="one SIP address and one login for one Event Socket",
+                    )
+                )
+        problems += documents.problems(entry.group, findings)
+    return problems
+
+
+def _read_text(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")

@@ -1,0 +1,70 @@
+"""The core's settings: what is fixed for the life of the process. A reload that would change them is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from switchtender.config.cpus import automatic_workers
+from switchtender_api.v1alpha1 import BalancerConfigSpec, NodeSide
+
+FORMAT = 1
+
+Json = dict[str, Any]
+
+
+def settings(spec: BalancerConfigSpec) -> Json:
+    """The settings document of ``spec``, as ``Core`` takes it (addresses as text, times in milliseconds)."""
+    return {
+        "format": FORMAT,
+        "listeners": [
+            {
+                "name": listener.name,
+                "address": str(listener.address),
+                "port": listener.port,
+                "advertise": None
+                if listener.advertise is None
+                else {"host": listener.advertise.host, "port": listener.advertise.port or listener.port},
+                "nat": listener.nat,
+            }
+            for listener in spec.listeners
+        ],
+        "node_side": None if spec.node_side is None else _node_side(spec.node_side),
+        "workers": automatic_workers() if spec.workers == "Auto" else spec.workers,
+        "limits": {"max_transactions": spec.limits.max_transactions},
+        "stop_deadline_ms": round(spec.stop.deadline.total_seconds() * 1000),
+        "run_id": None,
+    }
+
+
+def _node_side(side: NodeSide) -> Json:
+    return {
+        "address": str(side.address),
+        "port": side.port,
+        "worker_ports": [side.worker_ports.first, side.worker_ports.last],
+        "advertise": [
+            {
+                "networks": [str(network) for network in entry.networks],
+                "host": entry.host,
+                "port": entry.port or side.port,
+            }
+            for entry in side.advertise
+        ],
+        "sources": [str(network) for network in side.sources],
+    }
+
+
+_FIXED: dict[str, Callable[[BalancerConfigSpec], object]] = {
+    "spec.listeners": lambda spec: spec.listeners,
+    "spec.nodeSide": lambda spec: spec.node_side,
+    "spec.workers": lambda spec: spec.workers,
+    "spec.limits": lambda spec: spec.limits,
+    "spec.peers": lambda spec: spec.peers,
+    "spec.stateDir": lambda spec: spec.state_dir,
+    "spec.http": lambda spec: spec.http,
+}
+
+
+def fixed_fields_changed(before: BalancerConfigSpec, after: BalancerConfigSpec) -> list[str]:
+    """Paths of the fields that differ and need a restart; empty when ``after`` can be taken up by a reload."""
+    return [path for path, field in _FIXED.items() if field(before) != field(after)]

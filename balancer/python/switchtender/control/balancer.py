@@ -1,0 +1,145 @@
+"""The running balancer: a plan comes in, drivers watch its nodes, the packet core follows.
+
+All of it runs in one event loop. The packet path goes on by itself whatever happens here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from switchtender._core import Core
+from switchtender.config.plan import Plan, nodes_behind
+from switchtender.config.snapshot import GroupMembers, snapshot
+from switchtender.config.state_dir import TokenKey
+from switchtender.control.watch import Watch
+from switchtender.load.model import Policy
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.25
+"""Seconds between two looks at what changes with time alone: reports grown old, slow start, peers gone."""
+
+_EVENTS_AT_ONCE = 256
+
+
+class Balancer:
+    """Serves ``Plan`` after ``Plan`` on one packet core. ``replicas`` tells how many balancers share the nodes."""
+
+    def __init__(
+        self, core: Core, keys: tuple[TokenKey, ...], *, clock: Callable[[], float], replicas: Callable[[], int]
+    ) -> None:
+        self.core = core
+        self.plan: Plan | None = None
+        self.generation = 0
+        self.watches: dict[str, Watch] = {}
+        self.node_of: Mapping[str, str] = {}
+        self.groups_of: Mapping[str, list[GroupMembers]] = {}
+        self._nodes_of: Mapping[str, frozenset[str]] = {}
+        self._fresh: Mapping[str, float] = {}
+        self._keys = keys
+        self._clock = clock
+        self._replicas = replicas
+
+    async def apply(self, plan: Plan) -> None:
+        """Put ``plan`` in force, the packet core first. Raises ConfigError; the plan before then stays."""
+        members = {member.uid: member for entry in plan.groups for member in entry.members}
+        node_of = nodes_behind(members, plan.esl, self.node_of)
+        document = snapshot(plan.groups, keys=self._keys, node_of=node_of)
+        self.generation = self.core.apply(json.dumps(document).encode())
+        self.plan, self.node_of = plan, node_of
+        self._nodes_of = {
+            entry.group.key: frozenset(node_of[member.uid] for member in entry.members) for entry in plan.groups
+        }
+        groups_of: dict[str, list[GroupMembers]] = {}
+        for entry in plan.groups:
+            for uid in self._nodes_of[entry.group.key]:
+                groups_of.setdefault(uid, []).append(entry)
+        self.groups_of = groups_of
+        gone = []
+        wanted = {uid: plan.esl.get(uid) for uid in dict.fromkeys(node_of.values())}
+        for uid, watch in list(self.watches.items()):
+            if uid not in wanted or wanted[uid] != watch.esl:
+                gone.append(self.watches.pop(uid))
+        for uid, esl in wanted.items():
+            watch = self.watches.get(uid) or Watch(
+                uid, members[uid].name, esl, self.core, clock=self._clock, changed=self._changed
+            )
+            self.watches[uid] = watch
+            watch.start(_policy(uid, groups_of[uid], node_of), _poll_interval(groups_of[uid]))
+        self._publish_all()
+        await asyncio.gather(*(watch.stop() for watch in gone))
+
+    async def run(self) -> None:
+        """Keep what depends on time up to date, and log what the packet core tells, until canceled."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.core.event_fd, self._on_core_events)
+        try:
+            while True:
+                await asyncio.sleep(_TICK)
+                self._publish_all()
+        finally:
+            loop.remove_reader(self.core.event_fd)
+
+    async def close(self) -> None:
+        """Say goodbye to every node."""
+        await asyncio.gather(*(watch.stop() for watch in self.watches.values()))
+
+    def _changed(self, watch: Watch) -> None:
+        if self.watches.get(watch.uid) is watch:
+            watch.publish(replicas=self._replicas(), fresh_share=self._fresh.get(watch.uid, 1.0))
+
+    def _publish_all(self) -> None:
+        self._fresh = self._fresh_shares()
+        replicas = self._replicas()
+        for uid, watch in self.watches.items():
+            watch.publish(replicas=replicas, fresh_share=self._fresh[uid])
+
+    def _fresh_shares(self) -> dict[str, float]:
+        """For each node the part of the measured nodes heard of in time, over the groups it is a member of."""
+        counts: dict[str, tuple[int, int]] = {}
+        for key, uids in self._nodes_of.items():
+            measured = [watch for uid in uids if (watch := self.watches[uid]).policy.measured]
+            counts[key] = (sum(watch.fresh for watch in measured), len(measured))
+        shares = {}
+        for uid, groups in self.groups_of.items():
+            fresh, measured_nodes = (sum(counts[entry.group.key][index] for entry in groups) for index in (0, 1))
+            shares[uid] = fresh / measured_nodes if measured_nodes else 1.0
+        return shares
+
+    def _on_core_events(self) -> None:
+        for kind, _, worker, uid, code, detail in self.core.events(_EVENTS_AT_ONCE):
+            if kind == "log":
+                log.log(code, "%s", detail, extra={"worker": worker})
+                continue
+            watch = self.watches.get(uid)
+            level = logging.ERROR if kind == "worker_panicked" else logging.DEBUG
+            extra: dict[str, Any] = {"event": kind, "worker": worker, "code": code, "detail": detail}
+            if uid:
+                extra["node"] = watch.name if watch else uid
+            log.log(level, "packet core: %s", kind.replace("_", " "), extra=extra)
+
+
+def _policy(uid: str, groups: Iterable[GroupMembers], node_of: Mapping[str, str]) -> Policy:
+    """What the groups of a node say of it together, the strictest where they differ."""
+    specs = [entry.group.spec for entry in groups]
+    caps = [spec.capacity.max_sessions for spec in specs if spec.capacity.max_sessions is not None]
+    fixed = [float(spec.capacity.headroom) for spec in specs if spec.capacity.headroom != "Auto"]
+    stale = [spec.health.stale_after.total_seconds() for spec in specs if spec.health.stale_after != "Auto"]
+    members = [member for entry in groups for member in entry.members if node_of[member.uid] == uid]
+    return Policy(
+        legs_per_call=max(spec.capacity.legs_per_call for spec in specs),
+        cap=float(min(caps)) if caps else None,
+        headroom=max(fixed) if len(fixed) == len(specs) else None,
+        stale_after=min(stale) if stale else None,
+        when_stale=specs[0].health.when_stale,
+        measured=any(member.esl is not None for member in members),
+        drained=all(member.drain is not None for member in members),
+    )
+
+
+def _poll_interval(groups: Iterable[GroupMembers]) -> float:
+    return min(entry.group.spec.health.poll_interval.total_seconds() for entry in groups)

@@ -1,0 +1,166 @@
+"""What the outside may see of the running balancer: the packet core's numbers and the control side's states, joined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client.registry import CollectorRegistry
+
+from switchtender._core import ConfigError, Core
+from switchtender.control.balancer import Balancer
+from switchtender.control.watch import Watch
+from switchtender.http.views import BadQuestionError, Json
+from switchtender.load.states import STATES, StateName
+
+_QUESTION = {
+    "requestUri": "request_uri",
+    "method": "method",
+    "source": "source",
+    "from": "from",
+    "to": "to",
+    "callId": "call_id",
+    "headers": "headers",
+}
+
+
+class BalancerView:
+    """Implements ``http.views.View`` on a ``Balancer``."""
+
+    def __init__(
+        self, balancer: Balancer, instance: str, registry: CollectorRegistry, clock: Callable[[], float]
+    ) -> None:
+        self._balancer = balancer
+        self._instance = instance
+        self._registry = registry
+        self._clock = clock
+
+    @property
+    def instance(self) -> str:
+        """A random id of this process."""
+        return self._instance
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The metrics of this process."""
+        return self._registry
+
+    def not_ready(self) -> str | None:
+        """None once the sockets are bound and the first configuration is in force."""
+        return None if self._balancer.plan is not None else "no configuration is in force yet"
+
+    def nodes(self) -> list[Json]:
+        """One entry for each group a node is a member of, evaluated now."""
+        watches = self._balancer.watches
+        now = self._clock()
+        return [
+            _node(node, place, watches[node["uid"]], now)
+            for node in _core_nodes(self._balancer.core)
+            if node["uid"] in watches
+            for place in node["groups"]
+        ]
+
+    def groups(self) -> list[Json]:
+        """Every group with its sums; draining, stale and down nodes add nothing to capacity."""
+        if self._balancer.plan is None:
+            return []
+        by_group: dict[tuple[str, str], list[Json]] = {}
+        for node in self.nodes():
+            by_group.setdefault((node["namespace"], node["group"]), []).append(node)
+        return [
+            _group(entry.group.namespace, entry.group.name, entry.group.spec.routing.algorithm, by_group)
+            for entry in self._balancer.plan.groups
+        ]
+
+    def explain(self, call: Json) -> Json:
+        """Why a call would go where. Raises BadQuestionError."""
+        unknown = sorted(set(call) - set(_QUESTION))
+        if unknown:
+            raise BadQuestionError(f"{unknown[0]}: unknown field; accepted: {', '.join(_QUESTION)}")
+        if not isinstance(call.get("requestUri"), str):
+            raise BadQuestionError("requestUri: required; accepted: a SIP URI such as sip:1000@example.com")
+        question = {_QUESTION[name]: value for name, value in call.items()}
+        try:
+            answer: Json = json.loads(self._balancer.core.explain(json.dumps(question).encode()))
+        except ConfigError as error:
+            pointer, message = error.args
+            raise BadQuestionError(f"{pointer}: {message}") from None
+        for candidate in answer.get("candidates", []):
+            watch = self._balancer.watches.get(candidate["uid"])
+            if watch is not None:
+                candidate["state"], candidate["reason"] = watch.state.name, watch.state.reason
+        return answer
+
+
+def _core_nodes(core: Core) -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = json.loads(core.nodes())["nodes"]
+    return nodes
+
+
+def display_state(watch: Watch, place: dict[str, Any]) -> tuple[StateName, str]:
+    """State and reason as shown: the watch's, but ``full`` as soon as the packet path sees no room."""
+    if place["draining"] and watch.state.name in ("ready", "full", "unknown", "stale"):
+        return "draining", "Draining"
+    if watch.state.name == "ready" and place["verdict"] == "Full":
+        return "full", "NoRoom"
+    return watch.state.name, watch.state.reason
+
+
+def _node(node: dict[str, Any], place: dict[str, Any], watch: Watch, now: float) -> Json:
+    state, reason = display_state(watch, place)
+    report = watch.model.report
+    return {
+        "namespace": place["namespace"],
+        "group": place["name"],
+        "node": node["name"],
+        "uid": node["uid"],
+        "sip": node["sip"],
+        "esl": None if watch.esl is None else f"{watch.esl.host}:{watch.esl.port}",
+        "state": state,
+        "reason": reason,
+        "stateSeconds": round(now - watch.since, 3),
+        "link": watch.model.link,
+        "linkDetail": watch.model.link_detail,
+        "sessions": None if report is None else report.sessions,
+        "maxSessions": None if report is None else report.max_sessions,
+        "reportAge": None if report is None else round(now - report.received, 3),
+        "effective": place["effective"],
+        "capacity": place["capacity"],
+        "free": place["free"],
+        "utilization": place["utilization"],
+        "eligible": place["eligible"],
+        "verdict": place["verdict"],
+        "headroom": node["headroom"],
+        "share": node["share"],
+        "weight": place["weight"],
+        "priority": place["priority"],
+        "assigned": node["assigned"],
+        "ended": node["ended"],
+        "inFlight": node["in_flight"],
+        "legsPerSecond": node["legs_per_second"],
+        "requestsPerSecond": node["requests_per_second"],
+        "sessionsPerSecondLimit": watch.model.sessions_per_second,
+        "cooling": node["cooling"],
+        "idleCPU": watch.model.idle_cpu,
+        "coreUUID": watch.model.core_uuid,
+    }
+
+
+def _group(namespace: str, name: str, algorithm: str, by_group: dict[tuple[str, str], list[Json]]) -> Json:
+    nodes = by_group.get((namespace, name), [])
+    serving = [node for node in nodes if node["state"] in ("ready", "full")]
+    capacity = sum(node["capacity"] for node in serving)
+    effective = sum(node["effective"] for node in serving)
+    return {
+        "namespace": namespace,
+        "group": name,
+        "algorithm": algorithm,
+        "nodes": len(nodes),
+        "states": {state: sum(node["state"] == state for node in nodes) for state in STATES},
+        "sessions": sum(node["sessions"] or 0 for node in nodes),
+        "effective": effective,
+        "capacity": capacity,
+        "utilization": min(1.0, effective / capacity) if capacity > 0 else 1.0,
+        "assigned": sum(node["assigned"] for node in nodes),
+    }

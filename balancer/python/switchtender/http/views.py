@@ -1,0 +1,40 @@
+"""What the HTTP interface may ask of the balancer, and the shapes it answers with.
+
+Knows neither sockets nor the packet core.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from prometheus_client.registry import CollectorRegistry
+
+Json = dict[str, Any]
+
+
+class BadQuestionError(ValueError):
+    """The question cannot be answered as it was put; the text says which field, what was found and what is accepted."""
+
+
+class View(Protocol):
+    """The balancer, as the outside may see it."""
+
+    @property
+    def instance(self) -> str:
+        """A random id of this process: peers tell replicas apart by it."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The metrics of this process."""
+
+    def not_ready(self) -> str | None:
+        """Why the process is not ready to be sent calls; None when it is."""
+
+    def nodes(self) -> list[Json]:
+        """Every known node with its state, reported sessions and effective load, evaluated now."""
+
+    def groups(self) -> list[Json]:
+        """Every group with its sums over nodes."""
+
+    def explain(self, call: Json) -> Json:
+        """Why a call would go where. Raises BadQuestionError."""

@@ -1,0 +1,183 @@
+"""The states of a node and what each means for new calls: one decision, from one place.
+
+Precedence, strongest first: ``down`` (nobody there), ``draining`` (the node's or an operator's will), ``unknown``
+(never reported), ``stale`` (reported, but not lately), ``full`` (no room by its own numbers), ``ready``. Full is
+not down: a full node is left alone and comes back by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from switchtender.load.model import NodeModel, Policy, headroom, share, weight_factor
+
+StateName = Literal["unknown", "ready", "full", "draining", "stale", "down"]
+STATES: tuple[StateName, ...] = ("unknown", "ready", "full", "draining", "stale", "down")
+
+Reason = Literal[
+    "AccessDenied",
+    "AuthenticationFailed",
+    "ConnectionRefused",
+    "Draining",
+    "NoReportYet",
+    "NoRoom",
+    "NotReady",
+    "Paused",
+    "PollsUnanswered",
+    "Reporting",
+    "ReportsOverdue",
+    "ShutdownRequested",
+    "ShuttingDown",
+    "Unmeasured",
+]
+REASONS: dict[Reason, str] = {
+    "AccessDenied": "The node's apply-inbound-acl refuses this balancer's address.",
+    "AuthenticationFailed": "The node refuses the Event Socket password or user.",
+    "ConnectionRefused": "The Event Socket cannot be reached: refused, reset, or no route.",
+    "Draining": "The configuration drains the node.",
+    "NoReportYet": "The node has not reported since this balancer started.",
+    "NoRoom": "The reported sessions leave no room for one more call.",
+    "NotReady": "The node says that it is not ready (fsctl ready_check).",
+    "Paused": "Inbound calls are paused on the node (fsctl pause).",
+    "PollsUnanswered": "Two polls in a row went unanswered on an open connection.",
+    "Reporting": "The node reports and has room.",
+    "ReportsOverdue": "The last report is older than health.staleAfter.",
+    "ShutdownRequested": "The node ends when its last call has ended (fsctl shutdown elegant or asap).",
+    "ShuttingDown": "The node is shutting down.",
+    "Unmeasured": "The member names no Event Socket: own counts against its configured capacity.",
+}
+
+Admission = Literal["unknown", "open", "unmeasured", "closed", "unreachable"]
+
+SMALLEST_STALE_AFTER = 3.0
+LAST_VALUE_FOR = 60.0
+"""Seconds for which whenStale Auto goes by the last value once half the group is stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A node's state with its reason."""
+
+    name: StateName
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What the packet core is told of a node: the arguments of ``Core.report``, all in sessions."""
+
+    admission: Admission
+    sessions: float = 0.0
+    max_sessions: float = 0.0
+    cap: float | None = None
+    headroom: float = 0.0
+    share: float = 1.0
+    sessions_per_second: float | None = None
+    idle: float | None = None
+    baseline_assigned: int = 0
+    baseline_ended: int = 0
+    weight_factor: float = 1.0
+
+
+def stale_after(model: NodeModel, policy: Policy) -> float:
+    """Seconds without a report until the node is stale: as configured, or three learned intervals, at least 3 s."""
+    if policy.stale_after is not None:
+        return policy.stale_after
+    return max(SMALLEST_STALE_AFTER, 3.0 * (model.interval or 0.0))
+
+
+def state(model: NodeModel, policy: Policy, now: float) -> State:
+    """The node's state at ``now`` (our monotonic seconds)."""
+    if not policy.measured:
+        return State("draining", "Draining") if policy.drained else State("ready", "Unmeasured")
+    if model.link == "acl_rejected":
+        return State("down", "AccessDenied")
+    if model.link == "auth_failed":
+        return State("down", "AuthenticationFailed")
+    if model.link in ("unreachable", "reset"):
+        return State("down", "ConnectionRefused")
+    return _will(model, policy) or _numbers(model, policy, now)
+
+
+def _will(model: NodeModel, policy: Policy) -> State | None:
+    if policy.drained:
+        return State("draining", "Draining")
+    if model.shutting_down:
+        return State("draining", "ShuttingDown")
+    if model.shutdown_requested:
+        return State("draining", "ShutdownRequested")
+    if model.readiness is not None and model.readiness.paused_inbound:
+        return State("draining", "Paused")
+    if model.readiness is not None and not model.readiness.ready:
+        return State("draining", "NotReady")
+    return None
+
+
+def _numbers(model: NodeModel, policy: Policy, now: float) -> State:
+    if model.report is None:
+        return State("unknown", "NoReportYet")
+    if model.poll_timed_out:
+        return State("stale", "PollsUnanswered")
+    if now - model.report.received > stale_after(model, policy):
+        return State("stale", "ReportsOverdue")
+    limit = model.report.max_sessions - 1
+    capacity = limit if policy.cap is None else min(limit, policy.cap)
+    if capacity - headroom(model, policy) - model.report.sessions < policy.legs_per_call:
+        return State("full", "NoRoom")
+    return State("ready", "Reporting")
+
+
+def admission(model: NodeModel, policy: Policy, current: State, *, fresh_share: float, now: float) -> Admission:
+    """What the state means for new calls.
+
+    ``fresh_share`` is the part of the group's measured nodes that report in time.
+    """
+    if not policy.measured:
+        return "closed" if policy.drained else "unmeasured"
+    match current.name:
+        case "down":
+            return "unreachable"
+        case "draining":
+            return "closed"
+        case "unknown":
+            return "unknown"
+        case "stale":
+            return _when_stale(model, policy, fresh_share=fresh_share, now=now)
+        case "full" | "ready":
+            return "open"
+
+
+def _when_stale(model: NodeModel, policy: Policy, *, fresh_share: float, now: float) -> Admission:
+    match policy.when_stale:
+        case "Exclude":
+            return "unreachable"
+        case "LastValue":
+            return "open"
+        case "StaticWeight":
+            return "unmeasured"
+        case "Auto":
+            if fresh_share >= 0.5 or model.report is None:
+                return "unreachable"
+            return "open" if now - model.report.received <= LAST_VALUE_FOR else "unmeasured"
+
+
+def publish(
+    model: NodeModel, policy: Policy, *, replicas: int, fresh_share: float, now: float
+) -> tuple[State, Published]:
+    """The node's state and what the packet core is told of it."""
+    current = state(model, policy, now)
+    report = model.report
+    return current, Published(
+        admission=admission(model, policy, current, fresh_share=fresh_share, now=now),
+        sessions=0.0 if report is None else float(report.sessions),
+        max_sessions=0.0 if report is None else float(report.max_sessions),
+        cap=policy.cap,
+        headroom=headroom(model, policy),
+        share=share(model, replicas),
+        sessions_per_second=None if model.sessions_per_second is None else float(model.sessions_per_second),
+        idle=model.idle_cpu,
+        baseline_assigned=model.baseline_assigned,
+        baseline_ended=model.baseline_ended,
+        weight_factor=weight_factor(model, now),
+    )

@@ -1,0 +1,159 @@
+"""Turns what the packet core and the load model know into metric families, at each scrape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from switchtender._core import Core
+from switchtender._core import __version__ as core_version
+from switchtender.control.balancer import Balancer
+from switchtender.control.views import BalancerView
+from switchtender.load.states import STATES
+from switchtender.metrics.reloads import Reloads
+
+PREFIX = "switchtender_"
+
+_NODE_LABELS = ("namespace", "group", "node")
+_GROUP_LABELS = ("namespace", "group")
+
+_NODE_GAUGES = {
+    "node_sessions": ("sessions", "Sessions (legs) as the node last reported them."),
+    "node_max_sessions": ("maxSessions", "Max-Sessions as the node last reported it."),
+    "node_effective_sessions": ("effective", "Sessions the node is taken to carry now: report and own calls since."),
+    "node_capacity_sessions": ("capacity", "Sessions the node may carry: its usable limit less headroom."),
+    "node_utilization": ("utilization", "Effective sessions over capacity, 0 to 1."),
+    "node_headroom_sessions": ("headroom", "Sessions kept free on the node."),
+    "node_share": ("share", "This balancer's part of the node's new sessions, 0 to 1."),
+    "node_heartbeat_age_seconds": ("reportAge", "Seconds since the node's last report."),
+    "node_idle_cpu_percent": ("idleCPU", "Idle CPU of the node's host, percent."),
+    "node_requests_per_second": ("requestsPerSecond", "SIP requests sent to the node in the last second."),
+    "node_legs_per_second": ("legsPerSecond", "Legs of new calls sent to the node in the last second."),
+    "node_invites_in_flight": ("inFlight", "Calls offered to the node that have no final response yet."),
+}
+_NODE_COUNTERS = {
+    "node_calls_assigned": ("assigned", "Calls offered to the node."),
+    "node_calls_ended": ("ended", "Calls on the node that ended with a BYE through this balancer."),
+}
+_GROUP_GAUGES = {
+    "group_sessions": ("sessions", "Reported sessions over the group's nodes."),
+    "group_effective_sessions": ("effective", "Effective sessions over the nodes that take calls."),
+    "group_capacity_sessions": ("capacity", "Capacity over the nodes that take calls."),
+    "group_utilization": ("utilization", "Effective sessions over capacity of the group, 0 to 1."),
+}
+
+
+class BalancerCollector(Collector):
+    """Collects at scrape time; holds no numbers of its own."""
+
+    def __init__(self, balancer: Balancer, view: BalancerView, reloads: Reloads) -> None:
+        self._balancer = balancer
+        self._view = view
+        self._reloads = reloads
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family."""
+        yield InfoMetricFamily(f"{PREFIX}build", "Version of the balancer.", value={"version": core_version})
+        yield from _reloads(self._reloads, self._balancer.generation)
+        nodes = self._view.nodes()
+        yield from _gauges(_NODE_GAUGES, _NODE_LABELS, nodes)
+        yield from _counters(_NODE_COUNTERS, _NODE_LABELS, nodes)
+        yield _states(nodes)
+        yield _links(self._balancer)
+        yield from _gauges(_GROUP_GAUGES, _GROUP_LABELS, self._view.groups())
+        yield from _core(self._balancer.core)
+
+
+def register(registry: CollectorRegistry, balancer: Balancer, view: BalancerView, reloads: Reloads) -> None:
+    """Add this balancer's metrics to ``registry``."""
+    registry.register(BalancerCollector(balancer, view, reloads))
+
+
+def _reloads(reloads: Reloads, generation: int) -> Iterator[Metric]:
+    total = CounterMetricFamily(f"{PREFIX}config_reloads", "Attempts to take up the configuration.", labels=["result"])
+    total.add_metric(["success"], reloads.successes)
+    total.add_metric(["failure"], reloads.failures)
+    yield total
+    yield GaugeMetricFamily(
+        f"{PREFIX}config_last_reload_successful", "Whether the last attempt succeeded.", value=float(reloads.last_ok)
+    )
+    yield GaugeMetricFamily(
+        f"{PREFIX}config_last_reload_success_timestamp_seconds", "When the last one did.", value=reloads.last_success_at
+    )
+    yield GaugeMetricFamily(f"{PREFIX}config_generation", "Snapshot the packet core was given.", value=generation)
+
+
+def _gauges(
+    declared: dict[str, tuple[str, str]], labels: tuple[str, ...], entries: list[dict[str, Any]]
+) -> Iterator[Metric]:
+    for name, (field, text) in declared.items():
+        family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
+        for entry in entries:
+            if entry[field] is not None:
+                family.add_metric([entry[label] for label in labels], entry[field])
+        yield family
+
+
+def _counters(
+    declared: dict[str, tuple[str, str]], labels: tuple[str, ...], entries: list[dict[str, Any]]
+) -> Iterator[Metric]:
+    for name, (field, text) in declared.items():
+        family = CounterMetricFamily(PREFIX + name, text, labels=labels)
+        for entry in entries:
+            family.add_metric([entry[label] for label in labels], entry[field])
+        yield family
+
+
+def _states(nodes: list[dict[str, Any]]) -> Metric:
+    family = GaugeMetricFamily(
+        f"{PREFIX}node_state", "1 for the state the node is in, 0 for every other.", labels=[*_NODE_LABELS, "state"]
+    )
+    for node in nodes:
+        for state in STATES:
+            family.add_metric([*(node[label] for label in _NODE_LABELS), state], float(node["state"] == state))
+    return family
+
+
+def _links(balancer: Balancer) -> Metric:
+    family = CounterMetricFamily(
+        f"{PREFIX}esl_connection_changes",
+        "Changes of the Event Socket connection, by what it changed to.",
+        labels=["node", "reason"],
+    )
+    for watch in balancer.watches.values():
+        for reason, count in sorted(watch.links.items()):
+            family.add_metric([watch.name, reason], count)
+    return family
+
+
+def _core(core: Core) -> Iterator[Metric]:
+    """The packet core declares its own names and labels; what it counts comes up as it is."""
+    stats = json.loads(core.stats())
+    for family_type, entries in ((CounterMetricFamily, stats["counters"]), (GaugeMetricFamily, stats["gauges"])):
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for entry in entries:
+            name = PREFIX + entry["name"].removesuffix("_total")
+            labels = entry["labels"]
+            family = families.setdefault(name, family_type(name, _help(entry["name"]), labels=list(labels)))
+            family.add_metric(list(labels.values()), entry["value"])
+        yield from families.values()
+    for entry in stats["histograms"]:
+        histogram = HistogramMetricFamily(PREFIX + entry["name"], _help(entry["name"]), labels=list(entry["labels"]))
+        buckets = [(repr(float(bound)), count) for bound, count in entry["buckets"]]
+        buckets.append(("+Inf", entry["count"]))
+        histogram.add_metric(list(entry["labels"].values()), buckets, sum_value=entry["sum"])
+        yield histogram
+
+
+def _help(name: str) -> str:
+    return name.removesuffix("_total").replace("_", " ").capitalize() + ", counted by the packet core."

@@ -1,0 +1,1 @@
+"""Where documents come from. Knows how to read and watch; not what the documents mean."""
