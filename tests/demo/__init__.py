@@ -1,0 +1,1 @@
+"""``make demo``: simulated nodes, real calls over UDP, the balancer as it ships."""
