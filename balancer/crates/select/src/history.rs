@@ -15,7 +15,7 @@ pub const BUCKET: Duration = Duration::from_millis(20);
 /// How many buckets are kept: 2.56 s.
 pub const BUCKETS: usize = 128;
 /// How far back a rate counts: one second and the running bucket, so never less than a second.
-pub const SECOND: u32 = 50;
+pub const SECOND: u64 = 50;
 
 /// A cell of 64 bits that is read and written whole. Loads acquire and stores release where threads are involved.
 pub trait Cell64 {
@@ -47,7 +47,7 @@ pub struct Reading {
 #[derive(Debug)]
 pub struct History<C> {
     total: C,
-    /// Bucket number (upper half) and the total before the first event in it (lower half, modulo 2³²). A bucket without
+    /// [`mark`] of the bucket (upper half) and the total before the first event in it (lower half, modulo 2³²). A bucket without
     /// events leaves its cell alone, so nothing ticks.
     cells: [C; BUCKETS],
 }
@@ -64,9 +64,9 @@ impl<C: Cell64> History<C> {
         let bucket = bucket_at(now);
         let total = self.total.get();
         if let Some(cell) = self.cell(bucket)
-            && stamp(cell.get()) != bucket
+            && cell.get() >> 32 != mark(bucket)
         {
-            cell.set(u64::from(bucket) << 32 | total & u64::from(u32::MAX));
+            cell.set(mark(bucket) << 32 | total & LOW);
         }
         self.total.set(total.wrapping_add(amount));
     }
@@ -79,46 +79,42 @@ impl<C: Cell64> History<C> {
     /// The total of all buckets that had ended by `moment`: what was counted in the last 0–20 ms before it is left out.
     pub fn total_by(&self, moment: Time, now: Time) -> Reading {
         let (bucket, current) = (bucket_at(moment.min(now)), bucket_at(now));
-        let age = current.wrapping_sub(bucket);
-        let remembered = u32::try_from(BUCKETS).unwrap_or(u32::MAX) - 1;
-        let first = if age < remembered { bucket } else { current.wrapping_sub(remembered) };
-        Reading { total: self.before(first, current), exact: age < remembered }
+        let oldest = current.saturating_sub(REMEMBERED);
+        Reading { total: self.before(bucket.max(oldest), current), exact: bucket >= oldest }
     }
 
     /// How many in the last second, up to 20 ms more: never too few.
     pub fn last_second(&self, now: Time) -> u64 {
         let current = bucket_at(now);
-        let before = self.before(current.wrapping_sub(SECOND), current);
+        let before = self.before(current.saturating_sub(SECOND), current);
         self.total.get().wrapping_sub(before)
     }
 
     /// The total before the first event in any bucket of `first..=current`.
-    fn before(&self, first: u32, current: u32) -> u64 {
-        let span = current.wrapping_sub(first);
-        let stored = (0..=span).find_map(|offset| {
-            let bucket = first.wrapping_add(offset);
-            self.cell(bucket).map(Cell64::get).filter(|&cell| stamp(cell) == bucket)
-        });
+    fn before(&self, first: u64, current: u64) -> u64 {
+        let stored = (first..=current)
+            .find_map(|bucket| self.cell(bucket).map(Cell64::get).filter(|&cell| cell >> 32 == mark(bucket)));
         // Read after the cells, so it cannot be older than what they say.
         let total = self.total.get();
-        let low = |value: u64| u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0);
-        stored.map_or(total, |cell| total.wrapping_sub(u64::from(low(total).wrapping_sub(low(cell)))))
+        stored.map_or(total, |cell| total.wrapping_sub(total.wrapping_sub(cell) & LOW))
     }
 
-    fn cell(&self, bucket: u32) -> Option<&C> {
-        self.cells.get(usize::try_from(bucket).unwrap_or(0) % BUCKETS)
+    fn cell(&self, bucket: u64) -> Option<&C> {
+        self.cells.get(usize::try_from(bucket % BUCKETS as u64).unwrap_or(0))
     }
 }
 
 const _: () = assert!(RATE_WINDOW.as_millis() == SECOND as u128 * BUCKET.as_millis());
 
-/// The number of the bucket; wraps after 2.7 years, which the comparisons above bear. Bucket 0 never occurs, so that an
-/// empty cell is none.
-fn bucket_at(time: Time) -> u32 {
-    let number = time.as_nanos() / 20_000_000 + 1;
-    u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0)
+const LOW: u64 = 0xffff_ffff;
+/// Buckets before the running one whose cells cannot have been taken by a later one.
+const REMEMBERED: u64 = BUCKETS as u64 - 1;
+
+fn bucket_at(time: Time) -> u64 {
+    time.as_nanos() / 20_000_000
 }
 
-fn stamp(cell: u64) -> u32 {
-    u32::try_from(cell >> 32).unwrap_or(0)
+/// 31 bits of the bucket's number (they come round after 1.3 years) below a bit that tells a used cell from an empty one.
+fn mark(bucket: u64) -> u64 {
+    bucket & 0x7fff_ffff | 0x8000_0000
 }
