@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from switchtender_api.problems import Finding, Path
+from switchtender_api.problems import Finding, Path, quote
 from switchtender_api.v1alpha1 import BalancerConfigSpec, BalancerGroup
 from switchtender_api.v1alpha1.endpoints import host_address
 from switchtender_api.v1alpha1.units import IpAddress, IpNetwork
@@ -18,7 +18,7 @@ def refusals(config: BalancerConfigSpec, group: BalancerGroup, *, kubernetes: bo
     namespaces = config.groups.namespaces
     if namespaces and group.namespace not in namespaces:
         message = "the balancer serves no groups of this namespace"
-        yield Finding(("metadata", "namespace"), message, group.namespace, ", ".join(namespaces))
+        yield Finding(("metadata", "namespace"), message, quote(group.namespace), ", ".join(namespaces))
     priority, most = group.spec.match.priority, config.groups.max_priority
     if priority > most:
         message = "the balancer allows no priority as high"
@@ -33,7 +33,7 @@ def refusals(config: BalancerConfigSpec, group: BalancerGroup, *, kubernetes: bo
             )
             if refusal is not None:
                 accepted = ", ".join(map(str, config.destinations.allow)) or "nothing: destinations.allow is empty"
-                yield Finding((*path, field), refusal, str(address), accepted)
+                yield Finding((*path, field), refusal, quote(address), accepted)
 
 
 def destination_refusal(address: IpAddress, allow: Iterable[IpNetwork], *, kubernetes: bool) -> str | None:

@@ -86,6 +86,11 @@ class DocumentErrors(Exception):  # noqa: N818 - holds several
         super().__init__("\n".join(problem.render() for problem in self.problems))
 
 
+def quote(text: object) -> str:
+    """Return a found text as it is shown: in quotes."""
+    return json.dumps(str(text), ensure_ascii=False)
+
+
 def format_path(path: Path) -> str:
     """Return a path as people write it: `spec.listeners[0].port`, `metadata.labels["example.com/a"]`.
 

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from switchtender_api import claims
-from switchtender_api.problems import Finding, Path
+from switchtender_api.problems import Finding, Path, quote
 from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup
 from switchtender_api.v1alpha1.units import IpAddress, PortRange
 
@@ -36,12 +36,14 @@ def in_context(group: BalancerGroup, config: BalancerConfig | None, groups: Cont
     target = group.spec.capacity.over_limit.group
     if target is not None and f"{group.namespace}/{target}" not in groups:
         path = ("spec", "capacity", "overLimit", "group")
-        yield Finding(path, "no such group in the namespace", target, "a group of this file in the same namespace")
+        yield Finding(
+            path, "no such group in the namespace", quote(target), "a group of this file in the same namespace"
+        )
     if config is None:
         return
     if group.spec.balancer != config.metadata.name:
         message = "a file has one balancer, and its groups name it or leave the field out"
-        yield Finding(("spec", "balancer"), message, group.spec.balancer, config.metadata.name)
+        yield Finding(("spec", "balancer"), message, quote(group.spec.balancer), config.metadata.name)
     yield from claims.refusals(config.spec, group, kubernetes=False)
 
 
@@ -51,7 +53,7 @@ def _within_config(config: BalancerConfig) -> Iterator[Finding]:
     if isinstance(spec.workers, int) and ports.first and ports.size < spec.workers:
         message = f"{spec.workers} workers need as many ports"
         yield Finding(
-            ("spec", "nodeSide", "workerPorts"), message, str(ports), f"a range of {spec.workers} ports or more"
+            ("spec", "nodeSide", "workerPorts"), message, quote(ports), f"a range of {spec.workers} ports or more"
         )
     for one, other in itertools.combinations(_sockets(config), 2):
         if one.overlaps(other):
@@ -107,7 +109,7 @@ def _within_group(group: BalancerGroup) -> Iterator[Finding]:
         endpoint = (member.sip.host, member.sip.port or spec.sip.port)
         if endpoint in seen:
             message = f"member {seen[endpoint]} has this address already"
-            yield Finding((*static, position, "sip"), message, str(member.sip), "an address of its own")
+            yield Finding((*static, position, "sip"), message, quote(member.sip), "an address of its own")
         seen.setdefault(endpoint, member.name)
         if member.load is not None and member.load.password is None and spec.esl.password_from is None:
             yield Finding(
@@ -121,7 +123,12 @@ def _within_group(group: BalancerGroup) -> Iterator[Finding]:
             if name not in known:
                 path = ("spec", "match", "rules", position, "resources", number)
                 yield Finding(
-                    path, "no such resource", name, ", ".join(sorted(known)) or "a name in capacity.resources"
+                    path, "no such resource", quote(name), ", ".join(sorted(known)) or "a name in capacity.resources"
                 )
     if spec.capacity.over_limit.group == group.name:
-        yield Finding(("spec", "capacity", "overLimit", "group"), "a group cannot spill into itself", group.name)
+        yield Finding(
+            ("spec", "capacity", "overLimit", "group"),
+            "a group cannot spill into itself",
+            quote(group.name),
+            "another group",
+        )

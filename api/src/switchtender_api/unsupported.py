@@ -6,6 +6,7 @@ things deletes its line. `check` and `serve` refuse what is listed, rather than 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from switchtender_api.loader import Documents
-from switchtender_api.problems import Finding, Path, Problem
+from switchtender_api.problems import Finding, Path, Problem, quote
 from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, SipUri
 from switchtender_api.v1alpha1.endpoints import host_address
 
@@ -111,6 +112,6 @@ def _values(value: Any, steps: list[str], path: Path) -> Iterator[tuple[Path, An
 
 
 def _shown(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return None if isinstance(value, (BaseModel, tuple)) else str(value)
+    if isinstance(value, (BaseModel, tuple)):
+        return None
+    return json.dumps(value) if isinstance(value, (bool, int)) else quote(value)

@@ -47,8 +47,13 @@ def findings_of(
             for each in (refusal, *refusal.others):
                 path = (*details["loc"], *each.path)
                 yield Finding(path, each.message, describe_at(value, path, words), each.accepted)
-        else:
+        elif not _only_looks_short(details, value):
             yield _finding(details, model, value, words)
+
+
+def _only_looks_short(details: ErrorDetails, value: Any) -> bool:
+    """Tell a list that is too short only because entries of it were refused, each with an error of its own."""
+    return details["type"] == "too_short" and len(_value_at(value, details["loc"])) >= details["ctx"]["min_length"]
 
 
 def _finding(details: ErrorDetails, model: type[BaseModel], value: Any, words: Mapping[Path, str]) -> Finding:

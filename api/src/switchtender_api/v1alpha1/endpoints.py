@@ -202,12 +202,17 @@ def parse_esl_url(text: str) -> EslUrl:
         raise Refusal("a @ in the user or password is written %40", accepted=_ESL_ACCEPTED)
     if "?" in authority or "/" in authority:
         raise Refusal("nothing follows host and port", accepted=_ESL_ACCEPTED)
-    host, port = parse_endpoint(authority)
+    try:
+        host, port = parse_endpoint(authority)
+        _reachable(host)
+    except Refusal as refusal:
+        hint = "" if at else "; is the @ after the password missing?"
+        raise Refusal(refusal.message + hint, accepted=_ESL_ACCEPTED) from None
     user, colon, password = credentials.partition(":")
     if at and not colon and not user:
         raise Refusal("nothing stands before the @", accepted=_ESL_ACCEPTED)
     return EslUrl(
-        _reachable(host),
+        host,
         port,
         _decode_user(user) if user else None,
         parse_password(_decode(password)) if colon else None,

@@ -100,13 +100,18 @@ class Unique:
         for position, entry in enumerate(entries):
             value = getattr(entry, self.by) if self.by else entry
             if value in seen:
-                path = (position, self.by) if self.by else (position,)
-                refusals.append(Refusal(f"another {self.what} has this name", accepted="a name of its own", path=path))
+                refusals.append(self._refusal(position))
             seen.add(value)
         if refusals:
             first, *others = refusals
             raise Refusal(first.message, accepted=first.accepted, path=first.path, others=tuple(others))
         return entries
+
+    def _refusal(self, position: int) -> Refusal:
+        if self.by:
+            path = (position, self.by)
+            return Refusal(f"another {self.what} has this {self.by}", accepted=f"a {self.by} of its own", path=path)
+        return Refusal(f"the {self.what} stands twice", accepted=f"each {self.what} once", path=(position,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +170,16 @@ class Duration:
     def _validate(self, value: Any) -> timedelta | str:
         if self.auto and value == AUTO:
             return AUTO
-        duration = value if isinstance(value, timedelta) else parse_duration(value) if isinstance(value, str) else None
-        if duration is None or not parse_duration(self.low) <= duration <= parse_duration(self.high):
+        duration = value
+        if isinstance(value, str):
+            try:
+                duration = parse_duration(value)
+            except Refusal as refusal:
+                raise Refusal(refusal.message, accepted=self.accepted) from None
+        if not isinstance(duration, timedelta):
             raise Refusal("", accepted=self.accepted)
+        if not parse_duration(self.low) <= duration <= parse_duration(self.high):
+            raise Refusal("out of bounds", accepted=self.accepted)
         return duration
 
 

@@ -1,0 +1,253 @@
+"""A whole file to values: the full sample, its members, its claims, and what is not built yet."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from switchtender_api import claims
+from switchtender_api.loader import Documents, load
+from switchtender_api.static_members import resolved_members, set_members
+from switchtender_api.unsupported import GAPS, findings, unsupported
+from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, precedence
+from switchtender_api.yaml_text import MOST_BYTES
+
+FULL = Path(__file__).parent / "data" / "full.yaml"
+
+
+@pytest.fixture(scope="module")
+def full() -> Documents:
+    return load(FULL.read_text(encoding="utf-8"), "full.yaml")
+
+
+def group(**spec: object) -> BalancerGroup:
+    members = spec.pop("members", {"static": [{"name": "fs1", "sip": "sip:192.0.2.1"}]})
+    return BalancerGroup.model_validate({"metadata": {"name": "ivr"}, "spec": {"members": members, **spec}})
+
+
+def config(**spec: object) -> BalancerConfig:
+    return BalancerConfig.model_validate({"spec": {"listeners": [{"address": "127.0.0.1"}], **spec}})
+
+
+def test_the_full_sample_loads(full):
+    assert [(g.key, len(g.spec.members.static)) for g in full.groups] == [("voice/ivr", 4), ("voice/spare", 1)]
+    assert [listener.name for listener in full.config.spec.listeners] == ["public", "inside"]
+    assert full.config.spec.node_side.advertise[0].host == "10.96.7.7"
+    assert str(full.config.spec.peers.static[1]) == "[2001:db8::6]:8080"
+
+
+def test_the_same_documents_load_as_bytes_and_with_a_byte_order_mark(full):
+    assert load(FULL.read_bytes(), "full.yaml") == full
+    assert load(b"\xef\xbb\xbf" + FULL.read_bytes(), "full.yaml") == full
+
+
+def test_json_is_yaml():
+    document = {"apiVersion": "switchtender.dev/v1alpha1", "kind": "BalancerConfig"}
+    document["spec"] = {"listeners": [{"address": "::"}]}
+    assert load(json.dumps(document, indent=2), "file.json").config.spec.listeners[0].address == ip_address("::")
+
+
+def test_empty_documents_count_but_hold_nothing():
+    text = FULL.read_text(encoding="utf-8")
+    assert load(f"---\n# only a comment\n---\n{text}\n---\n", "full.yaml").groups == load(text, "full.yaml").groups
+
+
+def test_anchors_and_merge_keys_are_followed():
+    text = """\
+apiVersion: switchtender.dev/v1alpha1
+kind: BalancerConfig
+spec: {listeners: [{address: 127.0.0.1}]}
+---
+apiVersion: switchtender.dev/v1alpha1
+kind: BalancerGroup
+metadata: {name: ivr}
+spec:
+  members:
+    static:
+    - &first {name: fs1, sip: "sip:192.0.2.1", weight: 7, priority: 3}
+    - {<<: *first, name: fs2, sip: "sip:192.0.2.2"}
+    - {priority: 1, <<: [{weight: 9, name: fs3}, *first], sip: "sip:192.0.2.3"}
+"""
+    members = load(text, "file.yaml").groups[0].spec.members.static
+    assert [(m.name, m.weight, m.priority) for m in members] == [("fs1", 7, 3), ("fs2", 7, 3), ("fs3", 9, 1)]
+
+
+def test_words_that_only_look_like_numbers_are_texts():
+    text = FULL.read_text(encoding="utf-8").replace(
+        "{team: voice}", "{a: 1:30, b: 2026-03-01, c: 0x1f, d: 007, e: .inf, f: 1_0}"
+    )
+    labels = load(text, "full.yaml").groups[0].metadata.labels
+    assert labels == {"a": "1:30", "b": "2026-03-01", "c": "0x1f", "d": "007", "e": ".inf", "f": "1_0"}
+
+
+def test_a_file_of_a_thousand_members_loads_and_one_past_the_limit_does_not():
+    head, _, tail = FULL.read_text(encoding="utf-8").rpartition("  capacity: {overLimit: {action: Allow}}")
+    many = "".join(f'    - {{name: n{n}, sip: "sip:10.1.{n // 250}.{n % 250 + 1}"}}\n' for n in range(1000))
+    assert len(load(head + many + tail, "big.yaml").groups[1].spec.members.static) == 1001
+    with pytest.raises(Exception, match="longer than 4 MiB"):
+        load(head + "#" * MOST_BYTES, "big.yaml")
+
+
+def test_static_members_become_set_members(full):
+    ivr, spare = full.groups
+    one, two, three, four = set_members(ivr)
+    assert one.uid == "voice/ivr/fs1@192.168.1.38:5060"
+    assert (one.addresses, one.sip.port, one.weight, one.state) == (("192.168.1.38",), 5060, 10, "Ready")
+    assert (one.esl.host, one.esl.port, one.esl.user) == ("192.168.1.38", 8021, None)
+    assert two.uid == "voice/ivr/fs2@192.168.1.39:5080"
+    assert (two.esl.host, two.esl.port, two.esl.user) == ("192.168.1.39", 8022, "balancer@example.com")
+    assert three.uid == "voice/ivr/fs3@[2001:db8::3]:5060"
+    assert three.state == "Draining"
+    assert three.drain.since == datetime(2026, 3, 1, 22, tzinfo=UTC)
+    assert three.drain.deadline == datetime(2026, 3, 2, 0, tzinfo=UTC)
+    assert four.esl is None
+    assert set_members(spare)[0].uid == "voice/spare/fs9@192.168.1.99:5060"
+
+
+def test_ports_and_users_fall_back_to_the_group():
+    members = {"static": [{"name": "a", "sip": "sip:192.0.2.1", "load": "fs://:pw@192.0.2.1"}]}
+    spec = {"sip": {"port": 5080, "transport": "TCP"}, "esl": {"port": 8022, "user": "u@d"}}
+    (member,) = set_members(group(members=members, **spec))
+    assert (member.sip.port, member.sip.transport, member.esl.port, member.esl.user) == (5080, "TCP", 8022, "u@d")
+    assert member.uid == "default/ivr/a@192.0.2.1:5080"
+
+
+def test_passwords_come_from_the_url_else_from_the_group(full):
+    resolution = resolved_members(full.groups[0], environ={"ESL_PASSWORD": "shared"}, read_file=str)
+    passwords = [m.password and m.password.get_secret_value() for m in resolution.members]
+    assert passwords == ["ClueCon", "p:w@rd", "shared", None]
+    assert resolution.findings == ()
+
+
+def test_a_password_that_is_missing_is_a_problem_with_a_place(full):
+    resolution = resolved_members(full.groups[0], environ={}, read_file=str)
+    (problem,) = full.problems(full.groups[0], resolution.findings)
+    assert (problem.file, problem.line, problem.name) == ("full.yaml", 37, "voice/ivr")
+    assert problem.path == "spec.esl.passwordFrom.env"
+    assert problem.message == "the environment variable ESL_PASSWORD is not set"
+    assert resolution.members[2].password is None
+
+
+def test_a_password_file_is_read_only_where_a_member_needs_it():
+    def read(path):
+        raise AssertionError(path)
+
+    members = {"static": [{"name": "a", "sip": "sip:192.0.2.1", "load": "fs://:pw@192.0.2.1"}]}
+    resolution = resolved_members(
+        group(members=members, esl={"passwordFrom": {"file": "/x"}}), environ={}, read_file=read
+    )
+    assert resolution.members[0].password.get_secret_value() == "pw"
+
+
+def test_what_the_full_sample_asks_for_and_is_not_built(full):
+    assert [problem.path for problem in unsupported(full)] == [
+        "spec.members.static[0].resources",
+        "spec.match.rules[0].resources",
+        "spec.routing.hashOn",
+        "spec.capacity.resources[1].limit",
+        "spec.capacity.overLimit.action",
+        "spec.health.options",
+    ]
+
+
+BEYOND = [
+    (config(listeners=[{"address": "::", "transports": ["UDP", "TCP"]}]), "spec.listeners[].transports[]"),
+    (config(peers={"service": "peers"}), "spec.peers.service"),
+    (group(members={"selector": {"matchLabels": {"app": "fs"}}}), "spec.members.selector"),
+    (group(members={"static": [{"name": "a", "sip": "sip:192.0.2.1;transport=tcp"}]}), "spec.members.static[].sip"),
+    (group(members={"static": [{"name": "a", "sip": "sip:fs1.example.com"}]}), "spec.members.static[].sip"),
+    (
+        group(members={"static": [{"name": "a", "sip": "sip:192.0.2.1", "resources": [{"name": "x", "limit": 1}]}]}),
+        "spec.members.static[].resources",
+    ),
+    (group(match={"rules": [{"resources": ["x"]}]}), "spec.match.rules[].resources"),
+    (group(sip={"transport": "TCP"}), "spec.sip.transport"),
+    (group(esl={"passwordFrom": {"secretKeyRef": {"name": "esl"}}}), "spec.esl.passwordFrom.secretKeyRef"),
+    (group(routing={"mode": "Stateless"}), "spec.routing.mode"),
+    (group(routing={"algorithm": "Hash"}), "spec.routing.algorithm"),
+    (group(routing={"hashOn": {"type": "From"}}), "spec.routing.hashOn"),
+    (group(capacity={"resources": [{"name": "x", "limit": 1}]}), "spec.capacity.resources[].limit"),
+    (group(capacity={"overLimit": {"action": "Spill", "group": "x"}}), "spec.capacity.overLimit.action"),
+    (group(health={"options": {"interval": "5s"}}), "spec.health.options"),
+    (group(drain={"onTimeout": "Release"}), "spec.drain.onTimeout"),
+    (group(drain={"pauseNode": True}), "spec.drain.pauseNode"),
+]
+
+
+@pytest.mark.parametrize(("document", "path"), BEYOND)
+def test_each_thing_not_built_is_named(document, path):
+    (finding,) = findings(document)
+    assert (
+        "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in finding.path)[1:]
+        .replace("[0]", "[]")
+        .replace("[1]", "[]")
+        == path
+    )
+    assert finding.accepted
+
+
+def test_every_gap_is_tested():
+    assert {gap.path for gap in GAPS} == {path for _, path in BEYOND}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        config(),
+        group(),
+        group(routing={"algorithm": "RoundRobin", "mode": "Stateful"}, drain={"pauseNode": False}),
+        group(capacity={"resources": [{"name": "ch", "source": "Reported"}], "overLimit": {"action": "Allow"}}),
+    ],
+)
+def test_what_is_built_is_no_gap(document):
+    assert findings(document) == []
+
+
+def test_claims_within_the_configuration_are_allowed():
+    spec = config(groups={"namespaces": ["default"], "maxPriority": 10}, destinations={"allow": ["192.0.2.0/24"]}).spec
+    assert list(claims.refusals(spec, group(match={"priority": 10}), kubernetes=True)) == []
+
+
+def test_each_claim_beyond_the_configuration_is_refused():
+    spec = config(groups={"namespaces": ["a", "b"], "maxPriority": 9}, destinations={"allow": ["198.51.100.0/24"]}).spec
+    refused = list(claims.refusals(spec, group(match={"priority": 10}), kubernetes=False))
+    assert [(finding.path, finding.accepted) for finding in refused] == [
+        (("metadata", "namespace"), "a, b"),
+        (("spec", "match", "priority"), "0 to 9"),
+        (("spec", "members", "static", 0, "sip"), "198.51.100.0/24"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "kubernetes", "allowed"),
+    [
+        ("127.0.0.1", False, True),
+        ("127.0.0.1", True, False),
+        ("::1", True, False),
+        ("169.254.169.254", True, False),
+        ("fe80::1", True, False),
+        ("10.0.0.1", True, True),
+        ("2001:db8::1", True, True),
+    ],
+)
+def test_where_nodes_may_be(address, kubernetes, allowed):
+    allow = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+    assert (claims.destination_refusal(ip_address(address), allow, kubernetes=kubernetes) is None) == allowed
+
+
+def test_no_family_is_allowed_by_the_other():
+    assert claims.destination_refusal(ip_address("::1"), (ip_network("0.0.0.0/0"),), kubernetes=False) is not None
+
+
+def test_groups_are_asked_by_priority_then_age_then_name():
+    def at(name, priority, created=None):
+        metadata = {"name": name, "creationTimestamp": created}
+        spec = {"match": {"priority": priority}, "members": {"selector": {"matchLabels": {"a": "b"}}}}
+        return BalancerGroup.model_validate({"metadata": metadata, "spec": spec})
+
+    groups = [at("c", 0), at("b", 0), at("young", 5, "2026-03-01T00:00:00Z"), at("old", 5, "2025-03-01T00:00:00Z")]
+    assert [g.name for g in sorted(groups, key=precedence)] == ["old", "young", "b", "c"]
