@@ -77,9 +77,10 @@ async def _errors(
 
 def _node(request: web.Request) -> Node:
     name = request.match_info["name"]
-    node = request.app[NODES].get(name)
+    nodes = request.app[NODES]
+    node = nodes.get(name)
     if node is None:
-        raise web.HTTPNotFound(text=f"no node {name!r}; nodes: {', '.join(request.app[NODES])}\n")
+        raise web.HTTPNotFound(text=f"no node {name!r}; nodes: {', '.join(nodes)}\n")
     return node
 
 

@@ -308,6 +308,7 @@ class Uas:
             call.timer.cancel()
         self._setup.discard(call)
         self._dialogs.pop(call.key, None)
+        call.transaction.call = None  # the transaction stays 64*T1 longer and need not keep the call alive
         self._ledger.release(call.legs)
 
     def _fail(self, call: Call, status: int, reason: str, now: float) -> None:
