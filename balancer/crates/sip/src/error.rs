@@ -68,7 +68,7 @@ impl Error {
     pub fn answer(self) -> Answer {
         let code = match self {
             Self::KeepAlive => return Answer::Ignore,
-            Self::NotSip | Self::StatusLine => return Answer::Drop,
+            Self::NotSip | Self::StatusLine | Self::ControlCharacter => return Answer::Drop,
             Self::Version => 505,
             Self::UriTooLong => 414,
             Self::TooManyHeaders | Self::FieldTooLong | Self::MessageTooLong => 513,
@@ -76,7 +76,6 @@ impl Error {
             Self::RequestLine
             | Self::RequestUri
             | Self::HeaderLine
-            | Self::ControlCharacter
             | Self::Unterminated
             | Self::Incomplete
             | Self::Missing(_)

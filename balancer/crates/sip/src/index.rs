@@ -1,7 +1,7 @@
 //! The index: one pass over a datagram that notes where things are. Understands line structure only; what a value
 //! means is for [`crate::Message`].
 
-use memchr::{memchr, memchr3, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::span::offset;
 use crate::text::{decimal, is_lws, is_token, trim, trim_end, trim_start};
@@ -107,7 +107,7 @@ impl Index {
         };
         self.start = offset(start);
         // Without any line end the start line reaches to the end, and no header field follows.
-        let line = Line::read(bytes, start).unwrap_or(Line { end: bytes.len(), next: bytes.len(), clean: true });
+        let line = Line::read(bytes, start).unwrap_or(Line { end: bytes.len(), next: bytes.len() });
         self.fields = Span::new(line.next, line.next);
         self.body = self.fields;
         let mut fault = self.start_line(bytes, start, line);
@@ -115,12 +115,18 @@ impl Index {
             let blank = bytes.iter().all(|byte| is_lws(*byte) || *byte == 0);
             return if blank { Err(Error::KeepAlive) } else { fault };
         }
-        let fields = self.header_fields(bytes, line.next);
+        let fields = self.header_fields(bytes, line);
+        let head = bytes.get(start..fields.next).unwrap_or_default();
+        if memchr_iter(b'\r', head).count() != fields.carriage_returns || memchr(0, head).is_some() {
+            self.kind = Kind::Unknown;
+            self.count = 0;
+            return Err(Error::ControlCharacter);
+        }
         fault = fault.and(fields.fault);
-        let Some(body) = fields.body else {
+        if !fields.terminated {
             return fault.and(Err(if too_long { Error::MessageTooLong } else { Error::Unterminated }));
-        };
-        fault.and(self.body(bytes, body, too_long))
+        }
+        fault.and(self.body(bytes, fields.next, too_long))
     }
 
     fn start_line(&mut self, bytes: &[u8], start: usize, line: Line) -> Result<(), Error> {
@@ -133,10 +139,7 @@ impl Index {
         if self.kind == Kind::Unknown {
             return parsed;
         }
-        if text.len() > limits::FIELD {
-            return Err(Error::UriTooLong);
-        }
-        if line.clean { parsed } else { Err(Error::ControlCharacter) }
+        if text.len() > limits::FIELD { Err(Error::UriTooLong) } else { parsed }
     }
 
     fn request_line(&mut self, text: &[u8], start: usize) -> Result<(), Error> {
@@ -177,29 +180,37 @@ impl Index {
         if text.get(4..7) == Some(b"2.0") { Ok(()) } else { Err(Error::Version) }
     }
 
-    fn header_fields(&mut self, bytes: &[u8], mut at: usize) -> Fields {
-        let mut fault = Ok(());
-        loop {
-            self.fields.end = offset(at);
-            let Some(mut line) = Line::read(bytes, at) else {
-                return Fields { fault, body: None };
-            };
-            if line.end == at {
-                return Fields { fault, body: Some(line.next) };
+    fn header_fields(&mut self, bytes: &[u8], start_line: Line) -> Fields {
+        let mut fields = Fields {
+            fault: Ok(()),
+            next: start_line.next,
+            terminated: false,
+            carriage_returns: start_line.carriage_returns(),
+        };
+        while let Some(mut line) = Line::read(bytes, fields.next) {
+            let start = fields.next;
+            self.fields.end = offset(start);
+            fields.carriage_returns += line.carriage_returns();
+            fields.next = line.next;
+            if line.end == start {
+                fields.terminated = true;
+                break;
             }
             while let Some(b' ' | b'\t') = bytes.get(line.next) {
                 let Some(fold) = Line::read(bytes, line.next) else {
-                    return Fields { fault, body: None };
+                    return fields;
                 };
-                line = Line { clean: line.clean && fold.clean, ..fold };
+                line = fold;
+                fields.carriage_returns += line.carriage_returns();
+                fields.next = line.next;
             }
-            let result = if line.clean { self.header_field(bytes, at, line) } else { Err(Error::ControlCharacter) };
-            fault = fault.and(result);
+            let result = self.header_field(bytes, start, line);
+            fields.fault = fields.fault.and(result);
             if result == Err(Error::TooManyHeaders) {
-                return Fields { fault, body: None };
+                break;
             }
-            at = line.next;
         }
+        fields
     }
 
     fn header_field(&mut self, bytes: &[u8], start: usize, line: Line) -> Result<(), Error> {
@@ -312,10 +323,16 @@ impl Index {
     }
 }
 
-/// What [`Index::header_fields`] found: the first fault, and where the body begins if the fields came to an end.
+/// What [`Index::header_fields`] found.
 struct Fields {
+    /// The first fault.
     fault: Result<(), Error>,
-    body: Option<usize>,
+    /// Past the last line read.
+    next: usize,
+    /// Whether that was the empty line.
+    terminated: bool,
+    /// How many stand in line ends.
+    carriage_returns: usize,
 }
 
 /// A line and its end: CRLF, or a bare LF, which is tolerated.
@@ -325,24 +342,17 @@ struct Line {
     end: usize,
     /// After it.
     next: usize,
-    /// Neither NUL nor a bare CR within.
-    clean: bool,
 }
 
 impl Line {
     fn read(bytes: &[u8], from: usize) -> Option<Self> {
-        let mut at = from;
-        let mut clean = true;
-        loop {
-            let end = at + memchr3(b'\n', b'\r', 0, bytes.get(at..)?)?;
-            match (bytes.get(end), bytes.get(end + 1)) {
-                (Some(b'\n'), _) => return Some(Self { end, next: end + 1, clean }),
-                (Some(b'\r'), Some(b'\n')) => return Some(Self { end, next: end + 2, clean }),
-                _ => {
-                    clean = false;
-                    at = end + 1;
-                }
-            }
-        }
+        let rest = bytes.get(from..)?;
+        let feed = memchr(b'\n', rest)?;
+        let crlf = rest.get(..feed).and_then(<[u8]>::last) == Some(&b'\r');
+        Some(Self { end: from + feed - usize::from(crlf), next: from + feed + 1 })
+    }
+
+    fn carriage_returns(self) -> usize {
+        (self.next - self.end).saturating_sub(1)
     }
 }

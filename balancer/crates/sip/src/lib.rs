@@ -35,11 +35,11 @@
 //! | empty, or only CR, LF, blanks, NUL | | [`Error::KeepAlive`] | ignored |
 //! | first line has no SIP version | | [`Error::NotSip`] | dropped |
 //! | malformed Request-Line, Request-URI | | [`Error::RequestLine`], [`Error::RequestUri`] | 400 |
+//! | NUL, or CR without LF, above the body: other readers see a line end there | | [`Error::ControlCharacter`] | dropped |
 //! | malformed Status-Line | code in 100–699 | [`Error::StatusLine`] | dropped |
 //! | version is not 2.0 | | [`Error::Version`] | 505 |
 //! | start line too long | 8,192 bytes | [`Error::UriTooLong`] | 414 |
 //! | header line without a colon, or whose name is no token | | [`Error::HeaderLine`] | 400 |
-//! | NUL, or CR without LF, above the body | | [`Error::ControlCharacter`] | 400 |
 //! | no empty line after the header fields | | [`Error::Unterminated`] | 400 |
 //! | too many header fields | 128 | [`Error::TooManyHeaders`] | 513 |
 //! | header field too long, folds included | 8,192 bytes | [`Error::FieldTooLong`] | 513 |
