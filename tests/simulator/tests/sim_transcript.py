@@ -33,7 +33,9 @@ def read(name: str) -> dict[str, list[Spoken]]:
             # The transcript adds one empty line behind each message; a head without body keeps its own.
             text = "\r\n".join(lines[:-1])
             head, _, body = text.partition("\r\n\r\n")
-            current.append(Spoken(direction == "<", f"{head.rstrip()}\r\n\r\n{body.strip()}" + ("\r\n" if body.strip() else "")))
+            current.append(
+                Spoken(direction == "<", f"{head.rstrip()}\r\n\r\n{body.strip()}" + ("\r\n" if body.strip() else ""))
+            )
 
     for line in (DATA / name).read_text().split("\n"):
         mark = _MARK.match(line)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from switchtender_simulator.accounting import Refusal, RequestMeter, SessionLedger, uint32
 
 DATA = Path(__file__).parent / "data"

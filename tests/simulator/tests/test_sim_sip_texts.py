@@ -3,6 +3,7 @@
 import pytest
 from sim_bench import Bench, header, request, status_of, statuses
 from sim_transcript import Spoken, mask, read
+
 from switchtender_simulator.lifecycle import Phase
 from switchtender_simulator.settings import NodeSettings
 
