@@ -15,7 +15,10 @@ from enum import Enum
 T1 = 0.5
 TRANSACTION_TIMEOUT = 64 * T1
 
-_SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+_SDP = (
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=audio 40000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+)
 _CONTACT_HOST = re.compile(r"<sip:(?:[^@>]*@)?([^:;>]+)")
 
 

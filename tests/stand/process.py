@@ -1,0 +1,91 @@
+"""Child processes that end with their owner, and free ports on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+STARTUP = 20.0
+
+
+class StandError(Exception):
+    """Something of the stand did not come up; the text holds its last words."""
+
+
+def command(name: str) -> str:
+    """The path of a program: of this environment first, then of the system. Raises StandError."""
+    local = BIN / name
+    found = str(local) if local.exists() else shutil.which(name)
+    if found is None:
+        raise StandError(f"{name} is not installed")
+    return found
+
+
+@contextlib.contextmanager
+def child(arguments: Sequence[str], log: Path, *, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until the block ends, then end it: SIGTERM, after 10 s SIGKILL. Its output goes to ``log``."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=stdout or output, stderr=output)
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a child: SIGTERM twice (the second means now), then SIGKILL."""
+    for number, patience in ((signal.SIGTERM, 1.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        if process.poll() is not None:
+            return
+        process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, address: str = "127.0.0.1") -> int:
+    """A port that nobody holds now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def ask(url: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
+    """JSON over HTTP; raises OSError when nobody answers or the answer is an error."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise OSError(f"{method} {url}: {error.code} {error.read().decode(errors='replace')[:300]}") from None
+
+
+def read_text(url: str) -> str:
+    """The text at ``url``; raises OSError."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def until(condition: Any, what: str, patience: float = STARTUP) -> Any:
+    """Ask ``condition`` until it gives something true and return that; raises StandError after ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if found := condition():
+                return found
+        time.sleep(0.05)
+    raise StandError(f"{what} did not come about within {patience:g} s")

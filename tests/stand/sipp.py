@@ -1,0 +1,89 @@
+"""SIPp, the outside judge of calls: runs a scenario and reads its own statistics."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.stand.process import command
+
+SCENARIOS = Path(__file__).parent.parent / "judges" / "scenarios"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What SIPp counted."""
+
+    created: int
+    successful: int
+    failed: int
+    unexpected: int
+    retransmissions: int
+    output: str
+
+
+@dataclass
+class Run:
+    """A SIPp process under way."""
+
+    process: subprocess.Popen[bytes]
+    stat_file: Path
+    log: Path
+
+    def result(self, patience: float) -> Result:
+        """Wait for the end (at most ``patience`` seconds) and read the statistics."""
+        try:
+            self.process.wait(patience)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+        with self.stat_file.open() as handle:
+            last = list(csv.DictReader(handle, delimiter=";"))[-1]
+
+        def total(name: str) -> int:
+            return int(last[f"{name}(C)"])
+
+        unexpected = sum(
+            total(name) for name in ("FailedUnexpectedMessage", "FailedCmdNotSent", "FailedOutboundCongestion")
+        )
+        return Result(
+            created=total("TotalCallCreated") if "TotalCallCreated(C)" in last else int(last["TotalCallCreated"]),
+            successful=total("SuccessfulCall"),
+            failed=total("FailedCall"),
+            unexpected=unexpected,
+            retransmissions=total("Retransmissions"),
+            output=self.log.read_text(errors="replace")[-4000:],
+        )
+
+
+def start(
+    scenario: str,
+    target: str,
+    folder: Path,
+    *,
+    calls: int,
+    rate: int,
+    pause_ms: int = 500,
+    local: tuple[str, int] = ("127.0.0.2", 6000),
+    service: str = "service",
+    limit: int = 10_000,
+) -> Run:
+    """Start placing ``calls`` calls at ``rate`` calls a second to ``target`` ("ip:port")."""
+    stat_file, log = folder / f"sipp-{scenario}-{local[1]}.csv", folder / f"sipp-{scenario}-{local[1]}.log"
+    arguments = [
+        command("sipp"), target,
+        "-sf", str(SCENARIOS / f"{scenario}.xml"),
+        "-i", local[0], "-p", str(local[1]),
+        "-s", service,
+        "-r", str(rate), "-m", str(calls), "-l", str(limit), "-d", str(pause_ms),
+        "-nostdin", "-buff_size", "4194304",
+        "-trace_stat", "-stf", str(stat_file), "-fd", "1",
+        "-trace_err", "-error_file", str(folder / f"sipp-{scenario}-{local[1]}.err"),
+        "-timeout", "300", "-recv_timeout", "40000",
+    ]  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)
+    return Run(process, stat_file, log)
