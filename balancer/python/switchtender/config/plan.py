@@ -14,7 +14,6 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from switchtender.config.snapshot import GroupMembers
-from switchtender_api.claims import refusals
 from switchtender_api.loader import Documents, load
 from switchtender_api.problems import DocumentErrors, Finding, Problem
 from switchtender_api.static_members import ResolvedMember, resolved_members
@@ -56,8 +55,7 @@ def make_plan(documents: Documents, *, environ: Mapping[str, str]) -> Plan:
     esl: dict[str, EslTarget] = {}
     for group in documents.groups:
         resolution = resolved_members(group, environ=environ, read_file=_read_text)
-        findings = [*refusals(documents.config.spec, group, kubernetes=False), *resolution.findings]
-        findings += _without_password(resolution.members, known=not resolution.findings)
+        findings = list(resolution.findings) or _without_password(resolution.members)
         problems += documents.problems(group, findings)
         groups.append(GroupMembers(group, tuple(entry.member for entry in resolution.members)))
         for entry in resolution.members:
@@ -89,10 +87,8 @@ def nodes_behind(members: Iterable[str], esl: Mapping[str, EslTarget], before: M
     return nodes
 
 
-def _without_password(members: Iterable[ResolvedMember], *, known: bool) -> list[Finding]:
-    """A member whose URL holds no password in a group that names none; silent where reading the group's failed."""
-    if not known:
-        return []
+def _without_password(members: Iterable[ResolvedMember]) -> list[Finding]:
+    """Members whose URL holds no password in a group that names none."""
     return [
         Finding(
             ("spec", "members", "static", position, "load"),

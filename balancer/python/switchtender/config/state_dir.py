@@ -68,6 +68,9 @@ class StateDir:
             self._lock = self._take_lock()
             self.keys = self._load_or_create()
             self.writable = True
+        except StateDirCorruptError:
+            self.close()
+            raise
         except OSError as error:
             log.warning(
                 "stateDir cannot be used, token keys live in memory: a restart will cut established dialogs",
