@@ -433,15 +433,32 @@ def test_fault_of_the_listener_ends_run_and_the_connection() -> None:
 
         def fail_at_reports(event: Event) -> None:
             if isinstance(event, Report):
-                raise LookupError(event.source)  # noqa: TRY004 (any exception)
+                raise ConnectionError(event.source)
 
         world.listen = fail_at_reports  # type: ignore[method-assign]
         async with world.watched():
             assert world.driver is not None
-            with pytest.raises(LookupError, match="poll"):
+            with pytest.raises(ConnectionError, match="poll"):
                 await asyncio.shield(world.driver)
             await asyncio.sleep(1)
             assert world.peers[0].writer.is_closing()
+
+    in_virtual_time(test())
+
+
+def test_cancel_in_the_moment_of_connecting_leaves_nothing_behind() -> None:
+    async def test() -> None:
+        for steps in range(12):
+            async with World(behave).watched() as world:
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                assert world.driver is not None
+                world.driver.cancel()
+                await asyncio.wait([world.driver])
+                told = len(world.events)
+                await asyncio.sleep(5)
+                assert len(world.events) == told
+                assert all(peer.writer.is_closing() for peer in world.peers)
 
     in_virtual_time(test())
 

@@ -86,26 +86,36 @@ class EslDriver:
 
     async def _connection(self) -> Link:
         """One connection, from the first packet to the ending."""
-        loop = asyncio.get_running_loop()
+        made: list[_Connection] = []
+
+        def new_connection() -> _Connection:
+            made.append(_Connection(Session(self._credentials, self._timing.pace, _now()), self._timing, self._tell))
+            return made[-1]
+
+        try:
+            if (failure := await self._connect(new_connection)) is not None:
+                return failure
+            return await asyncio.shield(made[-1].ended)
+        except asyncio.CancelledError:
+            for connection in made:
+                await connection.say_goodbye()
+            raise
+        finally:
+            for connection in made:  # also one that the event loop had made but not yet handed over
+                connection.abort()
+
+    async def _connect(self, new_connection: Callable[[], _Connection]) -> Link | None:
+        """Make the connection; the ending where there is none to be had."""
         try:
             async with asyncio.timeout(self._timing.connect):
-                _, connection = await loop.create_connection(self._new_connection, self._host, self._port)
+                await asyncio.get_running_loop().create_connection(new_connection, self._host, self._port)
         except (OSError, UnicodeError) as error:  # UnicodeError: no name server could know such a name
             timed_out = isinstance(error, TimeoutError) and not error.errno
             detail = f"no connection within {self._timing.connect:g} s" if timed_out else str(error)
-            ending = Link(state="unreachable", detail=detail, since=loop.time())
+            ending = Link(state="unreachable", detail=detail, since=_now())
             self._tell(ending)
             return ending
-        try:
-            return await asyncio.shield(connection.ended)
-        except asyncio.CancelledError:
-            await connection.say_goodbye()
-            raise
-        finally:
-            connection.abort()
-
-    def _new_connection(self) -> _Connection:
-        return _Connection(Session(self._credentials, self._timing.pace, _now()), self._timing, self._tell)
+        return None
 
     def _tell(self, event: Event | Remark) -> None:
         if isinstance(event, Remark):
