@@ -96,7 +96,9 @@ verify: .venv/.python-members ## Fail when a generated file is stale
 	@$(BIN)/python -m tools.generate --check
 
 .PHONY: lock
-lock: .venv/.python-members ## Resolve the pinned Python requirements anew (hashes, no registry addresses)
+lock: | prerequisites ## Resolve the pinned Python requirements anew (hashes, no registry addresses)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--no-emit-package switchtender --no-emit-package switchtender-api --no-emit-package switchtender-simulator \
 		requirements/dev.in -o requirements/dev.txt
