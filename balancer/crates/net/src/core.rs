@@ -1,0 +1,338 @@
+//! The whole core as its control side sees it: made, fed with snapshots and reports, asked, stopped.
+//!
+//! Locks here are the control side's own; workers never take one.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use switchtender_proxy::{Config, Proxy};
+use switchtender_select::json::ConfigError;
+use switchtender_select::{NodeSlot, Slots, Snapshot};
+
+use crate::bind::{self, BindError, Sockets};
+use crate::events::{EventRecord, Record};
+use crate::explain;
+use crate::nodes::{Baseline, Report};
+use crate::outbox::{Handed, Outbox};
+use crate::ring::{Producer, ring};
+use crate::settings::Settings;
+use crate::shared::{GROUP_SLOTS, NODE_SLOTS, Shared};
+use crate::sys::{EventFd, monotonic};
+use crate::views;
+use crate::worker::Worker;
+
+/// Entries of a worker's ring up to the control side.
+const EVENTS: usize = 4096;
+/// Entries of the ring down to a worker from its siblings.
+const HANDED: usize = 512;
+
+#[allow(clippy::disallowed_types, reason = "control path: configuration, reports, scrapes; no worker ever takes one")]
+type Mutex<T> = std::sync::Mutex<T>;
+
+/// Why a core could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The settings do not hold.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system gives no descriptors, memory or randomness.
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The core was stopped or never started, where that is needed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Stopped(pub &'static str);
+
+/// What the control side keeps of the configuration.
+struct Control {
+    slots: Slots,
+    generation: u64,
+    /// Former snapshots that a worker may still hold: the last to let go frees it, and that shall not be a worker.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+/// The worker threads: made with the core, run from `start` on.
+enum Threads {
+    Waiting(Vec<Worker<Proxy>>),
+    Started(Vec<JoinHandle<()>>),
+    Joined,
+}
+
+/// Sockets, worker threads and what they share. All methods may be called from any thread; none but [`Core::join`]
+/// waits for a worker.
+pub struct Core {
+    settings: Settings,
+    addresses: views::Addresses,
+    shared: Arc<Shared>,
+    control: Mutex<Control>,
+    threads: Mutex<Threads>,
+    events: Mutex<Vec<Receiver<Record>>>,
+}
+
+impl Core {
+    /// Binds every socket; nothing runs yet.
+    ///
+    /// # Errors
+    /// [`OpenError`]: settings, an address, or the system.
+    pub fn open(settings: &[u8]) -> Result<Self, OpenError> {
+        let settings = Settings::from_json(settings)?;
+        let workers = usize::from(settings.workers);
+        let shared = Arc::new(Shared::new(workers, settings.max_transactions)?);
+        let sockets = bind::bind(&settings)?;
+        let addresses = views::Addresses::of(&settings, &sockets);
+        let identity = Identity::new(settings.run_id)?;
+        let (producers, inboxes): (Vec<Producer<Handed>>, Vec<_>) =
+            shared.wakes.iter().map(|wake| ring(HANDED, Arc::clone(wake))).unzip();
+        let (records, events): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| ring(EVENTS, Arc::clone(&shared.events_wake))).unzip();
+        let waiting = (0..settings.workers)
+            .zip(sockets)
+            .zip(inboxes)
+            .zip(records)
+            .map(|(((worker, sockets), inbox), records)| {
+                let config = config(&settings, &identity, worker, &sockets)?;
+                let outbox = Outbox::new(worker, sockets, records, producers.clone(), Arc::clone(&shared));
+                Worker::new(config, outbox, inbox, Arc::clone(&shared))
+            })
+            .collect::<io::Result<_>>()?;
+        let control = Control { slots: Slots::new(NODE_SLOTS, GROUP_SLOTS), generation: 0, retired: Vec::new() };
+        Ok(Self {
+            settings,
+            addresses,
+            shared,
+            control: Mutex::new(control),
+            threads: Mutex::new(Threads::Waiting(waiting)),
+            events: Mutex::new(events),
+        })
+    }
+
+    /// Puts a whole snapshot in force; its generation.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; the old snapshot stays in force.
+    pub fn apply(&self, snapshot: &[u8]) -> Result<u64, ConfigError> {
+        let mut control = lock(&self.control);
+        let mut snapshot = Snapshot::from_json(snapshot, &mut control.slots.at(monotonic()))?;
+        for slot in control.slots.take_fresh() {
+            self.shared.nodes.open(slot);
+        }
+        control.generation += 1;
+        snapshot.generation = control.generation;
+        let former = self.shared.snapshot.swap(Arc::new(snapshot));
+        control.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        control.retired.push(former);
+        self.shared.wake_workers();
+        Ok(control.generation)
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// [`Stopped`] when they were started before, or the system gives no thread.
+    pub fn start(&self) -> Result<(), Stopped> {
+        let mut threads = lock(&self.threads);
+        let Threads::Waiting(workers) = std::mem::replace(&mut *threads, Threads::Joined) else {
+            return Err(Stopped("the core was started before"));
+        };
+        let mut handles = Vec::with_capacity(workers.len());
+        for (worker, page) in workers.into_iter().zip(&self.shared.pages) {
+            page.running.store(true, Ordering::Release);
+            let name = format!("sip-worker-{}", handles.len());
+            let Ok(handle) = std::thread::Builder::new().name(name).spawn(move || worker.run()) else {
+                page.running.store(false, Ordering::Release);
+                self.end_at_once();
+                *threads = Threads::Started(handles);
+                return Err(Stopped("the system gives no thread"));
+            };
+            handles.push(handle);
+        }
+        *threads = Threads::Started(handles);
+        Ok(())
+    }
+
+    /// The totals that a report of this age stands on; `None` for an unknown uid.
+    pub fn baseline(&self, uid: &str, age: Duration) -> Option<Baseline> {
+        let slot = lock(&self.control).slots.node(uid)?;
+        self.shared.nodes.baseline(slot, age, monotonic())
+    }
+
+    /// Publishes a report; false for an unknown uid.
+    pub fn report(&self, uid: &str, report: &Report) -> bool {
+        // The lock also makes this the one writer at a time that the table asks for.
+        let control = lock(&self.control);
+        let Some(slot) = control.slots.node(uid) else { return false };
+        self.shared.nodes.report(slot, report, monotonic());
+        true
+    }
+
+    /// JSON: every node, evaluated now.
+    pub fn nodes(&self) -> Vec<u8> {
+        views::nodes(&self.shared, monotonic())
+    }
+
+    /// JSON in and out: where a request would go, and why. Counts nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a question that cannot be read.
+    pub fn explain(&self, request: &[u8]) -> Result<Vec<u8>, ConfigError> {
+        explain::explain(request, &self.shared, monotonic())
+    }
+
+    /// JSON: what was counted.
+    pub fn stats(&self) -> Vec<u8> {
+        views::stats(&self.shared)
+    }
+
+    /// JSON: the addresses as bound.
+    pub fn addresses(&self) -> Vec<u8> {
+        self.addresses.json()
+    }
+
+    /// Takes up to `limit` events, worker by worker, each one's oldest first.
+    pub fn events(&self, limit: usize) -> Vec<EventRecord> {
+        let rings = lock(&self.events);
+        // Before taking: what comes in meanwhile signals again.
+        self.shared.events_wake.drain();
+        let snapshot = self.shared.snapshot.load();
+        let uid_of = |slot: NodeSlot| snapshot.node(slot).map(|node| node.uid.to_string());
+        let mut taken = Vec::new();
+        for (ring, worker) in rings.iter().zip(0..) {
+            let room = limit.saturating_sub(taken.len());
+            taken.extend(ring.try_iter().take(room).map(|record| record.what.told(record.at, worker, uid_of)));
+        }
+        if taken.len() >= limit {
+            // There may be more.
+            self.shared.events_wake.signal();
+        }
+        taken
+    }
+
+    /// Readable when events wait; owned by the core.
+    pub fn event_fd(&self) -> RawFd {
+        EventFd::as_raw_fd(&self.shared.events_wake)
+    }
+
+    /// Transactions open over all workers.
+    pub fn open_transactions(&self) -> u64 {
+        self.shared.pages.iter().map(|page| page.open_transactions.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Begins to stop: everything is served on until no transaction was open for 5 s, at the latest for `deadline`
+    /// (`None`: as the settings say). A later call can only bring the end nearer.
+    pub fn stop(&self, deadline: Option<Duration>) {
+        self.shared.stop.begin(monotonic() + deadline.unwrap_or(self.settings.stop_deadline));
+        self.shared.wake_workers();
+    }
+
+    /// Whether every worker has ended; false before the start.
+    pub fn stopped(&self) -> bool {
+        match &*lock(&self.threads) {
+            Threads::Waiting(_) => false,
+            Threads::Started(handles) => handles.iter().all(JoinHandle::is_finished),
+            Threads::Joined => true,
+        }
+    }
+
+    /// Waits until every worker has ended.
+    ///
+    /// # Errors
+    /// [`Stopped`] when none was ever started.
+    pub fn join(&self) -> Result<(), Stopped> {
+        loop {
+            match &mut *lock(&self.threads) {
+                Threads::Waiting(_) => return Err(Stopped("the core was never started")),
+                Threads::Joined => return Ok(()),
+                // Joined one by one with the lock let go in between, so that `stop` and `stopped` stay possible.
+                Threads::Started(handles) => match handles.iter().position(JoinHandle::is_finished) {
+                    // A worker's own panics are caught; one that got through was printed, and the thread is gone.
+                    Some(finished) => drop(handles.swap_remove(finished).join()),
+                    None if handles.is_empty() => return Ok(()),
+                    None => {}
+                },
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn end_at_once(&self) {
+        self.stop(Some(Duration::ZERO));
+    }
+}
+
+impl Drop for Core {
+    /// Nobody is left to stop the workers: end them now. What is open is lost, as it is with any end of the process.
+    fn drop(&mut self) {
+        self.end_at_once();
+        let _ = self.join();
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept under these locks is whole after each statement; a panic elsewhere does not spoil it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What names this run of the process in branches and tokens.
+struct Identity {
+    run_id: u64,
+    secret: [u8; 16],
+}
+
+impl Identity {
+    fn new(run_id: Option<u64>) -> io::Result<Self> {
+        Ok(Self { run_id: run_id.map_or_else(|| random().map(u64::from_ne_bytes), Ok)?, secret: random()? })
+    }
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn config(settings: &Settings, identity: &Identity, worker: u8, sockets: &Sockets) -> io::Result<Config> {
+    let listeners = settings.listeners.iter().zip(&sockets.listeners).map(|(listener, socket)| {
+        let (advertise, nat) = (listener.advertise.clone(), listener.nat);
+        switchtender_proxy::Listener { address: socket.local(), advertise, nat }
+    });
+    let node_side = settings.node_side.as_ref().zip(sockets.node_side.as_ref()).map(|(side, socket)| {
+        let advertise = side.advertise.iter().map(|(networks, address)| switchtender_proxy::NodeAdvertise {
+            networks: networks.clone(),
+            address: address.clone(),
+        });
+        switchtender_proxy::NodeSide {
+            address: socket.local(),
+            advertise: advertise.collect(),
+            sources: side.sources.clone(),
+        }
+    });
+    Ok(Config {
+        worker,
+        workers: settings.workers,
+        run_id: identity.run_id,
+        #[allow(clippy::cast_possible_truncation, reason = "any 32 of the random bits name a replica")]
+        replica: identity.run_id as u32,
+        secret: identity.secret,
+        listeners: listeners.collect(),
+        node_side,
+        worker_address: sockets.worker.local(),
+        max_transactions: settings.max_transactions.div_ceil(usize::from(settings.workers)),
+        seed: u64::from_ne_bytes(random()?),
+    })
+}

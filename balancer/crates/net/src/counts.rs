@@ -1,0 +1,225 @@
+//! Statistics pages: each worker copies what it counted to a page of its own, anyone reads at any time.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use switchtender_proxy::{Counter, Counters, Histogram, Outcome};
+
+macro_rules! traffic {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal $(, $label:literal = $value:literal)?;)*) => {
+        /// What the worker loop itself counts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub(crate) enum Traffic { $($(#[$doc])* $variant,)* }
+
+        impl Traffic {
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Name without prefix and suffix.
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            pub(crate) const fn label(self) -> Option<(&'static str, &'static str)> {
+                match self { $(Self::$variant => traffic!(@label $($label, $value)?),)* }
+            }
+        }
+    };
+    (@label) => { None };
+    (@label $label:literal, $value:literal) => { Some(($label, $value)) };
+}
+
+traffic! {
+    /// Datagrams from the network.
+    Received = "datagrams_received";
+    /// Datagrams given to the network.
+    Sent = "datagrams_sent";
+    /// Dropped by the kernel before we read them.
+    ReceiveBufferFull = "datagrams_dropped", "cause" = "receive_buffer_full";
+    /// Dropped because the kernel had no room to send.
+    SendBufferFull = "datagrams_dropped", "cause" = "send_buffer_full";
+    /// Refused by the kernel, twice.
+    SendFailed = "datagrams_dropped", "cause" = "send_failed";
+    /// Their handling panicked.
+    Panicked = "datagrams_dropped", "cause" = "panic";
+    /// ICMP errors.
+    Unreachable = "icmp_errors";
+    /// Receive calls that failed.
+    ReceiveFailed = "receive_errors";
+    /// Datagrams from sibling workers.
+    TakenOver = "datagrams_taken_over";
+    /// Events that found the ring to the control side full.
+    EventsLost = "events_lost";
+    /// Server transactions that found no room in the siblings' table.
+    Unpublished = "fingerprints_unpublished";
+    /// Panics caught.
+    Panics = "worker_panics";
+    /// Transactions that were still open when we stopped.
+    LostAtStop = "transactions_lost_at_stop";
+}
+
+/// A worker's own counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally([u64; Traffic::ALL.len()]);
+
+impl Tally {
+    pub(crate) fn add(&mut self, what: Traffic, amount: u64) {
+        if let Some(count) = self.0.get_mut(what as usize) {
+            *count = count.wrapping_add(amount);
+        }
+    }
+}
+
+type OutcomeCells = [AtomicU64; Outcome::COUNT];
+
+/// One worker's page. Only that worker writes, with plain stores; readers may see one count a moment before another.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Page {
+    pub(crate) generation: AtomicU64,
+    pub(crate) open_transactions: AtomicU64,
+    pub(crate) transactions: AtomicU64,
+    pub(crate) loop_lag_nanos: AtomicU64,
+    pub(crate) overloaded: AtomicBool,
+    pub(crate) running: AtomicBool,
+    traffic: [AtomicU64; Traffic::ALL.len()],
+    totals: [AtomicU64; Counter::COUNT],
+    delays: Box<[AtomicU64; Histogram::BUCKETS]>,
+    delay_sum_micros: AtomicU64,
+    groups: Box<[OnceLock<Box<OutcomeCells>>]>,
+}
+
+/// What the proxies before the present one had counted (a proxy is given up after a panic): totals never fall.
+#[derive(Clone, Debug)]
+pub(crate) struct Earlier {
+    totals: [u64; Counter::COUNT],
+    groups: Vec<[u64; Outcome::COUNT]>,
+    delays: Box<[u64; Histogram::BUCKETS]>,
+    delay_sum_micros: u64,
+}
+
+impl Default for Earlier {
+    fn default() -> Self {
+        Self {
+            totals: [0; Counter::COUNT],
+            groups: Vec::new(),
+            delays: Box::new([0; Histogram::BUCKETS]),
+            delay_sum_micros: 0,
+        }
+    }
+}
+
+impl Earlier {
+    /// Add the counts of a proxy that goes.
+    pub(crate) fn absorb(&mut self, counters: &Counters, delays: &Histogram) {
+        add(&mut self.totals, counters.totals());
+        if self.groups.len() < counters.groups().len() {
+            self.groups.resize(counters.groups().len(), [0; Outcome::COUNT]);
+        }
+        for (sums, counts) in self.groups.iter_mut().zip(counters.groups()) {
+            add(sums, counts);
+        }
+        add(&mut *self.delays, delays.buckets());
+        self.delay_sum_micros = self.delay_sum_micros.wrapping_add(delays.sum_micros());
+    }
+}
+
+fn add(sums: &mut [u64], counts: &[u64]) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        *sum = sum.wrapping_add(*count);
+    }
+}
+
+impl Page {
+    /// Room for so many groups; a group's counts are made when it has some.
+    pub(crate) fn new(groups: u32) -> Self {
+        Self {
+            generation: AtomicU64::new(0),
+            open_transactions: AtomicU64::new(0),
+            transactions: AtomicU64::new(0),
+            loop_lag_nanos: AtomicU64::new(0),
+            overloaded: AtomicBool::new(false),
+            running: AtomicBool::new(false),
+            traffic: zeros(),
+            totals: zeros(),
+            delays: Box::new(zeros()),
+            delay_sum_micros: AtomicU64::new(0),
+            groups: (0..groups).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// The worker's copy to its page.
+    pub(crate) fn write(&self, counters: &Counters, delays: &Histogram, earlier: &Earlier, tally: &Tally) {
+        let nothing = [0; Traffic::ALL.len()];
+        store(&self.traffic, &tally.0, &nothing);
+        store(&self.totals, counters.totals(), &earlier.totals);
+        store(&*self.delays, delays.buckets(), &*earlier.delays);
+        self.delay_sum_micros
+            .store(delays.sum_micros().wrapping_add(earlier.delay_sum_micros), Ordering::Relaxed);
+        const NONE: &[u64; Outcome::COUNT] = &[0; Outcome::COUNT];
+        for (index, place) in self.groups.iter().enumerate() {
+            let (now, before) = (counters.groups().get(index), earlier.groups.get(index));
+            if now.is_none() && before.is_none() {
+                break;
+            }
+            let (now, before) = (now.unwrap_or(NONE), before.unwrap_or(NONE));
+            if place.get().is_some() || now != NONE || before != NONE {
+                store(&**place.get_or_init(|| Box::new(zeros())), now, before);
+            }
+        }
+    }
+
+    pub(crate) fn traffic(&self, what: Traffic) -> u64 {
+        self.traffic.get(what as usize).map_or(0, read)
+    }
+
+    pub(crate) fn total(&self, counter: Counter) -> u64 {
+        self.totals.get(counter as usize).map_or(0, read)
+    }
+
+    pub(crate) fn outcome(&self, group: u32, outcome: Outcome) -> u64 {
+        let cells = usize::try_from(group).ok().and_then(|group| self.groups.get(group)).and_then(OnceLock::get);
+        cells.and_then(|cells| cells.get(outcome as usize)).map_or(0, read)
+    }
+
+    /// Counts by bucket of [`Histogram`], and the sum in microseconds.
+    pub(crate) fn delays(&self) -> (impl Iterator<Item = u64>, u64) {
+        (self.delays.iter().map(read), read(&self.delay_sum_micros))
+    }
+}
+
+fn zeros<const N: usize>() -> [AtomicU64; N] {
+    std::array::from_fn(|_| AtomicU64::new(0))
+}
+
+fn read(cell: &AtomicU64) -> u64 {
+    cell.load(Ordering::Relaxed)
+}
+
+fn store(cells: &[AtomicU64], now: &[u64], before: &[u64]) {
+    for ((cell, now), before) in cells.iter().zip(now).zip(before) {
+        cell.store(now.wrapping_add(*before), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_page_shows_what_was_counted_before_a_proxy_was_given_up_too() {
+        let (page, mut earlier, mut tally) = (Page::new(4), Earlier::default(), Tally::default());
+        tally.add(Traffic::Sent, 3);
+        let mut delays = Histogram::default();
+        delays.record(Duration::from_micros(5));
+        earlier.absorb(&Counters::default(), &delays);
+        earlier.absorb(&Counters::default(), &delays);
+        page.write(&Counters::default(), &delays, &earlier, &tally);
+        assert_eq!(page.traffic(Traffic::Sent), 3);
+        let (buckets, sum) = page.delays();
+        assert_eq!((buckets.collect::<Vec<_>>()[5], sum), (3, 15));
+        assert_eq!(page.outcome(3, Outcome::Offered), 0);
+        assert_eq!(page.outcome(9, Outcome::Offered), 0);
+    }
+}

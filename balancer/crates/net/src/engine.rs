@@ -1,0 +1,71 @@
+//! What the worker loop drives: the proxy, behind a seam so that the loop can be tested by itself.
+
+use switchtender_proxy::{Config, Counters, Datagram, Histogram, Proxy, TransportFailure};
+use switchtender_select::{Snapshot, Time};
+
+use crate::nodes::WorkerNodes;
+use crate::outbox::Outbox;
+
+/// See [`Proxy`], whose methods these are.
+pub(crate) trait Engine: Send + Sized + 'static {
+    fn new(config: Config) -> Self;
+    fn receive(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>);
+    fn handed_over(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>);
+    fn transport_error(&mut self, failure: &TransportFailure<'_>, world: &mut World<'_>);
+    fn expire(&mut self, world: &mut World<'_>);
+    fn next_deadline(&self) -> Option<Time>;
+    fn open_transactions(&self) -> usize;
+    fn transactions(&self) -> usize;
+    fn set_overloaded(&mut self, overloaded: bool);
+    fn counters(&self) -> &Counters;
+    fn post_dial_delay(&self) -> &Histogram;
+    /// Whether a call had begun to change state and has not returned: after a panic, whether that state is suspect.
+    fn is_changing(&self) -> bool;
+}
+
+/// All that a call into the engine is given.
+pub(crate) struct World<'a> {
+    pub(crate) now: Time,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) nodes: WorkerNodes<'a>,
+    pub(crate) outbox: &'a mut Outbox,
+}
+
+impl Engine for Proxy {
+    fn new(config: Config) -> Self {
+        Self::new(config)
+    }
+    fn receive(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>) {
+        self.receive(world.now, datagram, world.snapshot, &world.nodes, world.outbox);
+    }
+    fn handed_over(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>) {
+        self.handed_over(world.now, datagram, world.snapshot, &world.nodes, world.outbox);
+    }
+    fn transport_error(&mut self, failure: &TransportFailure<'_>, world: &mut World<'_>) {
+        self.transport_error(world.now, failure, world.snapshot, &world.nodes, world.outbox);
+    }
+    fn expire(&mut self, world: &mut World<'_>) {
+        self.expire(world.now, world.snapshot, &world.nodes, world.outbox);
+    }
+    fn next_deadline(&self) -> Option<Time> {
+        self.next_deadline()
+    }
+    fn open_transactions(&self) -> usize {
+        self.open_transactions()
+    }
+    fn transactions(&self) -> usize {
+        self.transactions()
+    }
+    fn set_overloaded(&mut self, overloaded: bool) {
+        self.set_overloaded(overloaded);
+    }
+    fn counters(&self) -> &Counters {
+        self.counters()
+    }
+    fn post_dial_delay(&self) -> &Histogram {
+        self.post_dial_delay()
+    }
+    fn is_changing(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,32 @@
+//! Sockets, threads, atomics and swaps around the sans-IO core: the only crate with unsafe code, all of it in `sys`.
+//!
+//! [`Core`] is the whole of it from outside: made from settings, given snapshots and reports, asked for numbers. Inside,
+//! each worker thread has its own sockets, its own proxy and its own counters, and shares with its siblings nothing but
+//! atomics and bounded rings. It must not know Python, and it must not know SIP beyond what it passes on.
+
+mod bind;
+mod core;
+mod counts;
+mod engine;
+mod events;
+mod explain;
+mod fingerprints;
+mod guard;
+mod nodes;
+mod outbox;
+mod publication;
+mod ring;
+mod settings;
+mod shared;
+mod sources;
+mod stop;
+mod sys;
+mod views;
+mod worker;
+
+pub use bind::BindError;
+pub use core::{Core, OpenError, Stopped};
+pub use events::EventRecord;
+pub use nodes::{Baseline, Report};
+pub use settings::{Listener, NodeSide, Settings};
+pub use switchtender_select::json::ConfigError;

@@ -1,0 +1,571 @@
+//! What is known of each node, as atomics beside the snapshot: a configuration change resets nothing.
+//!
+//! Every worker writes cells of its own (no contention, a total is the sum when read); the control side publishes what a
+//! node reported as one unit. A node's cells are found by its slot, which `select`'s registry hands out.
+//!
+//! Memory: about 3.2 KiB per node and worker (three histories of 128 buckets) and 0.4 KiB per node; 1,000 nodes under
+//! 4 workers take 13 MiB. Slots of nodes that left are used again after an hour, so it does not grow beyond the nodes of
+//! an hour.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use switchtender_select::{Admission, Cell64, History, NodeLoad, NodeSlot, Nodes, Time};
+
+use crate::publication::Publication;
+
+/// How far a rate looks back, with the bucket that runs: past this an idle node's history need not be searched.
+const RATE_MEMORY: Duration = Duration::from_millis(1100);
+/// An INVITE takes this long to a node and into its count, at most: younger assignments are not in its report.
+const INVITE_WAY: Duration = Duration::from_millis(20);
+/// A report older than this clears nothing.
+const OLDEST_BASELINE: Duration = Duration::from_secs(2);
+
+const WORDS: usize = 12;
+
+/// What the control side makes of a node's report. Sessions are legs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Report {
+    /// Whether new calls may go there.
+    pub admission: Admission,
+    /// Sessions it had.
+    pub sessions: f64,
+    /// Its `Max-Sessions`.
+    pub max_sessions: f64,
+    /// The configured limit below that.
+    pub cap: Option<f64>,
+    /// Sessions to keep free.
+    pub headroom: f64,
+    /// Our part of its new sessions, in (0, 1].
+    pub share: f64,
+    /// Its sessions-per-second limit, where it told one.
+    pub sessions_per_second: Option<f64>,
+    /// The host's idle CPU in percent; for display only.
+    pub idle: Option<f64>,
+    /// [`Baseline::assigned`] that these numbers stand on.
+    pub baseline_assigned: u64,
+    /// [`Baseline::ended`] that these numbers stand on.
+    pub baseline_ended: u64,
+    /// Multiplies the configured weight, in [0, 1].
+    pub weight_factor: f64,
+}
+
+impl Default for Report {
+    /// A node that never reported.
+    fn default() -> Self {
+        Self {
+            admission: Admission::Unknown,
+            sessions: 0.0,
+            max_sessions: 0.0,
+            cap: None,
+            headroom: 0.0,
+            share: 1.0,
+            sessions_per_second: None,
+            idle: None,
+            baseline_assigned: 0,
+            baseline_ended: 0,
+            weight_factor: 1.0,
+        }
+    }
+}
+
+/// What this process had placed on a node when a report was taken; totals since the node became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    /// Calls assigned up to the report's moment less one INVITE's way.
+    pub assigned: u64,
+    /// Calls assigned up to now.
+    pub assigned_now: u64,
+    /// Calls ended up to now.
+    pub ended: u64,
+    /// False: the report is older than what is remembered; it clears nothing.
+    pub exact: bool,
+}
+
+/// An atomic as `select`'s histories want it.
+#[derive(Debug, Default)]
+struct Shared(AtomicU64);
+
+impl Cell64 for Shared {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+    fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Release);
+    }
+}
+
+/// One worker's counts for one node. Only that worker writes; the alignment keeps it off other workers' cache lines.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct WorkerCell {
+    ended: Shared,
+    in_flight: Shared,
+    /// When a request last went there.
+    latest: Shared,
+    assigned: History<Shared>,
+    legs: History<Shared>,
+    requests: History<Shared>,
+}
+
+/// One node.
+#[derive(Debug)]
+struct NodeCell {
+    report: Publication<WORDS>,
+    cooling_until: AtomicU64,
+    suspect: AtomicBool,
+    /// The totals when the slot was given to this node: what the former one left. Written by the control side only.
+    origin_assigned: AtomicU64,
+    origin_ended: AtomicU64,
+    workers: Box<[WorkerCell]>,
+}
+
+impl NodeCell {
+    fn new(workers: usize) -> Self {
+        Self {
+            report: Publication::new(pack(&Report::default(), Time::ZERO)),
+            cooling_until: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
+            origin_assigned: AtomicU64::new(0),
+            origin_ended: AtomicU64::new(0),
+            workers: (0..workers).map(|_| WorkerCell::default()).collect(),
+        }
+    }
+
+    /// Give it to another node.
+    fn renew(&self) {
+        let (assigned, ended) = (self.assigned(), self.ended());
+        self.origin_assigned.store(assigned, Ordering::Relaxed);
+        self.origin_ended.store(ended, Ordering::Relaxed);
+        self.cooling_until.store(0, Ordering::Relaxed);
+        self.suspect.store(false, Ordering::Relaxed);
+        let unknown = Report { baseline_assigned: assigned, baseline_ended: ended, ..Report::default() };
+        self.report.publish(pack(&unknown, Time::ZERO));
+    }
+
+    fn assigned(&self) -> u64 {
+        self.sum(|worker| worker.assigned.total())
+    }
+
+    fn ended(&self) -> u64 {
+        self.sum(|worker| worker.ended.get())
+    }
+
+    fn sum(&self, count: impl Fn(&WorkerCell) -> u64) -> u64 {
+        self.workers.iter().map(count).fold(0, u64::wrapping_add)
+    }
+
+    fn rate(&self, now: Time, history: impl Fn(&WorkerCell) -> &History<Shared>) -> u64 {
+        self.sum(|worker| {
+            let recent = now.since(Time::from_nanos(worker.latest.get())) < RATE_MEMORY;
+            if recent { history(worker).last_second(now) } else { 0 }
+        })
+    }
+
+    fn load(&self, now: Time) -> NodeLoad {
+        let (report, _) = unpack(&self.report.read());
+        NodeLoad {
+            admission: report.admission,
+            sessions: report.sessions,
+            max_sessions: report.max_sessions,
+            cap: report.cap.unwrap_or(f64::INFINITY),
+            headroom: report.headroom,
+            share: report.share,
+            assigned: self.assigned().saturating_sub(report.baseline_assigned),
+            ended: self.ended().saturating_sub(report.baseline_ended),
+            sessions_per_second: report.sessions_per_second,
+            legs_last_second: self.rate(now, |worker| &worker.legs),
+            requests_last_second: self.rate(now, |worker| &worker.requests),
+            cooling_until: Time::from_nanos(self.cooling_until.load(Ordering::Relaxed)),
+            suspect: self.suspect.load(Ordering::Relaxed),
+            in_flight: self.sum(|worker| worker.in_flight.get()),
+            weight_factor: report.weight_factor,
+        }
+    }
+}
+
+/// What the control side sees of a node beyond its load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Account {
+    pub(crate) report: Report,
+    /// When it was published; `None` before the first.
+    pub(crate) reported: Option<Time>,
+    pub(crate) load: NodeLoad,
+    /// Totals since the node became known.
+    pub(crate) assigned: u64,
+    pub(crate) ended: u64,
+}
+
+/// All nodes' cells, by slot. A cell is made when its slot is first given out and never moves.
+#[derive(Debug)]
+pub(crate) struct NodeTable {
+    workers: usize,
+    cells: Box<[OnceLock<Box<NodeCell>>]>,
+}
+
+impl NodeTable {
+    pub(crate) fn new(slots: u32, workers: usize) -> Self {
+        Self { workers, cells: (0..slots).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn cell(&self, slot: NodeSlot) -> Option<&NodeCell> {
+        self.cells.get(usize::try_from(slot.0).ok()?)?.get().map(|cell| &**cell)
+    }
+
+    /// The slot was given to a new node: its account starts now. Control side, before workers can see the slot.
+    pub(crate) fn open(&self, slot: NodeSlot) {
+        let Some(place) = usize::try_from(slot.0).ok().and_then(|slot| self.cells.get(slot)) else { return };
+        match place.get() {
+            Some(cell) => cell.renew(),
+            None => drop(place.set(Box::new(NodeCell::new(self.workers)))),
+        }
+    }
+
+    /// Publish a report. One caller at a time.
+    pub(crate) fn report(&self, slot: NodeSlot, report: &Report, now: Time) {
+        let Some(cell) = self.cell(slot) else { return };
+        let report = Report {
+            baseline_assigned: report.baseline_assigned.wrapping_add(cell.origin_assigned.load(Ordering::Relaxed)),
+            baseline_ended: report.baseline_ended.wrapping_add(cell.origin_ended.load(Ordering::Relaxed)),
+            ..*report
+        };
+        cell.report.publish(pack(&report, now));
+    }
+
+    /// The totals that a report of this age stands on.
+    pub(crate) fn baseline(&self, slot: NodeSlot, age: Duration, now: Time) -> Option<Baseline> {
+        let cell = self.cell(slot)?;
+        let moment = now - age - INVITE_WAY;
+        let (mut assigned, mut exact) = (0_u64, age <= OLDEST_BASELINE);
+        for worker in &cell.workers {
+            let reading = worker.assigned.total_by(moment, now);
+            assigned = assigned.wrapping_add(reading.total);
+            exact &= reading.exact;
+        }
+        let origin = cell.origin_assigned.load(Ordering::Relaxed);
+        Some(Baseline {
+            // A reading from before the slot was this node's counts as its beginning.
+            assigned: assigned.saturating_sub(origin),
+            assigned_now: cell.assigned().saturating_sub(origin),
+            ended: cell.ended().saturating_sub(cell.origin_ended.load(Ordering::Relaxed)),
+            exact,
+        })
+    }
+
+    pub(crate) fn account(&self, slot: NodeSlot, now: Time) -> Option<Account> {
+        let cell = self.cell(slot)?;
+        let (report, reported) = unpack(&cell.report.read());
+        Some(Account {
+            report,
+            reported: (reported > Time::ZERO).then_some(reported),
+            load: cell.load(now),
+            assigned: cell.assigned().saturating_sub(cell.origin_assigned.load(Ordering::Relaxed)),
+            ended: cell.ended().saturating_sub(cell.origin_ended.load(Ordering::Relaxed)),
+        })
+    }
+
+    /// A worker lost its transactions: what it had in flight is nowhere any more.
+    pub(crate) fn abandon(&self, worker: usize) {
+        for cell in self.cells.iter().filter_map(OnceLock::get) {
+            if let Some(worker) = cell.workers.get(worker) {
+                worker.in_flight.set(0);
+            }
+        }
+    }
+
+    /// The table as one worker sees and writes it.
+    pub(crate) fn of_worker(&self, worker: usize) -> WorkerNodes<'_> {
+        WorkerNodes { table: self, worker }
+    }
+}
+
+/// The table in a worker's hands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkerNodes<'a> {
+    table: &'a NodeTable,
+    worker: usize,
+}
+
+impl<'a> WorkerNodes<'a> {
+    fn mine(&self, slot: NodeSlot) -> Option<&'a WorkerCell> {
+        self.table.cell(slot)?.workers.get(self.worker)
+    }
+}
+
+impl Nodes for WorkerNodes<'_> {
+    fn load(&self, slot: NodeSlot, now: Time) -> NodeLoad {
+        self.table.cell(slot).map(|cell| cell.load(now)).unwrap_or_default()
+    }
+
+    fn assign(&self, slot: NodeSlot, legs: u32, now: Time) {
+        let Some(cell) = self.mine(slot) else { return };
+        cell.latest.set(now.as_nanos());
+        cell.assigned.add(1, now);
+        cell.legs.add(legs.into(), now);
+        cell.in_flight.set(cell.in_flight.get().saturating_add(1));
+    }
+
+    fn settle(&self, slot: NodeSlot) {
+        let Some(cell) = self.mine(slot) else { return };
+        cell.in_flight.set(cell.in_flight.get().saturating_sub(1));
+    }
+
+    fn ended(&self, slot: NodeSlot) {
+        let Some(cell) = self.mine(slot) else { return };
+        cell.ended.set(cell.ended.get().wrapping_add(1));
+    }
+
+    fn request(&self, slot: NodeSlot, now: Time) {
+        let Some(cell) = self.mine(slot) else { return };
+        cell.latest.set(now.as_nanos());
+        cell.requests.add(1, now);
+    }
+
+    fn cool(&self, slot: NodeSlot, until: Time) {
+        let Some(cell) = self.table.cell(slot) else { return };
+        cell.cooling_until.fetch_max(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    fn suspect(&self, slot: NodeSlot) {
+        let Some(cell) = self.table.cell(slot) else { return };
+        cell.suspect.store(true, Ordering::Relaxed);
+    }
+
+    fn answered(&self, slot: NodeSlot) {
+        let Some(cell) = self.table.cell(slot) else { return };
+        // Read first: it is nearly always clear, and a store would take the line from the other workers.
+        if cell.suspect.load(Ordering::Relaxed) {
+            cell.suspect.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+fn pack(report: &Report, now: Time) -> [u64; WORDS] {
+    let admission: u64 = match report.admission {
+        Admission::Unknown => 0,
+        Admission::Open => 1,
+        Admission::Unmeasured => 2,
+        Admission::Closed => 3,
+        Admission::Unreachable => 4,
+    };
+    let optional = |number: Option<f64>| number.unwrap_or(f64::NAN).to_bits();
+    [
+        admission,
+        report.sessions.to_bits(),
+        report.max_sessions.to_bits(),
+        optional(report.cap),
+        report.headroom.to_bits(),
+        report.share.to_bits(),
+        optional(report.sessions_per_second),
+        optional(report.idle),
+        report.baseline_assigned,
+        report.baseline_ended,
+        report.weight_factor.to_bits(),
+        now.as_nanos(),
+    ]
+}
+
+fn unpack(words: &[u64; WORDS]) -> (Report, Time) {
+    let [admission, sessions, max_sessions, cap, headroom, share, rate, idle, assigned, ended, factor, now] = *words;
+    let optional = |bits| Some(f64::from_bits(bits)).filter(|number| !number.is_nan());
+    let report = Report {
+        admission: match admission {
+            1 => Admission::Open,
+            2 => Admission::Unmeasured,
+            3 => Admission::Closed,
+            4 => Admission::Unreachable,
+            _ => Admission::Unknown,
+        },
+        sessions: f64::from_bits(sessions),
+        max_sessions: f64::from_bits(max_sessions),
+        cap: optional(cap),
+        headroom: f64::from_bits(headroom),
+        share: f64::from_bits(share),
+        sessions_per_second: optional(rate),
+        idle: optional(idle),
+        baseline_assigned: assigned,
+        baseline_ended: ended,
+        weight_factor: f64::from_bits(factor),
+    };
+    (report, Time::from_nanos(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOT: NodeSlot = NodeSlot(3);
+
+    fn table(workers: usize) -> NodeTable {
+        let table = NodeTable::new(8, workers);
+        table.open(SLOT);
+        table
+    }
+
+    fn ms(millis: u64) -> Time {
+        Time::from_millis(1_000_000 + millis)
+    }
+
+    #[test]
+    fn memory_is_as_stated() {
+        let (per_worker, per_node) = (size_of::<WorkerCell>(), size_of::<NodeCell>());
+        assert!(per_worker <= 3328, "{per_worker}");
+        assert!(per_node <= 400, "{per_node}");
+        assert!(1000 * (4 * per_worker + per_node) < 14 << 20);
+    }
+
+    #[test]
+    fn workers_counts_are_summed_and_never_reset_by_a_report() {
+        let table = table(2);
+        let (first, second) = (table.of_worker(0), table.of_worker(1));
+        first.assign(SLOT, 2, ms(0));
+        second.assign(SLOT, 1, ms(1));
+        second.ended(SLOT);
+        let load = first.load(SLOT, ms(2));
+        assert_eq!((load.assigned, load.ended, load.in_flight, load.legs_last_second), (2, 1, 2, 3));
+        assert_eq!(load.admission, Admission::Unknown);
+
+        let baseline = table.baseline(SLOT, Duration::ZERO, ms(100)).unwrap();
+        assert_eq!(baseline, Baseline { assigned: 2, assigned_now: 2, ended: 1, exact: true });
+        let report = Report {
+            admission: Admission::Open,
+            sessions: 5.0,
+            max_sessions: 100.0,
+            baseline_assigned: baseline.assigned,
+            baseline_ended: baseline.ended,
+            ..Report::default()
+        };
+        table.report(SLOT, &report, ms(100));
+        let load = second.load(SLOT, ms(101));
+        assert_eq!((load.assigned, load.ended, load.in_flight), (0, 0, 2));
+        assert_eq!((load.sessions, load.max_sessions, load.cap), (5.0, 100.0, f64::INFINITY));
+        let account = table.account(SLOT, ms(101)).unwrap();
+        assert_eq!((account.assigned, account.ended, account.reported), (2, 1, Some(ms(100))));
+        assert_eq!(account.report, report);
+    }
+
+    #[test]
+    fn young_assignments_stay_outside_the_baseline() {
+        let table = table(1);
+        let worker = table.of_worker(0);
+        worker.assign(SLOT, 1, ms(0));
+        worker.assign(SLOT, 1, ms(500));
+        let assigned = |age, at| table.baseline(SLOT, Duration::from_millis(age), at).unwrap().assigned;
+        assert_eq!(assigned(0, ms(510)), 1, "on its way");
+        assert_eq!(assigned(0, ms(540)), 2);
+        assert_eq!(assigned(100, ms(540)), 1, "the report is older than the second call");
+        assert_eq!(assigned(600, ms(590)), 0);
+    }
+
+    #[test]
+    fn a_report_older_than_two_seconds_clears_nothing() {
+        let table = table(1);
+        let exact = |age| table.baseline(SLOT, Duration::from_millis(age), ms(10_000)).unwrap().exact;
+        assert!(exact(0) && exact(2000));
+        assert!(!exact(2001) && !exact(60_000));
+        assert!(!table.baseline(SLOT, Duration::MAX, ms(0)).unwrap().exact);
+    }
+
+    #[test]
+    fn rates_are_of_the_last_second() {
+        let table = table(2);
+        for n in 0..40 {
+            table.of_worker(n % 2).request(SLOT, ms(n as u64 * 50));
+        }
+        let rate = |at| table.of_worker(0).load(SLOT, at).requests_last_second;
+        assert!((20..=21).contains(&rate(ms(1960))), "{}", rate(ms(1960)));
+        assert_eq!(rate(ms(3100)), 0);
+        assert_eq!(rate(ms(30_000)), 0);
+    }
+
+    #[test]
+    fn cooling_keeps_the_later_time_and_suspicion_ends_with_an_answer() {
+        let table = table(1);
+        let worker = table.of_worker(0);
+        worker.cool(SLOT, ms(2000));
+        worker.cool(SLOT, ms(1000));
+        assert_eq!(worker.load(SLOT, ms(0)).cooling_until, ms(2000));
+        worker.suspect(SLOT);
+        assert!(worker.load(SLOT, ms(0)).suspect);
+        worker.answered(SLOT);
+        assert!(!worker.load(SLOT, ms(0)).suspect);
+    }
+
+    #[test]
+    fn a_slot_in_new_hands_starts_anew() {
+        let table = table(1);
+        let worker = table.of_worker(0);
+        worker.assign(SLOT, 1, ms(0));
+        worker.settle(SLOT);
+        worker.ended(SLOT);
+        worker.assign(SLOT, 1, ms(1));
+        worker.settle(SLOT);
+        worker.cool(SLOT, ms(9000));
+        worker.suspect(SLOT);
+        table.report(SLOT, &Report { admission: Admission::Open, ..Report::default() }, ms(5));
+        table.open(SLOT);
+        let load = worker.load(SLOT, ms(10));
+        let expected = NodeLoad { legs_last_second: 2, ..NodeLoad::default() };
+        assert_eq!(load, expected);
+        let baseline = table.baseline(SLOT, Duration::ZERO, ms(3_000)).unwrap();
+        assert_eq!(baseline, Baseline { assigned: 0, assigned_now: 0, ended: 0, exact: true });
+        worker.assign(SLOT, 1, ms(3_000));
+        table.report(SLOT, &Report { admission: Admission::Open, ..Report::default() }, ms(3_001));
+        assert_eq!(worker.load(SLOT, ms(3_001)).assigned, 1, "baseline 0 is this node's beginning");
+    }
+
+    #[test]
+    fn a_worker_that_lost_its_transactions_gives_its_calls_back() {
+        let table = table(2);
+        table.of_worker(0).assign(SLOT, 1, ms(0));
+        table.of_worker(1).assign(SLOT, 1, ms(0));
+        table.abandon(0);
+        assert_eq!(table.of_worker(0).load(SLOT, ms(1)).in_flight, 1);
+        table.of_worker(0).settle(SLOT);
+        assert_eq!(table.of_worker(0).load(SLOT, ms(1)).in_flight, 1, "never below zero");
+    }
+
+    #[test]
+    fn a_slot_that_was_never_given_out_is_harmless() {
+        let (table, nowhere) = (table(1), NodeSlot(7));
+        let worker = table.of_worker(0);
+        worker.assign(nowhere, 1, ms(0));
+        worker.settle(nowhere);
+        worker.ended(nowhere);
+        worker.request(NodeSlot(u32::MAX), ms(0));
+        worker.cool(nowhere, ms(1));
+        assert_eq!(worker.load(nowhere, ms(0)), NodeLoad::default());
+        assert_eq!(table.baseline(nowhere, Duration::ZERO, ms(0)), None);
+    }
+
+    /// Stress: two workers count while the control side reports: each load is of one report, and no count is lost.
+    #[test]
+    fn reports_under_load_are_whole() {
+        const EACH: u64 = 30_000;
+        let table = table(2);
+        std::thread::scope(|scope| {
+            for worker in 0..2 {
+                let nodes = table.of_worker(worker);
+                scope.spawn(move || {
+                    for n in 0..EACH {
+                        let now = ms(n / 100);
+                        nodes.assign(SLOT, 1, now);
+                        nodes.request(SLOT, now);
+                        let load = nodes.load(SLOT, now);
+                        assert_eq!(load.sessions.to_bits(), load.headroom.to_bits());
+                        assert!(load.assigned <= 2 * EACH && load.in_flight <= 2);
+                        nodes.settle(SLOT);
+                        nodes.ended(SLOT);
+                    }
+                });
+            }
+            for n in 0..20_000_u32 {
+                let number = f64::from(n);
+                table.report(SLOT, &Report { sessions: number, headroom: number, ..Report::default() }, ms(0));
+            }
+        });
+        let account = table.account(SLOT, ms(0)).unwrap();
+        assert_eq!((account.assigned, account.ended, account.load.in_flight), (2 * EACH, 2 * EACH, 0));
+    }
+}

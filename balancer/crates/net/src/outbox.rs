@@ -1,0 +1,170 @@
+//! What the proxy may do to the world, for one worker: datagrams to sockets, events to the control side, datagrams and
+//! fingerprints to its siblings.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use switchtender_proxy::{Datagram, Event, Local, Output};
+use switchtender_select::Time;
+
+use crate::bind::Sockets;
+use crate::counts::{Tally, Traffic};
+use crate::events::{Record, What};
+use crate::ring::Producer;
+use crate::shared::Shared;
+use crate::sources::Sources;
+use crate::sys::{SendBatch, SendFailure, UdpSocket};
+
+/// A datagram passed to a sibling worker.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    bytes: Box<[u8]>,
+    source: SocketAddr,
+    local: Local,
+    local_ip: Option<IpAddr>,
+}
+
+impl Handed {
+    fn new(datagram: &Datagram<'_>) -> Self {
+        let &Datagram { bytes, source, local, local_ip } = datagram;
+        Self { bytes: bytes.into(), source, local, local_ip }
+    }
+
+    pub(crate) fn datagram(&self) -> Datagram<'_> {
+        Datagram { bytes: &self.bytes, source: self.source, local: self.local, local_ip: self.local_ip }
+    }
+}
+
+/// A socket with what waits to leave through it.
+pub(crate) struct Port {
+    pub(crate) socket: UdpSocket,
+    pub(crate) local: Local,
+    batch: SendBatch,
+}
+
+/// The worker's way out.
+pub(crate) struct Outbox {
+    worker: u8,
+    /// The time of the batch in hand.
+    pub(crate) now: Time,
+    pub(crate) tally: Tally,
+    ports: Vec<Port>,
+    failures: Vec<SendFailure>,
+    sources: Sources,
+    events: Producer<Record>,
+    /// By worker; our own place is never used.
+    siblings: Vec<Producer<Handed>>,
+    shared: Arc<Shared>,
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        worker: u8,
+        sockets: Sockets,
+        events: Producer<Record>,
+        siblings: Vec<Producer<Handed>>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let listeners = sockets.listeners.into_iter().zip(0..).map(|(socket, index)| (socket, Local::Listener(index)));
+        let node_side = sockets.node_side.map(|socket| (socket, Local::NodeSide));
+        let ports = listeners
+            .chain(node_side)
+            .chain([(sockets.worker, Local::Worker)])
+            .map(|(socket, local)| Port { socket, local, batch: SendBatch::default() })
+            .collect();
+        Self {
+            worker,
+            now: Time::ZERO,
+            tally: Tally::default(),
+            ports,
+            failures: Vec::new(),
+            sources: Sources::default(),
+            events,
+            siblings,
+            shared,
+        }
+    }
+
+    /// The sockets; what is sent on `NodeSide` where there is none goes out of the first listener, which is first.
+    pub(crate) fn ports(&self) -> &[Port] {
+        &self.ports
+    }
+
+    /// Send everything and wake whom something was put before. What the kernel refused is returned.
+    pub(crate) fn flush(&mut self) -> Vec<SendFailure> {
+        for port in self.ports.iter_mut().filter(|port| !port.batch.is_empty()) {
+            flush_port(port, &mut self.tally, &mut self.failures);
+        }
+        self.siblings.iter().for_each(Producer::announce);
+        self.events.announce();
+        std::mem::take(&mut self.failures)
+    }
+
+    /// Tell the control side.
+    pub(crate) fn record(&mut self, what: What) {
+        if !self.events.offer(Record { at: self.now, what }) {
+            self.tally.add(Traffic::EventsLost, 1);
+        }
+    }
+
+    fn port_of(&mut self, local: Local) -> Option<&mut Port> {
+        let position = self.ports.iter().position(|port| port.local == local).unwrap_or(0);
+        self.ports.get_mut(position)
+    }
+}
+
+fn flush_port(port: &mut Port, tally: &mut Tally, failures: &mut Vec<SendFailure>) {
+    let known = failures.len();
+    let flushed = port.batch.flush(&port.socket, failures);
+    tally.add(Traffic::Sent, flushed.sent);
+    tally.add(Traffic::SendBufferFull, flushed.dropped);
+    tally.add(Traffic::SendFailed, (failures.len() - known) as u64);
+}
+
+impl Output for Outbox {
+    fn send(&mut self, from: Local, local_ip: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
+        let position = self.ports.iter().position(|port| port.local == from).unwrap_or(0);
+        let Some(port) = self.ports.get_mut(position) else { return };
+        // A socket bound to one address sends from it anyway.
+        let bound_to_all = port.socket.local().ip().is_unspecified();
+        port.batch.push(to, local_ip.filter(|ip| bound_to_all && ip.is_ipv4() == to.is_ipv4()), bytes);
+        if port.batch.is_full() {
+            flush_port(port, &mut self.tally, &mut self.failures);
+        }
+    }
+
+    fn local_ip(&mut self, from: Local, to: SocketAddr) -> IpAddr {
+        let bound = self.port_of(from).map(|port| port.socket.local().ip());
+        if let Some(bound) = bound.filter(|ip| !ip.is_unspecified()) {
+            return bound;
+        }
+        let now = self.now;
+        self.sources.towards(to.ip(), now).unwrap_or_else(|| {
+            // No route: the datagram itself will fail. An unspecified address must not get into a header even so.
+            if to.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
+        })
+    }
+
+    fn event(&mut self, event: Event) {
+        self.record(What::Proxy(event));
+    }
+
+    fn hand_over(&mut self, worker: u8, datagram: &Datagram<'_>) -> bool {
+        worker != self.worker
+            && self.siblings.get(usize::from(worker)).is_some_and(|sibling| sibling.offer(Handed::new(datagram)))
+    }
+
+    fn publish(&mut self, fingerprint: u64) {
+        if self.siblings.len() > 1 && !self.shared.fingerprints.publish(fingerprint, self.worker) {
+            self.tally.add(Traffic::Unpublished, 1);
+        }
+    }
+
+    fn retract(&mut self, fingerprint: u64) {
+        self.shared.fingerprints.retract(fingerprint, self.worker);
+    }
+
+    fn owner(&mut self, fingerprint: u64) -> Option<u8> {
+        self.shared.fingerprints.owner(fingerprint, self.worker)
+    }
+}

@@ -1,0 +1,25 @@
+//! The system calls, and the only unsafe code of the project: what `std` and `socket2` do not offer.
+//!
+//! Everything here takes and returns plain values (`SocketAddr`, slices, `io::Error`); nothing here knows SIP, nodes or
+//! workers. Each unsafe block says why it is sound.
+#![allow(unsafe_code)]
+
+mod address;
+mod clock;
+mod epoll;
+mod errors;
+mod event_fd;
+mod receive;
+mod send;
+mod socket;
+
+pub(crate) use clock::monotonic;
+pub(crate) use epoll::{Epoll, Ready};
+pub(crate) use errors::{Complaint, next_complaint};
+pub(crate) use event_fd::EventFd;
+pub(crate) use receive::{Received, ReceiveBatch};
+pub(crate) use send::{SendBatch, SendFailure};
+pub(crate) use socket::{UdpSocket, source_towards};
+
+/// Datagrams moved by one system call.
+pub(crate) const BATCH: usize = 32;
