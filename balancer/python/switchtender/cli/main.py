@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ _url = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("switchtender"), "--version", message="%(prog)s %(version)s")
+@click.version_option(package_name="switchtender", message="%(prog)s %(version)s")
 def main() -> None:
     """Route SIP calls over FreeSWITCH nodes by the load they report."""
 
