@@ -92,14 +92,7 @@ impl Index {
     /// so that a response can be built. Whether the fields that must be there are, and parse, says
     /// [`Message::validate`].
     pub fn parse(&mut self, datagram: &[u8]) -> Result<(), Error> {
-        self.kind = Kind::Unknown;
-        self.count = 0;
-        self.first = [ABSENT; HeaderName::COUNT];
-        self.repeated = 0;
-        self.fields = Span::default();
-        self.body = Span::default();
-        self.start = 0;
-
+        self.clear();
         let bytes = datagram.get(..limits::MESSAGE).unwrap_or(datagram);
         let too_long = datagram.len() > limits::MESSAGE;
         let Some(start) = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else {
@@ -118,8 +111,7 @@ impl Index {
         let fields = self.header_fields(bytes, line);
         let head = bytes.get(start..fields.next).unwrap_or_default();
         if memchr_iter(b'\r', head).count() != fields.carriage_returns || memchr(0, head).is_some() {
-            self.kind = Kind::Unknown;
-            self.count = 0;
+            self.clear();
             return Err(Error::ControlCharacter);
         }
         fault = fault.and(fields.fault);
@@ -127,6 +119,17 @@ impl Index {
             return fault.and(Err(if too_long { Error::MessageTooLong } else { Error::Unterminated }));
         }
         fault.and(self.body(bytes, fields.next, too_long))
+    }
+
+    /// Forgets the message, but not the fields, which `count` hides.
+    fn clear(&mut self) {
+        self.kind = Kind::Unknown;
+        self.count = 0;
+        self.first = [ABSENT; HeaderName::COUNT];
+        self.repeated = 0;
+        self.fields = Span::default();
+        self.body = Span::default();
+        self.start = 0;
     }
 
     fn start_line(&mut self, bytes: &[u8], start: usize, line: Line) -> Result<(), Error> {

@@ -10,7 +10,7 @@ fn spliced(bytes: impl AsRef<[u8]>, edit: impl FnOnce(&mut Edits, &Message<'_>))
     with(bytes, |message| {
         let mut edits = Edits::new();
         edit(&mut edits, &message);
-        let mut buffer = [0; 65_535];
+        let mut buffer = [0; 8192];
         let mut output = Output::new(&mut buffer);
         edits.splice(&message, &mut output).unwrap();
         text(output.written())
@@ -198,7 +198,7 @@ fn edits_in_any_order_and_overlapping() {
 fn what_does_not_fit_fails_the_splice() {
     with(INVITE, |message| {
         let mut edits = Edits::new();
-        let mut buffer = [0; 65_535];
+        let mut buffer = [0; 8192];
         let splice = |edits: &Edits, buffer: &mut [u8]| edits.splice(&message, &mut Output::new(buffer));
         for _ in 0..32 {
             edits.insert(40, |output| output.bytes(b"x"));

@@ -212,7 +212,7 @@ fn valid() -> impl Strategy<Value = Valid> {
                 let mut fields: Vec<String> = Vec::new();
                 for (element, joined) in elements {
                     match fields.last_mut() {
-                        Some(last) if *joined => *last += &format!(" ,{element}"),
+                        Some(last) if *joined => last.extend([" ,", element]),
                         _ => fields.push(element.clone()),
                     }
                 }

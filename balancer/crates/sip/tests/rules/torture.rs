@@ -242,7 +242,7 @@ fn schemes() {
     }
     let bytes = request("REGISTER sip:h SIP/2.0", "").replace("<sip:b@example.net>", "isbn:2983792873");
     accepted(bytes, |message| {
-        assert_eq!(message.to().and_then(|to| to.uri()).map(|uri| uri.scheme), Some(Scheme::Other))
+        assert_eq!(message.to().and_then(|to| to.uri()).map(|uri| uri.scheme), Some(Scheme::Other));
     });
 }
 
@@ -259,7 +259,7 @@ fn spaces_around_addresses() {
 #[test]
 fn odd_but_not_the_parsers_concern() {
     accepted(request("OPTIONS sip:h SIP/2.0", "Max-Forwards: 0\r\n"), |message| {
-        assert_eq!(message.max_forwards(), Some(0))
+        assert_eq!(message.max_forwards(), Some(0));
     });
     // Of RFC 2543: no branch, no tags.
     let bytes = request("INVITE sip:h SIP/2.0", "").replace(";branch=z9hG4bKt", "").replace(";tag=1", "");
