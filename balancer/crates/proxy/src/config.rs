@@ -140,11 +140,11 @@ impl Config {
             same_ip && address.port() == port
         };
         let listens = |listener: &Listener| {
-            listener.advertise.as_ref().is_some_and(|advertised| advertised.is(host, port)) || bound_to(listener.address)
+            listener.advertise.as_ref().is_some_and(|advertised| advertised.is(host, port))
+                || bound_to(listener.address)
         };
-        let serves = |side: &NodeSide| {
-            side.advertise.iter().any(|entry| entry.address.is(host, port)) || bound_to(side.address)
-        };
+        let serves =
+            |side: &NodeSide| side.advertise.iter().any(|entry| entry.address.is(host, port)) || bound_to(side.address);
         self.listeners.iter().any(listens) || self.node_side.as_ref().is_some_and(serves)
     }
 

@@ -72,6 +72,8 @@ counted! {
         RejectedHops = "rejected_hops",
         /// Requests refused because of our own limits.
         RejectedOverload = "rejected_overload",
+        /// New requests refused because no node of their group may take them.
+        RejectedOverLimit = "rejected_over_limit",
         /// Requests in dialogs refused because of a node's request budget.
         RejectedBudget = "rejected_budget",
         /// Requests dropped because even transactions in dialogs passed twice the limit.

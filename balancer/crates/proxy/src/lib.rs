@@ -9,13 +9,27 @@ pub mod branch;
 pub mod token;
 
 mod buffers;
+mod cancel;
+mod challenges;
 mod config;
+mod core;
 mod counters;
+mod expire;
+mod failover;
+mod fingerprint;
+mod forward;
 mod histogram;
 mod output;
 mod proxy;
+mod reply;
+mod request;
+mod response;
+mod route;
 mod slab;
 mod timers;
+mod transaction;
+mod transport;
+mod upstream;
 
 pub use config::{Advertised, Config, Listener, NodeAdvertise, NodeSide};
 pub use counters::{Counter, Counters, Outcome};

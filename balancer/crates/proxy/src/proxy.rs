@@ -1,97 +1,143 @@
 //! One worker's proxy: the way in for datagrams, time and transport errors.
 
+use std::collections::HashSet;
+
 use switchtender_select::{Nodes, Snapshot, Time};
+use switchtender_sip::{Answer, Error, Index, Kind, Message};
 
 use crate::config::Config;
-use crate::counters::Counters;
+use crate::core::{Core, Step};
+use crate::counters::{Counter, Counters};
 use crate::histogram::Histogram;
 use crate::output::{Datagram, Output, TransportFailure};
+use crate::reply::Reply;
+use crate::request::Arrival;
+use crate::transaction::{Client, Due, Server, ServerState};
+
+/// Below this many transactions a debug build checks all invariants after every input.
+#[cfg(debug_assertions)]
+const CHECKED_UP_TO: usize = 32;
 
 /// The stateful proxy of one worker (RFC 3261 §16). Shares nothing with its siblings but what [`Output`] offers.
 #[derive(Debug)]
 pub struct Proxy {
-    config: Config,
-    counters: Counters,
-    post_dial_delay: Histogram,
-    overloaded: bool,
+    /// Of the datagram at hand; kept because it is large.
+    index: Box<Index>,
+    core: Core,
 }
 
 impl Proxy {
     /// A proxy without transactions.
     pub fn new(config: Config) -> Self {
-        Self { config, counters: Counters::default(), post_dial_delay: Histogram::default(), overloaded: false }
+        Self { index: Box::default(), core: Core::new(config) }
     }
 
     /// Handles one datagram from the network.
     pub fn receive<N: Nodes, O: Output>(
         &mut self,
-        _now: Time,
-        _datagram: &Datagram<'_>,
-        _snapshot: &Snapshot,
-        _nodes: &N,
-        _output: &mut O,
+        now: Time,
+        datagram: &Datagram<'_>,
+        snapshot: &Snapshot,
+        nodes: &N,
+        output: &mut O,
     ) {
+        self.handle(&mut Step { now, snapshot, nodes, output }, datagram, Arrival::First);
     }
 
     /// Handles a datagram that a sibling worker received and believes to be ours; it is never handed over again.
     pub fn handed_over<N: Nodes, O: Output>(
         &mut self,
-        _now: Time,
-        _datagram: &Datagram<'_>,
-        _snapshot: &Snapshot,
-        _nodes: &N,
-        _output: &mut O,
+        now: Time,
+        datagram: &Datagram<'_>,
+        snapshot: &Snapshot,
+        nodes: &N,
+        output: &mut O,
     ) {
+        self.handle(&mut Step { now, snapshot, nodes, output }, datagram, Arrival::HandedOver);
+    }
+
+    fn handle<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, datagram: &Datagram<'_>, arrival: Arrival) {
+        let Self { index, core } = self;
+        core.count(Counter::Received);
+        let parsed = index.parse(datagram.bytes);
+        let message = index.message(datagram.bytes);
+        match parsed.and_then(|()| message.validate()) {
+            Err(error) => core.on_malformed(step, datagram, &message, error),
+            Ok(()) => match message.kind() {
+                Kind::Request { .. } => core.on_request(step, datagram, &message, arrival),
+                Kind::Response { .. } => core.on_response(step, datagram, &message, arrival),
+                Kind::Unknown => core.count(Counter::MalformedDropped),
+            },
+        }
+        self.debug_check();
     }
 
     /// Handles a datagram that could not be sent or delivered (RFC 3261 §16.9, §18.4).
     pub fn transport_error<N: Nodes, O: Output>(
         &mut self,
-        _now: Time,
-        _failure: &TransportFailure<'_>,
-        _snapshot: &Snapshot,
-        _nodes: &N,
-        _output: &mut O,
+        now: Time,
+        failure: &TransportFailure<'_>,
+        snapshot: &Snapshot,
+        nodes: &N,
+        output: &mut O,
     ) {
+        self.core.on_transport_error(&mut Step { now, snapshot, nodes, output }, failure);
+        self.debug_check();
     }
 
     /// Fires every timer that is due at `now`.
-    pub fn expire<N: Nodes, O: Output>(&mut self, _now: Time, _snapshot: &Snapshot, _nodes: &N, _output: &mut O) {}
+    pub fn expire<N: Nodes, O: Output>(&mut self, now: Time, snapshot: &Snapshot, nodes: &N, output: &mut O) {
+        self.core.expire(&mut Step { now, snapshot, nodes, output });
+        self.debug_check();
+    }
 
     /// When to call [`Proxy::expire`] next; `None`: nothing is pending.
     pub fn next_deadline(&self) -> Option<Time> {
-        None
+        self.core.timers.next_deadline()
     }
 
     /// Transactions without a final outcome: what a graceful stop waits for. Those that linger only to absorb
     /// retransmissions do not count.
     pub fn open_transactions(&self) -> usize {
-        0
+        let servers = self.core.servers.iter().filter(|(_, server)| {
+            let unacknowledged = server.state == ServerState::Completed && server.is_invite();
+            server.is_pending() || unacknowledged
+        });
+        let clients = self.core.clients.iter().filter(|(_, client)| client.is_pending());
+        servers.count() + clients.count()
     }
 
     /// All transactions held, lingering ones included.
     pub fn transactions(&self) -> usize {
-        0
+        self.core.transactions()
     }
 
     /// Whether new INVITEs are refused because the worker lags behind.
     pub fn set_overloaded(&mut self, overloaded: bool) {
-        self.overloaded = overloaded;
+        self.core.overloaded = overloaded;
     }
 
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.core.config
     }
 
     /// What was counted.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.core.counters
     }
 
     /// From a new call's INVITE to its first 18x or 2xx passed upstream.
     pub fn post_dial_delay(&self) -> &Histogram {
-        &self.post_dial_delay
+        &self.core.post_dial_delay
+    }
+
+    fn debug_check(&self) {
+        #[cfg(debug_assertions)]
+        if self.transactions() <= CHECKED_UP_TO {
+            let checked = self.check_invariants();
+            debug_assert!(checked.is_ok(), "{checked:?}");
+        }
     }
 
     /// Checks all that must hold between any two calls. For tests and simulation: takes time in proportion to the
@@ -100,6 +146,69 @@ impl Proxy {
     /// # Errors
     /// What does not hold.
     pub fn check_invariants(&self) -> Result<(), String> {
+        let core = &self.core;
+        let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
+        let timers: HashSet<(Time, Due)> = core.timers.iter().collect();
+
+        ensure(core.by_fingerprint.len() == core.servers.len(), "every server transaction has its fingerprint")?;
+        for (handle, server) in core.servers.iter() {
+            let found = core.by_fingerprint.get(&server.fingerprint) == Some(&handle);
+            ensure(found, "a fingerprint leads to its server transaction")?;
+            ensure(Core::waits_for_something(server), "every server transaction comes to an end")?;
+            ensure(
+                server.is_pending() || server.ends.is_none() || server.best.is_empty(),
+                "nothing is kept for later",
+            )?;
+            let clients = server.clients.iter().flatten();
+            let mut owned = clients.map(|client| core.clients.get(*client));
+            ensure(
+                owned.all(|client| client.is_some_and(|client| client.server == handle)),
+                "a server transaction knows only client transactions of its own",
+            )?;
+            ensure(
+                server.current.is_none_or(|current| core.clients.get(current).is_some_and(Client::is_pending)),
+                "what is awaited is pending",
+            )?;
+            for (timer, due) in crate::transaction::ServerTimer::ALL.into_iter().zip(server.deadlines) {
+                let queued = due.is_none_or(|due| timers.contains(&(due, Due::Server(handle, timer))));
+                ensure(queued, "a timer of a server transaction is queued")?;
+            }
+        }
+        for (handle, client) in core.clients.iter() {
+            let owner = core.servers.get(client.server);
+            let known = owner.is_some_and(|server: &Server| server.clients.contains(&Some(handle)));
+            ensure(known, "a client transaction is known to its server transaction")?;
+            ensure(Core::end_of(client).is_some(), "every client transaction comes to an end")?;
+            ensure(!client.in_flight || client.is_pending(), "what is in flight is pending")?;
+            ensure(
+                client.abandoned || !client.is_pending() || owner.is_some_and(|server| server.current == Some(handle)),
+                "only one client transaction is awaited",
+            )?;
+            for (timer, due) in crate::transaction::ClientTimer::ALL.into_iter().zip(client.deadlines) {
+                let queued = due.is_none_or(|due| timers.contains(&(due, Due::Client(handle, timer))));
+                ensure(queued, "a timer of a client transaction is queued")?;
+            }
+        }
         Ok(())
+    }
+}
+
+impl Core {
+    /// A message that cannot be handled: answered if it is a request that tells where to, else dropped.
+    fn on_malformed<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        datagram: &Datagram<'_>,
+        message: &Message<'_>,
+        error: Error,
+    ) {
+        match message.answer(error) {
+            Answer::Respond { code, reason } => {
+                self.count(Counter::MalformedAnswered);
+                self.answer(step, datagram, message, Reply::new(code, reason));
+            }
+            Answer::Drop => self.count(Counter::MalformedDropped),
+            Answer::Ignore => self.count(Counter::KeepAlives),
+        }
     }
 }

@@ -1,0 +1,233 @@
+//! What one worker's proxy holds between two inputs, and the small steps that all of its rules share.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use switchtender_select::{GroupSlot, Key, NodeSlot, Nodes, Rng, RoundRobinCursor, Snapshot, Time};
+use switchtender_sip::{Edits, limits};
+
+use crate::branch::Branches;
+use crate::buffers::Buffers;
+use crate::challenges::Challenges;
+use crate::config::{Config, SentBy};
+use crate::counters::{Counter, Counters};
+use crate::fingerprint::Hashed;
+use crate::histogram::Histogram;
+use crate::output::{Local, Output};
+use crate::slab::{Handle, Slab};
+use crate::timers::Timers;
+use crate::token::Keys;
+use crate::transaction::{Client, ClientTimer, Due, Server, ServerState, ServerTimer};
+
+/// The world at one input.
+pub(crate) struct Step<'a, N, O> {
+    pub(crate) now: Time,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) nodes: &'a N,
+    pub(crate) output: &'a mut O,
+}
+
+/// Transactions and what belongs to them.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) branches: Branches,
+    pub(crate) rng: Rng,
+    pub(crate) servers: Slab<Server>,
+    pub(crate) clients: Slab<Client>,
+    pub(crate) by_fingerprint: HashMap<u128, Handle, BuildHasherDefault<Hashed>>,
+    pub(crate) timers: Timers<Due>,
+    pub(crate) buffers: Buffers,
+    pub(crate) challenges: Challenges,
+    pub(crate) cursors: Vec<RoundRobinCursor>,
+    pub(crate) counters: Counters,
+    pub(crate) post_dial_delay: Histogram,
+    pub(crate) overloaded: bool,
+    pub(crate) last_scan: Option<Time>,
+    /// Changes to the message at hand.
+    pub(crate) edits: Box<Edits>,
+    /// The message being written.
+    pub(crate) scratch: Box<[u8]>,
+    pub(crate) keys: Keys,
+    known_keys: Vec<Key>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("worker", &self.config.worker)
+            .field("servers", &self.servers.len())
+            .field("clients", &self.clients.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            branches: Branches::new(config.worker, config.run_id, config.secret),
+            rng: Rng::new(config.seed),
+            config,
+            servers: Slab::new(),
+            clients: Slab::new(),
+            by_fingerprint: HashMap::default(),
+            timers: Timers::new(),
+            buffers: Buffers::default(),
+            challenges: Challenges::default(),
+            cursors: Vec::new(),
+            counters: Counters::default(),
+            post_dial_delay: Histogram::default(),
+            overloaded: false,
+            last_scan: None,
+            edits: Box::default(),
+            scratch: vec![0; limits::MESSAGE].into_boxed_slice(),
+            keys: Keys::new([]),
+            known_keys: Vec::new(),
+        }
+    }
+
+    pub(crate) fn count(&mut self, counter: Counter) {
+        self.counters.count(counter);
+    }
+
+    /// Prepares the keys of the snapshot, unless they are.
+    pub(crate) fn refresh_keys(&mut self, snapshot: &Snapshot) {
+        if self.known_keys != snapshot.keys {
+            self.keys = Keys::new(snapshot.keys.iter().map(|key| (key.id, &key.secret)));
+            self.known_keys.clone_from(&snapshot.keys);
+        }
+    }
+
+    /// Whose turn it is in a group.
+    pub(crate) fn cursor(cursors: &mut Vec<RoundRobinCursor>, group: GroupSlot) -> &mut RoundRobinCursor {
+        let index = group.0 as usize;
+        if cursors.len() <= index {
+            cursors.resize_with(index + 1, RoundRobinCursor::new);
+        }
+        &mut cursors[index]
+    }
+
+    pub(crate) fn transactions(&self) -> usize {
+        self.servers.len() + self.clients.len()
+    }
+
+    /// Our address in header fields towards `peer`; never an unspecified one.
+    pub(crate) fn sent_by<'a>(
+        config: &'a Config,
+        output: &mut impl Output,
+        local: Local,
+        local_ip: Option<IpAddr>,
+        peer: SocketAddr,
+    ) -> SentBy<'a> {
+        let (advertised, bound) = match local {
+            Local::Worker => (None, config.worker_address),
+            Local::Listener(index) => match config.listener(index) {
+                Some(listener) => (listener.advertise.as_ref(), listener.address),
+                None => (None, config.worker_address),
+            },
+            Local::NodeSide => match (&config.node_side, config.listeners.first()) {
+                (Some(side), _) => (config.advertised_to(peer.ip()), side.address),
+                (None, Some(listener)) => (listener.advertise.as_ref(), listener.address),
+                (None, None) => (None, config.worker_address),
+            },
+        };
+        match advertised {
+            Some(advertised) => SentBy::Advertised(advertised),
+            None if bound.ip().is_unspecified() => {
+                let ip = local_ip.unwrap_or_else(|| output.local_ip(local, peer));
+                SentBy::Address(SocketAddr::new(ip.to_canonical(), bound.port()))
+            }
+            None => SentBy::Address(bound),
+        }
+    }
+
+    pub(crate) fn set_client_timer(&mut self, now: Time, handle: Handle, timer: ClientTimer, after: Duration) {
+        if let Some(client) = self.clients.get_mut(handle) {
+            let due = self.timers.set(now, after, Due::Client(handle, timer));
+            client.deadlines[timer as usize] = Some(due);
+        }
+    }
+
+    pub(crate) fn set_server_timer(&mut self, now: Time, handle: Handle, timer: ServerTimer, after: Duration) {
+        if let Some(server) = self.servers.get_mut(handle) {
+            let due = self.timers.set(now, after, Due::Server(handle, timer));
+            server.deadlines[timer as usize] = Some(due);
+        }
+    }
+
+    /// Puts the stored request of a client transaction on the wire: the request itself, or in Completed its ACK.
+    pub(crate) fn transmit<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
+        if let Some(client) = self.clients.get(handle) {
+            step.output.send(client.from, client.local_ip, client.to, &client.request);
+            count_request(step, &mut self.counters, client.node);
+        }
+    }
+
+    /// Puts the stored response of a server transaction on the wire.
+    pub(crate) fn transmit_response<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
+        if let Some(server) = self.servers.get(handle)
+            && !server.response.is_empty()
+        {
+            let origin = server.origin;
+            step.output.send(origin.local, origin.local_ip, origin.reply_to, &server.response);
+            self.counters.count(Counter::ResponsesSent);
+        }
+    }
+
+    /// Gives back what is counted as in flight.
+    pub(crate) fn settle<N: Nodes, O>(&mut self, step: &Step<'_, N, O>, handle: Handle) {
+        if let Some(client) = self.clients.get_mut(handle)
+            && std::mem::take(&mut client.in_flight)
+            && let Some(node) = client.node
+        {
+            step.nodes.settle(node);
+        }
+    }
+
+    /// Ends a client transaction, and its server transaction if that was only held for it.
+    pub(crate) fn free_client<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
+        self.settle(step, handle);
+        let Some(client) = self.clients.remove(handle) else { return };
+        self.buffers.give(client.request);
+        if let Some(server) = self.servers.get_mut(client.server) {
+            for slot in &mut server.clients {
+                if *slot == Some(handle) {
+                    *slot = None;
+                }
+            }
+            if server.current == Some(handle) {
+                server.current = None;
+            }
+        }
+        self.free_server_if_over(step, client.server);
+    }
+
+    /// Ends a server transaction that is over and has no client transactions left.
+    pub(crate) fn free_server_if_over<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
+        let over = |server: &Server| server.state == ServerState::Terminated && !server.has_clients();
+        if !self.servers.get(handle).is_some_and(over) {
+            return;
+        }
+        let Some(server) = self.servers.remove(handle) else { return };
+        self.by_fingerprint.remove(&server.fingerprint);
+        step.output.retract(published(server.fingerprint));
+        self.buffers.give(server.request);
+        self.buffers.give(server.response);
+        self.buffers.give(server.best);
+    }
+}
+
+/// Counts a request put on the wire, for the node's request budget too.
+pub(crate) fn count_request<N: Nodes, O>(step: &Step<'_, N, O>, counters: &mut Counters, node: Option<NodeSlot>) {
+    counters.count(Counter::RequestsSent);
+    if let Some(node) = node {
+        step.nodes.request(node, step.now);
+    }
+}
+
+/// The part of a fingerprint that siblings are shown.
+#[allow(clippy::cast_possible_truncation)] // any 64 bits of it do
+pub(crate) fn published(fingerprint: u128) -> u64 {
+    fingerprint as u64
+}

@@ -1,0 +1,308 @@
+//! What an attempt's end leads to: the next node, or the caller's final response (RFC 3261 §16.7 step 6; the rules on
+//! which failures are a node's own are this project's, from measurements of FreeSWITCH).
+
+use std::time::Duration;
+
+use switchtender_select::{NodeSlot, Nodes, Time};
+use switchtender_sip::{HeaderName, Index, Message};
+
+use crate::core::{Core, Step};
+use crate::counters::Outcome;
+use crate::fingerprint;
+use crate::output::{Event, Output, Refusal, Silence};
+use crate::reply::Reply;
+use crate::request::hop_to_node;
+use crate::slab::Handle;
+use crate::transaction::{ClientTimer, MAX_ATTEMPTS, Tries};
+
+/// Bounds of the random time in which a node that refused or could not be reached gets no new calls, in milliseconds.
+/// Its own `Retry-After: 300` is not obeyed: the next report knows better.
+const COOL_DOWN_MILLIS: (u64, u64) = (1000, 2000);
+
+/// Retry-After where the group that could say is gone, in seconds.
+const RETRY_AFTER: (u16, u16) = (5, 15);
+
+/// Why the next node is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The node refused by itself.
+    Refusal,
+    /// 410, the node's way to refuse while it tears its profile down.
+    Gone,
+    /// A status code that the group retries on.
+    Code,
+    /// The node ended the call because it shuts down.
+    Shutdown,
+    /// No response at all.
+    Silence,
+    /// Nothing after its 100.
+    Progress,
+    /// It cannot be reached.
+    Transport,
+}
+
+impl Tries {
+    pub(crate) fn is_all_refused(&self) -> bool {
+        self.refused > 0 && self.timed_out == 0 && self.failed == 0 && self.best == 0
+    }
+}
+
+impl Core {
+    /// A final response other than a 2xx to an INVITE came. `first`: nothing came before it.
+    pub(crate) fn on_final<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        handle: Handle,
+        code: u16,
+        first: bool,
+        message: &Message<'_>,
+    ) {
+        let Some(client) = self.clients.get(handle) else { return };
+        let (server, node) = (client.server, client.node);
+        let group = self.servers.get(server).and_then(|server| server.group);
+        let cause = group.and_then(|group| {
+            let codes = step.snapshot.group(group).map(|group| &group.failover.retry_on.codes[..]).unwrap_or_default();
+            cause(code, first, message, codes)
+        });
+        if let (Some(cause), Some(node)) = (cause, node) {
+            self.note(step, node, code, cause, message);
+        }
+        if let (Some(node), Some(_), 401 | 407) = (node, group, code) {
+            self.challenges.note(fingerprint::of_call_id(&self.config.secret, message), node, step.now);
+        }
+        let awaited = self.is_current(handle);
+        // What was abandoned decides nothing any more, unless it succeeded after all.
+        if !awaited && !((200..300).contains(&code) && self.is_pending(server)) {
+            return;
+        }
+        match cause {
+            Some(cause @ (Cause::Refusal | Cause::Gone)) => {
+                self.try_of(server, |tries| tries.refused += 1);
+                if !self.try_next(step, server, cause) {
+                    self.conclude(step, server);
+                }
+            }
+            Some(cause) => {
+                // RFC 3261 §16.7 step 6: kept in case that nothing better comes.
+                self.keep_if_best(server, code, message);
+                if !self.try_next(step, server, cause) {
+                    self.conclude(step, server);
+                }
+            }
+            None => {
+                self.keep_if_best(server, code, message);
+                self.conclude(step, server);
+            }
+        }
+    }
+
+    fn is_pending(&self, server: Handle) -> bool {
+        self.servers.get(server).is_some_and(crate::transaction::Server::is_pending)
+    }
+
+    fn try_of(&mut self, server: Handle, note: impl FnOnce(&mut Tries)) {
+        if let Some(server) = self.servers.get_mut(server) {
+            note(&mut server.tries);
+        }
+    }
+
+    /// What everyone is to know about the node at once.
+    fn note<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        node: NodeSlot,
+        code: u16,
+        cause: Cause,
+        message: &Message<'_>,
+    ) {
+        match cause {
+            Cause::Refusal | Cause::Gone => {
+                let why = own_refusal(message).unwrap_or(Refusal::Code);
+                step.nodes.cool(node, self.cool_until(step.now));
+                step.output.event(Event::Refused { node, status: code, why });
+            }
+            Cause::Shutdown => step.output.event(Event::ShutdownSeen { node }),
+            Cause::Code | Cause::Silence | Cause::Progress | Cause::Transport => {}
+        }
+    }
+
+    fn cool_until(&mut self, now: Time) -> Time {
+        let (least, most) = COOL_DOWN_MILLIS;
+        now + Duration::from_millis(least + self.rng.below(most - least + 1))
+    }
+
+    /// `firstResponseTimeout` or `progressTimeout` passed: try the next node beside this one, if there is one; else
+    /// there is nothing better to do than to go on waiting.
+    pub(crate) fn on_patience_lost<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
+        if !self.is_current(handle) {
+            return;
+        }
+        let Some(client) = self.clients.get(handle) else { return };
+        let (server, node) = (client.server, client.node);
+        let silent = client.state == crate::transaction::ClientState::Calling;
+        let (what, cause) =
+            if silent { (Silence::FirstResponse, Cause::Silence) } else { (Silence::Progress, Cause::Progress) };
+        if let Some(node) = node {
+            if silent {
+                step.nodes.suspect(node);
+            }
+            step.output.event(Event::TimedOut { node, what });
+        }
+        if self.try_next(step, server, cause) {
+            self.try_of(server, |tries| tries.timed_out += 1);
+            self.abandon(step, handle);
+            self.cancel_client(step, handle);
+        }
+    }
+
+    /// A client transaction ended without a final response: Timer B or F, or the wait after a CANCEL.
+    pub(crate) fn on_silence<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
+        let awaited = self.is_current(handle);
+        let Some(client) = self.clients.get(handle) else { return };
+        let server = client.server;
+        if client.state == crate::transaction::ClientState::Calling
+            && let Some(node) = client.node
+        {
+            step.nodes.suspect(node);
+            step.output.event(Event::TimedOut { node, what: Silence::Transaction });
+        }
+        if awaited {
+            self.try_of(server, |tries| tries.timed_out += 1);
+            self.conclude(step, server);
+        }
+        self.free_client(step, handle);
+    }
+
+    /// The request could not be delivered (RFC 3261 §16.9): as if the next hop had answered 503.
+    pub(crate) fn on_undeliverable<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
+        let awaited = self.is_current(handle);
+        let Some(client) = self.clients.get(handle) else { return };
+        let server = client.server;
+        if let Some(node) = client.node {
+            step.nodes.cool(node, self.cool_until(step.now));
+            step.nodes.suspect(node);
+            step.output.event(Event::TransportError { node });
+        }
+        if awaited {
+            self.try_of(server, |tries| tries.failed += 1);
+            if !self.try_next(step, server, Cause::Transport) {
+                self.conclude(step, server);
+            }
+        }
+        self.free_client(step, handle);
+    }
+
+    /// Sends the request to a node that it was not sent to yet. `false`: it stays as it is, because the caller gave up or
+    /// heard something already, the group does not want it, tries are used up, or no node can take it.
+    fn try_next<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle, cause: Cause) -> bool {
+        let snapshot = step.snapshot;
+        let Some(server) = self.servers.get(handle) else { return false };
+        let Some(group) = server.group.and_then(|group| snapshot.group(group)) else { return false };
+        let failover = &group.failover;
+        let (wanted, outcome) = match cause {
+            Cause::Refusal => (failover.retry_on.own_refusal, Outcome::FailoverRefusal),
+            Cause::Gone | Cause::Code => (true, Outcome::FailoverCode),
+            Cause::Shutdown => (true, Outcome::FailoverShutdown),
+            Cause::Silence => (failover.retry_on.timeout, Outcome::FailoverSilence),
+            Cause::Progress => (failover.retry_on.timeout, Outcome::FailoverProgress),
+            Cause::Transport => (failover.retry_on.transport, Outcome::FailoverTransport),
+        };
+        let tries = usize::from(failover.attempts).min(MAX_ATTEMPTS);
+        if !wanted || !server.is_pending() || server.cancelled || server.progressed || server.attempts >= tries {
+            return false;
+        }
+        let (tried, attempts, is_call) = (server.tried, server.attempts, server.is_invite());
+        let tried = tried.get(..attempts).unwrap_or_default();
+        let Ok(node) = self.choose(step, group, tried) else { return false };
+        let Some(hop) = hop_to_node(snapshot, group, node, is_call) else { return false };
+        let Some(server) = self.servers.get_mut(handle) else { return false };
+        let request = std::mem::take(&mut server.request);
+        let mut index = Index::new();
+        // It was parsed when it came in.
+        let _ = index.parse(&request);
+        let launched = self.launch(step, handle, &index.message(&request), &hop);
+        if let Some(server) = self.servers.get_mut(handle) {
+            server.request = request;
+        }
+        if launched && is_call {
+            self.counters.count_outcome(group.slot, outcome);
+        }
+        launched
+    }
+
+    /// Nothing more is tried: the caller gets the best there is (RFC 3261 §16.7 step 6).
+    fn conclude<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
+        let Some(server) = self.servers.get(handle) else { return };
+        if !server.is_pending() {
+            return;
+        }
+        let (tries, invite) = (server.tries, server.is_invite());
+        if server.cancelled && !matches!(tries.best, 200..=499 | 600..) {
+            self.finish_with(step, handle, Reply::TERMINATED);
+        } else if tries.best != 0 && (tries.best < 500 || tries.best >= 600 || tries.timed_out == 0) {
+            self.finish_with_best(step, handle);
+        } else if tries.timed_out > 0 {
+            if invite {
+                self.finish_with(step, handle, Reply::REQUEST_TIMEOUT);
+            } else {
+                self.finish_silently(step, handle);
+            }
+        } else if tries.failed > 0 {
+            self.finish_with(step, handle, Reply::SERVER_ERROR);
+        } else {
+            // Every node that may take it refused by itself: so would we, but not for five minutes.
+            let group = server.group.and_then(|group| step.snapshot.group(group));
+            let (code, bounds) =
+                group.map_or((503, RETRY_AFTER), |group| (group.over_limit.status, group.over_limit.retry_after_s));
+            let seconds = self.random_seconds(bounds);
+            self.finish_with(step, handle, Reply::unavailable(code, seconds));
+        }
+    }
+
+    /// Timer C (RFC 3261 §16.8): the callee rang for too long.
+    pub(crate) fn on_timer_c<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        client.stop(ClientTimer::Patience);
+        self.cancel_client(step, handle);
+    }
+}
+
+/// Why a final response leads to the next node, if it does. A far end's answers never do: they come after a 100, or with
+/// a Reason, and nobody is to be dialled twice.
+fn cause(code: u16, first: bool, message: &Message<'_>, codes: &[u16]) -> Option<Cause> {
+    if code == 503 && first && own_refusal(message).is_some() {
+        Some(Cause::Refusal)
+    } else if code == 480 && is_shutdown(message) {
+        Some(Cause::Shutdown)
+    } else if code == 410 && first && codes.contains(&410) {
+        Some(Cause::Gone)
+    } else if first && codes.contains(&code) {
+        Some(Cause::Code)
+    } else {
+        None
+    }
+}
+
+/// The words in which FreeSWITCH itself refuses, as opposed to a far end behind it.
+fn own_refusal(message: &Message<'_>) -> Option<Refusal> {
+    if message.first(HeaderName::Reason).is_some() {
+        return None;
+    }
+    let reason = message.reason()?;
+    [
+        (&b"Maximum Calls In Progress"[..], Refusal::MaximumCalls),
+        (b"System Paused", Refusal::Paused),
+        (b"System Busy", Refusal::Busy),
+    ]
+    .into_iter()
+    .find(|(phrase, _)| reason.eq_ignore_ascii_case(phrase))
+    .map(|(_, refusal)| refusal)
+}
+
+/// Whether Reason says that the node shuts down.
+pub(crate) fn is_shutdown(message: &Message<'_>) -> bool {
+    const TEXT: &[u8] = b"SYSTEM_SHUTDOWN";
+    message.all(HeaderName::Reason).any(|header| {
+        header.value.of(message.bytes()).windows(TEXT.len()).any(|window| window.eq_ignore_ascii_case(TEXT))
+    })
+}

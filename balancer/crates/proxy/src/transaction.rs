@@ -1,0 +1,258 @@
+//! What a server and a client transaction hold (RFC 3261 §17, RFC 6026). The rules that move them stand in the modules
+//! beside this one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use switchtender_select::{GroupSlot, NodeSlot, Time};
+use switchtender_sip::Method;
+
+use crate::branch::LoopHash;
+use crate::output::Local;
+use crate::slab::Handle;
+use crate::token::{Flow, Reach};
+
+/// Round-trip time estimate (RFC 3261 §17.1.1.1).
+pub(crate) const T1: Duration = Duration::from_millis(500);
+/// Longest interval between retransmissions of anything but INVITE.
+pub(crate) const T2: Duration = Duration::from_secs(4);
+/// Longest time a message stays in the network.
+pub(crate) const T4: Duration = Duration::from_secs(5);
+/// Timers B, D, F, H, J, L, M over UDP.
+pub(crate) const T1_64: Duration = Duration::from_secs(32);
+/// Timer C of requests in dialogs: more than three minutes (RFC 3261 §16.6 step 11).
+pub(crate) const TIMER_C: Duration = Duration::from_secs(181);
+/// A provisional response restarts Timer C only if it was last started at least this long ago, so that a stream of
+/// them leaves no trail of cancelled timers; Timer C is longer by as much.
+pub(crate) const TIMER_C_STEP: Duration = Duration::from_secs(1);
+
+/// Nodes that one request is tried on at most, whatever the group says.
+pub(crate) const MAX_ATTEMPTS: usize = 8;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Due {
+    Server(Handle, ServerTimer),
+    Client(Handle, ClientTimer),
+}
+
+/// Timers of a server transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ServerTimer {
+    /// Timer G.
+    Retransmit,
+    /// Timer H, I, J or L, as the state says.
+    End,
+}
+
+impl ServerTimer {
+    pub(crate) const ALL: [Self; 2] = [Self::Retransmit, Self::End];
+}
+
+/// Timers of a client transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ClientTimer {
+    /// Timer A or E; Timer E of the CANCEL once that is sent.
+    Retransmit,
+    /// Timer B or F.
+    Timeout,
+    /// `firstResponseTimeout`, then `progressTimeout`.
+    Patience,
+    /// Timer C.
+    C,
+    /// Timer D, K or M, as the state says; before a final response, the end of waiting after a CANCEL (RFC 3261 §9.1).
+    End,
+}
+
+impl ClientTimer {
+    pub(crate) const ALL: [Self; 5] = [Self::Retransmit, Self::Timeout, Self::Patience, Self::C, Self::End];
+}
+
+/// States of a server transaction. Those without INVITE have no Confirmed and no Accepted; their Trying is Proceeding
+/// without a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerState {
+    /// No final response was sent.
+    Proceeding,
+    /// A final response was sent, with INVITE one other than 2xx.
+    Completed,
+    /// It was acknowledged.
+    Confirmed,
+    /// A 2xx to an INVITE was sent (RFC 6026 §7.1).
+    Accepted,
+    /// Over; held while client transactions may still bring responses to pass on.
+    Terminated,
+}
+
+/// Where a request came from, and so where its responses go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) local: Local,
+    pub(crate) local_ip: Option<IpAddr>,
+    pub(crate) source: SocketAddr,
+    pub(crate) reply_to: SocketAddr,
+}
+
+/// How the Request-URI and the Routes of a request change on the way through (RFC 3261 §16.4, §16.6 step 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Values of ours at the top of Route.
+    pub(crate) own_routes: usize,
+    /// The upstream hop is a strict router: the last Route is the Request-URI.
+    pub(crate) uri_from_last_route: bool,
+    /// `maddr` names us: it goes, with the port and transport that belong to it.
+    pub(crate) without_maddr: bool,
+    /// The next hop is a strict router: its URI becomes the Request-URI, and that the last Route.
+    pub(crate) strict_next_hop: bool,
+}
+
+/// What is written into a forwarded request so that later ones come through us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    Nothing,
+    /// Record-Route of a dialog that a caller begins; how to reach that caller.
+    FromCaller(Reach),
+    /// Record-Route of a dialog that a node begins along a Path: the flow and the listener of the one it calls.
+    FromNode(Flow, u16),
+    /// Path of a registration; how to reach the one that registers.
+    Path(Reach),
+}
+
+/// What the final responses of the tries so far come to (RFC 3261 §16.7 step 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tries {
+    /// Attempts that ended in the node's own refusal.
+    pub(crate) refused: u8,
+    /// Attempts that no node answered in time.
+    pub(crate) timed_out: u8,
+    /// Attempts that ended in a transport error.
+    pub(crate) failed: u8,
+    /// Status of the response kept as the best so far; 0: none.
+    pub(crate) best: u16,
+}
+
+/// The server transaction of a request and its response context (RFC 3261 §16.2).
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) state: ServerState,
+    pub(crate) method: Method,
+    pub(crate) fingerprint: u128,
+    pub(crate) origin: Origin,
+    /// The request as received; given back once nothing can need it any more.
+    pub(crate) request: Vec<u8>,
+    /// What a retransmission of the request is answered with; empty: nothing.
+    pub(crate) response: Vec<u8>,
+    /// The response kept as the best so far, ready to be sent.
+    pub(crate) best: Vec<u8>,
+    pub(crate) tries: Tries,
+    pub(crate) shape: Shape,
+    pub(crate) record: Record,
+    pub(crate) loop_hash: LoopHash,
+    /// The group that a new request was matched to; `None` in dialogs: there is one place to go, and no next one.
+    pub(crate) group: Option<GroupSlot>,
+    /// The node whose call a BYE ends; taken when that is counted.
+    pub(crate) ends: Option<NodeSlot>,
+    /// The attempt whose outcome is awaited.
+    pub(crate) current: Option<Handle>,
+    /// Client transactions, abandoned and lingering ones included.
+    pub(crate) clients: [Option<Handle>; MAX_ATTEMPTS],
+    /// Nodes tried, in order.
+    pub(crate) tried: [NodeSlot; MAX_ATTEMPTS],
+    pub(crate) attempts: usize,
+    /// A provisional response above 100 was passed upstream: no more failover.
+    pub(crate) progressed: bool,
+    /// The caller sent CANCEL.
+    pub(crate) cancelled: bool,
+    pub(crate) started: Time,
+    /// Its post-dial delay was recorded.
+    pub(crate) delay_noted: bool,
+    pub(crate) interval: Duration,
+    pub(crate) deadlines: [Option<Time>; ServerTimer::ALL.len()],
+}
+
+impl Server {
+    pub(crate) fn is_invite(&self) -> bool {
+        self.method == Method::Invite
+    }
+
+    /// Whether a final response is still owed.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state == ServerState::Proceeding
+    }
+
+    pub(crate) fn has_clients(&self) -> bool {
+        self.clients.iter().any(Option::is_some)
+    }
+}
+
+/// States of a client transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientState {
+    /// Calling, or Trying without INVITE: nothing came back.
+    Calling,
+    /// A provisional response came.
+    Proceeding,
+    /// A final response came, with INVITE one other than 2xx.
+    Completed,
+    /// A 2xx to an INVITE came (RFC 6026 §7.2).
+    Accepted,
+}
+
+/// How far the CANCEL of an INVITE got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    No,
+    /// To be sent on the first provisional response (RFC 3261 §9.1).
+    Wanted,
+    /// Sent, and retransmitted until answered.
+    Sent,
+    /// Answered.
+    Answered,
+}
+
+/// One attempt to forward a request.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) state: ClientState,
+    pub(crate) method: Method,
+    pub(crate) server: Handle,
+    pub(crate) from: Local,
+    pub(crate) local_ip: Option<IpAddr>,
+    pub(crate) to: SocketAddr,
+    /// The node that it goes to.
+    pub(crate) node: Option<NodeSlot>,
+    /// Counted as in flight there, so to be settled, once.
+    pub(crate) in_flight: bool,
+    /// The request as sent; in Completed the ACK.
+    pub(crate) request: Vec<u8>,
+    /// Hash of Call-ID and `CSeq`: what responses must carry besides the branch.
+    pub(crate) call: u64,
+    /// Its outcome is not awaited any more, except a 2xx.
+    pub(crate) abandoned: bool,
+    pub(crate) cancel: Cancel,
+    /// A send error was answered with a second try.
+    pub(crate) sent_again: bool,
+    pub(crate) interval: Duration,
+    pub(crate) timer_c: Duration,
+    pub(crate) progress_timeout: Option<Duration>,
+    pub(crate) deadlines: [Option<Time>; ClientTimer::ALL.len()],
+}
+
+impl Client {
+    pub(crate) fn is_invite(&self) -> bool {
+        self.method == Method::Invite
+    }
+
+    /// Whether a final response is still awaited.
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self.state, ClientState::Calling | ClientState::Proceeding)
+    }
+
+    pub(crate) fn deadline(&self, timer: ClientTimer) -> Option<Time> {
+        self.deadlines[timer as usize]
+    }
+
+    pub(crate) fn stop(&mut self, timer: ClientTimer) {
+        self.deadlines[timer as usize] = None;
+    }
+}

@@ -1,0 +1,92 @@
+//! Datagrams that could not be sent or delivered (RFC 3261 §16.9, §18.4).
+
+use std::time::Duration;
+
+use switchtender_select::Nodes;
+use switchtender_sip::Via;
+
+use crate::branch::Owner;
+use crate::core::{Core, Step};
+use crate::counters::Counter;
+use crate::output::{FailureKind, Output, TransportFailure};
+use crate::slab::Handle;
+use crate::transaction::ClientState;
+
+/// An error without a quoted branch costs a look at every client transaction; so not more often than this.
+const SCAN_INTERVAL: Duration = Duration::from_millis(10);
+
+impl Core {
+    pub(crate) fn on_transport_error<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        failure: &TransportFailure<'_>,
+    ) {
+        match quoted_branch(failure.quoted).map(|branch| self.branches.owner(branch)) {
+            Some(Owner::Mine(transaction)) => {
+                let handle = Handle::from(transaction);
+                let meant = self.clients.get(handle).is_some_and(|client| client.to == failure.destination);
+                if meant {
+                    self.on_failed(step, handle, failure.kind);
+                } else {
+                    self.count(Counter::StrayTransportErrors);
+                }
+            }
+            // A response, an ACK for a 2xx, or something of a sibling: nothing to be done about it.
+            Some(Owner::OtherWorker(_) | Owner::Foreign) => self.count(Counter::StrayTransportErrors),
+            None => self.on_failed_destination(step, failure),
+        }
+    }
+
+    /// Nothing was quoted: whatever waits for a first response from there will not get one.
+    fn on_failed_destination<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        failure: &TransportFailure<'_>,
+    ) {
+        let just_looked = self.last_scan.is_some_and(|last| step.now.since(last) < SCAN_INTERVAL);
+        if just_looked {
+            self.count(Counter::StrayTransportErrors);
+            return;
+        }
+        self.last_scan = Some(step.now);
+        let mut found = Vec::new();
+        found.extend(self.clients.iter().filter_map(|(handle, client)| {
+            let waits = client.to == failure.destination && client.state == ClientState::Calling;
+            waits.then_some(handle)
+        }));
+        if found.is_empty() {
+            self.count(Counter::StrayTransportErrors);
+        }
+        for handle in found {
+            self.on_failed(step, handle, failure.kind);
+        }
+    }
+
+    fn on_failed<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle, kind: FailureKind) {
+        self.count(Counter::TransportErrors);
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        if client.state != ClientState::Calling {
+            // It answered before: what was lost, an ACK, a CANCEL, is sent again by its timer.
+            return;
+        }
+        if kind == FailureKind::Send && !std::mem::replace(&mut client.sent_again, true) {
+            self.count(Counter::Retransmitted);
+            self.transmit(step, handle);
+            return;
+        }
+        self.on_undeliverable(step, handle);
+    }
+}
+
+/// The branch in the top Via of a datagram of ours that may be cut off anywhere. `None`: it does not reach that far.
+fn quoted_branch(quoted: &[u8]) -> Option<&[u8]> {
+    // We write our Via first and in this one spelling, whole lines only.
+    let start = memchr_line(quoted, b"\r\nVia: ")?;
+    let rest = quoted.get(start..)?;
+    let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | b','))?;
+    Via::parse(rest.get(..end)?)?.branch
+}
+
+fn memchr_line(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len()).position(|window| window == needle).map(|at| at + needle.len())
+}
