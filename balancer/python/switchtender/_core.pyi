@@ -5,7 +5,7 @@ Nothing here is called per packet. A whole configuration goes down (`Core.apply`
 interpreter. Times named `time` are seconds of the clock behind `time.monotonic()`.
 """
 
-from typing import final
+from typing import Self, final
 
 __all__ = [
     "Baseline",
@@ -16,6 +16,7 @@ __all__ = [
     "CoreError",
     "CoreStopped",
     "Evaluation",
+    "__version__",
     "evaluate",
 ]
 
@@ -32,7 +33,7 @@ class BindError(CoreError):
     """An address that could not be bound. `args` is `(what, address, port, message)`, e.g.
     `("listener public", "127.0.0.1", 5060, "Address already in use (os error 98)")`."""
 
-class CoreStopped(CoreError):
+class CoreStopped(CoreError):  # noqa: N818  a state, not a mistake
     """The core was stopped, or was never started where that is needed."""
 
 @final
@@ -55,7 +56,7 @@ class Baseline:
 
 @final
 class Evaluation:
-    """One node's room, by the arithmetic that the packet path uses. All in sessions (legs), signed."""
+    """One node's room, by the arithmetic that the packet path uses. In sessions (legs), finite, not negative."""
 
     @property
     def effective(self) -> float:
@@ -65,7 +66,7 @@ class Evaluation:
         """Sessions it is allowed to carry."""
     @property
     def free(self) -> float:
-        """`capacity - effective`."""
+        """`capacity - effective`, not below 0."""
     @property
     def utilization(self) -> float:
         """`effective / capacity` clamped to [0, 1]; 1.0 where there is no capacity."""
@@ -80,14 +81,14 @@ def evaluate(
     cap: float | None,
     headroom: float,
     share: float,
-    legs_per_call: float,
+    legs_per_call: int,
     assigned: int,
     ended: int,
 ) -> Evaluation:
     """The packet path's own arithmetic on given numbers.
 
     `assigned` and `ended` are calls since the report's baseline; `cap` is the configured limit, if any; `share` is in
-    (0, 1]. Raises ValueError for a number that is not finite.
+    (0, 1]. Raises ValueError for a number that is not finite or a share outside (0, 1].
     """
 
 @final
@@ -97,7 +98,7 @@ class Chooser:
     `algorithm` is "LeastLoad" or "RoundRobin"; ValueError for another one.
     """
 
-    def __init__(self, algorithm: str, seed: int) -> None: ...
+    def __new__(cls, algorithm: str, seed: int) -> Self: ...
     def choose(self, nodes: list[tuple[Evaluation, float]], excluded: set[int]) -> int | None:
         """The index of the node that the next call goes to, None when no node has room.
 
@@ -111,7 +112,7 @@ class Core:
     Constructing it parses the settings, binds every socket and starts nothing. Raises ConfigError, BindError.
     """
 
-    def __init__(self, settings: bytes) -> None: ...
+    def __new__(cls, settings: bytes) -> Self: ...
     def apply(self, snapshot: bytes) -> int:
         """Put a whole snapshot in force and return its generation (1, 2, …). Counters of nodes that stay are kept.
 
@@ -139,40 +140,51 @@ class Core:
     ) -> None:
         """Publish what the load model makes of a node's report, as one unit.
 
-        `admission` is "open" (new calls by the arithmetic), "unmeasured" (no numbers: own counts against `cap`) or
-        "closed" (no new calls). `sessions_per_second` is the node's limit (None: its default of 30). `idle` is the
-        host's idle CPU in percent, for display. Raises KeyError for an unknown uid and ValueError for an unknown
-        admission, a number that is not finite, or a share outside (0, 1].
+        `admission` is "open" (new calls by the arithmetic), "unmeasured" (no numbers: own counts against `cap`),
+        "closed" (its own will: paused, draining, disabled; never overridden), "unreachable" (stale or down: overridden
+        below the panic threshold) or "unknown" (as before the first report). `sessions_per_second` is the node's limit
+        (None: its default of 30). `idle` is the host's idle CPU in percent, for display. Raises KeyError for an unknown
+        uid and ValueError for an unknown admission, a number that is not finite, or a share outside (0, 1].
         """
     def nodes(self) -> bytes:
-        """JSON: every node evaluated now by the packet path's arithmetic.
+        """JSON: every node, present or recently removed, evaluated now by the packet path's arithmetic.
 
-        `{"nodes": [{"uid", "name", "sip", "removed": bool, "admission": str|null (null: no report yet),
-        "sessions", "max_sessions", "cap", "headroom", "share", "weight_factor", "sessions_per_second_limit", "idle",
-        "reported": seconds since the report | null, "assigned", "ended", "in_flight", "assigned_since", "ended_since",
-        "cooling": seconds left, "suspect": bool, "legs_per_second", "requests_per_second",
-        "groups": [{"namespace", "name", "weight", "priority", "draining", "effective", "capacity", "free",
-        "utilization", "eligible": bool, "verdict": str}]}]}`
+        `{"generation", "nodes": [{"uid", "name", "sip", "removed": bool, "admission": str, "reported": seconds since
+        the report | null (none yet), "sessions", "max_sessions", "cap": number | null, "headroom", "share",
+        "weight_factor", "sessions_per_second_limit": number | null, "idle": number | null, "assigned",
+        "ended" (totals), "assigned_since", "ended_since" (the report's baseline), "in_flight", "cooling": seconds
+        left, "suspect": bool, "legs_per_second", "requests_per_second",
+        "groups": [{"namespace", "name", "weight", "priority", "draining": bool, "effective", "capacity", "free",
+        "utilization", "eligible": bool, "verdict": str, "last_resort": bool}]}]}`
         """
     def explain(self, request: bytes) -> bytes:
         """JSON in: `{"request_uri": str, "method": "INVITE", "source": ip, "from", "to", "call_id", "headers": {}}`
         (only `request_uri` is required). JSON out: `{"generation", "group": {"namespace", "name"} | null,
-        "rule": index | null, "candidates": [{"uid", "name", "weight", "priority", "effective", "capacity", "free",
-        "utilization", "eligible", "verdict"}], "choice": {"uid", "name", "sip"} | null, "reason": str | null}`.
+        "rule": index | null, "algorithm", "candidates": [{"uid", "name", "sip", "weight", "priority", "draining",
+        "effective", "capacity", "free", "utilization", "eligible", "verdict", "last_resort"}], "eligible": count,
+        "choice": {"uid", "name", "sip"} | null, "reason": null | "NoGroup" | "Empty" | "Excluded" | "Full" |
+        "RateLimited" | "Cooling" | "NotReady"}`.
         Nothing is counted. Raises ConfigError for a question that cannot be read.
         """
     def stats(self) -> bytes:
         """JSON: `{"counters": [{"name", "labels": {}, "value"}], "gauges": [the same], "histograms": [{"name",
         "labels": {}, "buckets": [[upper bound in seconds, count up to it], …], "sum": seconds, "count"}],
-        "workers": [{"worker", "running": bool, "generation", "open_transactions", "loop_lag": seconds, "overloaded":
-        bool, "panics"}]}`. Names are Prometheus names without prefix; a counter's ends in `_total`.
+        "workers": [{"worker", "running": bool, "generation", "open_transactions", "transactions", "loop_lag": seconds,
+        "overloaded": bool, "received", "sent", "panics"}],
+        "groups": [{"namespace", "name", "uid", "generation"}] (the versions in force)}`.
+
+        Names are Prometheus names without prefix; a counter's ends in `_total`. Per group, labels `namespace` and
+        `group`: `calls_offered_total`, `calls_total{outcome}`, `calls_rejected_total{cause}`, `failovers_total{cause}`.
+        Over all: `datagrams_received_total`, `datagrams_sent_total`, `datagrams_dropped_total{cause}`,
+        `events_lost_total`, `worker_panics_total`, `transactions_lost_at_stop_total`, `sip_*_total` and more; the
+        histogram is `post_dial_delay_seconds`. Values are at most 10 ms old.
         """
     def events(self, limit: int) -> list[tuple[str, float, int, str, int, str]]:
-        """Take up to `limit` events from the workers' bounded rings, oldest first per worker:
+        """Take up to `limit` events from the workers' bounded rings, each worker's oldest first:
         `(kind, time, worker, uid, code, detail)`.
 
-        Kinds: "node_refused" (code: SIP status, detail: phrase), "node_timed_out", "node_transport_error" (code:
-        errno), "shutdown_seen", "node_answered", "worker_panicked" (uid empty, detail: message), "log" (uid empty,
+        Kinds: "node_refused" (code: SIP status, detail: phrase), "node_timed_out" (detail: what was waited for),
+        "node_transport_error", "shutdown_seen", "worker_panicked" (uid empty, detail: message), "log" (uid empty,
         code: a `logging` level, detail: message). Lost ones are counted in `stats()`; nothing depends on them.
         """
     @property
@@ -183,9 +195,10 @@ class Core:
         "worker_ports": [{"worker", "address", "port"}]}` as bound (port 0 resolved)."""
     def open_transactions(self) -> int:
         """Transactions open over all workers."""
-    def stop(self, deadline: float) -> None:
+    def stop(self, deadline: float | None = None) -> None:
         """Begin to stop: everything is served on, new calls too, until no transaction was open for 5 s, at the latest
-        `deadline` seconds from now. Returns at once; a later call can only bring the end nearer."""
+        `deadline` seconds from now (None: the settings' `stop_deadline_ms`). Returns at once; a later call can only
+        bring the end nearer. ValueError for a negative or infinite one."""
     def stopped(self) -> bool:
         """Whether every worker has ended."""
     def join(self) -> None:
