@@ -14,14 +14,14 @@ from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.units import Parsed
 
 LONGEST = 512
-MOST_REPETITION = 10_000
-"""Bound on the product of all counted repetitions: what a pattern may unfold to when it is compiled."""
+LONGEST_UNFOLDED = 4096
+"""Bound on the length times the product of all counted repetitions: what a pattern may unfold to when compiled."""
 
 _ESCAPED = frozenset("dDwWsSbBtnrfv") | (frozenset(string.punctuation) - frozenset("<>_"))
 _ACCEPTED = "a regular expression of at most 512 ASCII characters without look-around and back-references"
 _COUNT = re.compile(r"\{(\d{1,4})(,(\d{0,4}))?\}", re.ASCII)
 _GROUP = re.compile(r"\((\?(:|i:|P<[A-Za-z_][A-Za-z0-9_]*>))?")
-_SET = re.compile(r"\[\^?\]?((?:\\.|[^\]\\])*)\]", re.ASCII)
+_SET = re.compile(r"\[\^?((?:\\.|[^\]\\])+)\]", re.ASCII)
 
 
 def parse_pattern(text: str) -> str:
@@ -33,7 +33,7 @@ def parse_pattern(text: str) -> str:
     while position < len(text):
         position, factor = _step(text, position)
         repetition *= factor
-        if repetition > MOST_REPETITION:
+        if len(text) * repetition > LONGEST_UNFOLDED:
             raise Refusal("the counted repetitions unfold to too much", accepted=_ACCEPTED)
     try:
         re.compile(text)
@@ -82,7 +82,7 @@ def _escape(text: str, position: int) -> int:
 def _set(text: str, position: int) -> int:
     match = _SET.match(text, position)
     if match is None:
-        raise Refusal("a set is not closed", accepted=_ACCEPTED)
+        raise Refusal(r"a set is empty or not closed; ] within one is written \]", accepted=_ACCEPTED)
     inside = match[1]
     for escape in re.finditer(r"\\(.)", inside):
         if escape[1] in "bB" or escape[1] not in _ESCAPED:
