@@ -412,6 +412,7 @@ def test_cancel_does_not_wait_long_for_a_node_that_does_not_answer() -> None:
             await asyncio.wait([world.driver])
             assert world.driver.cancelled()
             assert loop.time() - began == pytest.approx(0.5, abs=0.01)
+            assert cast("VirtualTimeLoop", loop).transports[0].is_closing()
 
     in_virtual_time(test())
 

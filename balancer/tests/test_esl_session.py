@@ -511,6 +511,10 @@ def test_nothing_comes_after_the_ending() -> None:
     assert dialogue.session.deadline is None
 
 
+def test_password_is_not_sent_to_a_node_that_has_hung_up() -> None:
+    assert Dialogue().hears(GREETING + GOODBYE) == b""
+
+
 def test_ending_stands_as_the_first_reason_gave_it() -> None:
     dialogue = Dialogue()
     dialogue.hears(captures.from_node("15-acl-reject"))

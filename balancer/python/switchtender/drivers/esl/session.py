@@ -258,7 +258,7 @@ class Session:
             return
         status = parse.status(frame.text, sent=asked.sent, received=now)
         # `status` tells one thing of the three that the checks do, but oftener, and to users who may not ask those.
-        if status.ready is not None and (status.ready != self._told_ready or READY_CHECK in self._denied):
+        if status.ready is not None and status.ready != self._told_ready:
             self._tell_readiness(now, ready=status.ready)
         if status.report is not None:
             self._events.append(status.report)
