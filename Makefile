@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
+# The build backends of the members are commands of the environment.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 CARGO := cargo
 CARGO_MANIFEST := --manifest-path balancer/Cargo.toml
 RUST_SOURCES := $(shell find balancer/crates -name '*.rs' -o -name Cargo.toml 2>/dev/null) balancer/Cargo.toml balancer/Cargo.lock
@@ -77,7 +79,7 @@ lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, st
 	@echo "== Rust"
 	@$(CARGO) fmt $(CARGO_MANIFEST) --all --check
 	@$(CARGO) clippy --quiet $(CARGO_MANIFEST) --workspace --all-targets --locked -- -D warnings
-	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/cargo-deny
+	@tools/cargo-deny
 
 .PHONY: fmt
 fmt: build ## Format Python and Rust
