@@ -150,13 +150,11 @@ impl Page {
 
     /// The worker's copy to its page.
     pub(crate) fn write(&self, counters: &Counters, delays: &Histogram, earlier: &Earlier, tally: &Tally) {
-        let nothing = [0; Traffic::ALL.len()];
-        store(&self.traffic, &tally.0, &nothing);
+        store(&self.traffic, &tally.0, &[0; Traffic::ALL.len()]);
         store(&self.totals, counters.totals(), &earlier.totals);
         store(&*self.delays, delays.buckets(), &*earlier.delays);
         self.delay_sum_micros
             .store(delays.sum_micros().wrapping_add(earlier.delay_sum_micros), Ordering::Relaxed);
-        const NONE: &[u64; Outcome::COUNT] = &[0; Outcome::COUNT];
         for (index, place) in self.groups.iter().enumerate() {
             let (now, before) = (counters.groups().get(index), earlier.groups.get(index));
             if now.is_none() && before.is_none() {
@@ -187,6 +185,8 @@ impl Page {
         (self.delays.iter().map(read), read(&self.delay_sum_micros))
     }
 }
+
+const NONE: &[u64; Outcome::COUNT] = &[0; Outcome::COUNT];
 
 fn zeros<const N: usize>() -> [AtomicU64; N] {
     std::array::from_fn(|_| AtomicU64::new(0))

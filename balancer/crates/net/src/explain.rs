@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::{Value, json};
 use switchtender_select::json::{ConfigError, Field, parse};
 use switchtender_select::{
-    Call, Candidate, Group, NodeSlot, RoundRobinCursor, Snapshot, Time, Verdict, candidates, choose,
+    Call, Candidate, Group, NoNode, NodeSlot, RoundRobinCursor, Snapshot, Time, Verdict, candidates, choose,
 };
 use switchtender_sip::{Host, Uri};
 
@@ -48,7 +48,7 @@ pub(crate) fn explain(request: &[u8], shared: &Shared, now: Time) -> Result<Vec<
         "algorithm": group.algorithm.name(),
         "candidates": shown.iter().map(|candidate| candidate_entry(&snapshot, group, candidate)).collect::<Vec<_>>(),
         "choice": choice.ok().map(|choice| named(&snapshot, choice.slot)),
-        "reason": choice.err().map(|reason| reason.name()),
+        "reason": choice.err().map(NoNode::name),
         "eligible": shown.iter().filter(|candidate| candidate.verdict == Verdict::Eligible).count(),
     })))
 }
@@ -80,8 +80,7 @@ fn candidate_entry(snapshot: &Snapshot, group: &Group, candidate: &Candidate) ->
 }
 
 fn named(snapshot: &Snapshot, slot: NodeSlot) -> Value {
-    snapshot
-        .node(slot)
-        .map(|node| json!({"uid": &*node.uid, "name": &*node.name, "sip": node.sip.to_string()}))
-        .unwrap_or(Value::Null)
+    snapshot.node(slot).map_or(Value::Null, |node| {
+        json!({"uid": &*node.uid, "name": &*node.name, "sip": node.sip.to_string()})
+    })
 }

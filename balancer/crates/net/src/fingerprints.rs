@@ -132,7 +132,9 @@ mod tests {
                         let kept: Vec<_> = (0..500).map(mine).filter(|&f| table.publish(f, worker)).collect();
                         assert!(kept.len() > 490);
                         assert!(kept.iter().all(|&f| table.owner(f, 99) == Some(worker)));
-                        kept.iter().for_each(|&f| table.retract(f, worker));
+                        for fingerprint in kept {
+                            table.retract(fingerprint, worker);
+                        }
                     }
                 });
             }

@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod fingerprints;
 mod guard;
+mod lag;
 mod nodes;
 mod outbox;
 mod publication;

@@ -124,11 +124,11 @@ pub(crate) fn stats(shared: &Shared) -> Vec<u8> {
     let sum = |count: &dyn Fn(&Page) -> u64| pages.iter().map(count).fold(0, u64::wrapping_add);
     let mut counters = Vec::new();
     for &what in Traffic::ALL {
-        let labels = what.label().map(|(name, value)| json!({name: value})).unwrap_or_else(|| json!({}));
-        counters.push(sample(what.name(), labels, sum(&|page| page.traffic(what))));
+        let labels = what.label().map_or_else(|| json!({}), |(name, value)| json!({name: value}));
+        counters.push(sample(what.name(), &labels, sum(&|page| page.traffic(what))));
     }
     for &counter in Counter::ALL {
-        counters.push(sample(&format!("sip_{}", counter.name()), json!({}), sum(&|page| page.total(counter))));
+        counters.push(sample(&format!("sip_{}", counter.name()), &json!({}), sum(&|page| page.total(counter))));
     }
     for group in &snapshot.groups {
         for &outcome in Outcome::ALL {
@@ -152,7 +152,7 @@ pub(crate) fn stats(shared: &Shared) -> Vec<u8> {
     bytes(&document)
 }
 
-fn sample(name: &str, labels: Value, value: u64) -> Value {
+fn sample(name: &str, labels: &Value, value: u64) -> Value {
     json!({"name": format!("{name}_total"), "labels": labels, "value": value})
 }
 
@@ -172,7 +172,7 @@ fn group_sample(group: &Group, outcome: Outcome, value: u64) -> Value {
     if let Some((name, value)) = label {
         labels[name] = json!(value);
     }
-    sample(family, labels, value)
+    sample(family, &labels, value)
 }
 
 /// The post-dial delay. Two steps for each power of two are enough for a reader; the finer ones stay inside.

@@ -19,6 +19,7 @@ use crate::counts::Traffic;
 use crate::engine::Engine;
 use crate::events::{Level, What};
 use crate::guard::Guard;
+use crate::lag::Lag;
 use crate::outbox::{Handed, Outbox};
 use crate::shared::Shared;
 use crate::sys::{
@@ -39,10 +40,6 @@ const PAGE_PERIOD: Duration = Duration::from_millis(10);
 const ROUND: Duration = Duration::from_secs(1);
 /// How often the end of a stop is looked for.
 const STOPPING_ROUND: Duration = Duration::from_millis(50);
-/// Packets that wait longer than T1 (RFC 3261 §17.1.1.1) are sent again by their senders: from there on lagging feeds
-/// on itself, so new calls are refused.
-const LAG_LIMIT: Duration = Duration::from_millis(500);
-
 const WAKE: u64 = u64::MAX;
 
 /// A worker, made by the control side and run on a thread of its own.
@@ -55,10 +52,7 @@ pub(crate) struct Worker<E> {
     epoll: Epoll,
     batch: ReceiveBatch,
     complaint: Box<[u8]>,
-    /// No packet that waits now came before this.
-    waiting_since: Time,
-    /// Every socket was read empty in the last turn.
-    emptied: bool,
+    lag: Lag,
     page_due: Time,
     page_stale: bool,
     round_due: Time,
@@ -87,8 +81,7 @@ impl<E: Engine> Worker<E> {
             epoll,
             batch: ReceiveBatch::new(),
             complaint: vec![0; 1 << 16].into_boxed_slice(),
-            waiting_since: Time::ZERO,
-            emptied: true,
+            lag: Lag::default(),
             page_due: Time::ZERO,
             page_stale: true,
             round_due: Time::ZERO,
@@ -125,10 +118,7 @@ impl<E: Engine> Worker<E> {
     fn turn(&mut self, ready: &[Ready]) {
         let now = monotonic();
         self.guard.outbox.now = now;
-        if self.emptied {
-            self.waiting_since = now;
-        }
-        self.emptied = true;
+        self.lag.turn(now);
         // One reference for the turn; in between, the cache looks at one atomic.
         let snapshot = Arc::clone(self.snapshot.load());
         for event in ready {
@@ -180,13 +170,11 @@ impl<E: Engine> Worker<E> {
                 return;
             }
         }
-        self.emptied = false;
+        self.lag.leave_behind();
     }
 
-    /// Lag is how long the packets in hand may have waited.
     fn watch_lag(&mut self) {
-        let lag = self.guard.outbox.now.since(self.waiting_since);
-        let overloaded = lag > LAG_LIMIT;
+        let (lag, overloaded) = self.lag.at(self.guard.outbox.now);
         self.guard.engine.set_overloaded(overloaded);
         if let Some(page) = self.shared.pages.get(self.index) {
             page.loop_lag_nanos.store(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -346,3 +334,6 @@ impl LogRate {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

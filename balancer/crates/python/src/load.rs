@@ -103,7 +103,7 @@ impl Chooser {
     }
 }
 
-/// ValueError names the first number that is not finite.
+/// `ValueError` names the first number that is not finite.
 pub(crate) fn finite(numbers: &[(&str, f64)]) -> PyResult<()> {
     match numbers.iter().find(|(_, number)| !number.is_finite()) {
         Some((name, number)) => Err(PyValueError::new_err(format!("{name} is not finite: {number}"))),
@@ -111,7 +111,7 @@ pub(crate) fn finite(numbers: &[(&str, f64)]) -> PyResult<()> {
     }
 }
 
-/// ValueError for a share outside (0, 1].
+/// `ValueError` for a share outside (0, 1].
 pub(crate) fn check_share(share: f64) -> PyResult<()> {
     if share > 0.0 && share <= 1.0 {
         Ok(())

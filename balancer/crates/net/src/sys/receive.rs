@@ -144,7 +144,7 @@ mod tests {
         let second = std::net::UdpSocket::bind("127.0.0.3:0").unwrap();
         first.send_to(b"one", ("127.0.0.4", socket.local().port())).unwrap();
         second.send_to(b"", ("127.0.0.5", socket.local().port())).unwrap();
-        first.send_to(&[7; 65507], ("127.0.0.4", socket.local().port())).unwrap();
+        first.send_to(&vec![7; 65507], ("127.0.0.4", socket.local().port())).unwrap();
         let mut batch = ReceiveBatch::new();
         assert_eq!(batch.receive(&socket).unwrap(), 3);
         let got: Vec<_> = batch.datagrams().map(|d| (d.bytes.to_vec(), d.source, d.local_ip)).collect();
@@ -173,7 +173,7 @@ mod tests {
     fn at_most_one_batch_is_taken() {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        for _ in 0..BATCH + 1 {
+        for _ in 0..=BATCH {
             sender.send_to(b"x", socket.local()).unwrap();
         }
         let mut batch = ReceiveBatch::new();

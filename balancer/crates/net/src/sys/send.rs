@@ -213,7 +213,7 @@ mod tests {
         let (socket, peer) = (UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap(), receiver("127.0.0.1:0"));
         let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
         batch.push(peer.local_addr().unwrap(), None, b"before");
-        batch.push(peer.local_addr().unwrap(), None, &[0; 65508]);
+        batch.push(peer.local_addr().unwrap(), None, &vec![0; 65508]);
         batch.push(peer.local_addr().unwrap(), None, b"after");
         assert_eq!(batch.flush(&socket, &mut failures), Flushed { sent: 2, dropped: 0 });
         assert_eq!(failures.len(), 1);

@@ -1,0 +1,340 @@
+//! The loop around an engine that does as the datagrams say.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::thread::JoinHandle;
+
+use switchtender_proxy::{Counters, Histogram, Local, Output};
+use switchtender_select::{NodeSlot, Nodes};
+
+use super::*;
+use crate::bind;
+use crate::engine::World;
+use crate::events::Record;
+use crate::ring::ring;
+use crate::settings::{Listener, Settings};
+
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Answers a datagram by its first word.
+struct Scripted {
+    config: Config,
+    counters: Counters,
+    delays: Histogram,
+    changing: bool,
+    deadline: Option<(Time, SocketAddr)>,
+    /// Where to tell of failures.
+    witness: Option<SocketAddr>,
+    open: usize,
+}
+
+impl Scripted {
+    fn obey(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>, handed: bool) {
+        let text = std::str::from_utf8(datagram.bytes).unwrap();
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let answer = |world: &mut World<'_>, text: &str| {
+            world.outbox.send(datagram.local, datagram.local_ip, datagram.source, text.as_bytes());
+        };
+        self.delays.record(Duration::from_micros(5));
+        match word {
+            "echo" => answer(world, &format!("{} {rest} {:?} {handed}", self.config.worker, datagram.local)),
+            "generation" => answer(world, &world.snapshot.generation.to_string()),
+            "panic" => {
+                self.changing = rest == "changing";
+                world.nodes.assign(NodeSlot(0), 1, world.now);
+                world.outbox.publish(7 << 8);
+                panic!("told to: {rest}");
+            }
+            "life" => answer(world, &format!("{:?}", self.witness)),
+            "open" => self.open = rest.parse().unwrap(),
+            "later" => self.deadline = Some((world.now + Duration::from_millis(20), datagram.source)),
+            "to" => {
+                self.witness = Some(datagram.source);
+                world.outbox.send(Local::Worker, None, rest.parse().unwrap(), b"out");
+            }
+            "big" => {
+                self.witness = Some(datagram.source);
+                world.outbox.send(Local::Worker, None, datagram.source, &vec![0; 65_508]);
+            }
+            "hand" if !handed => {
+                let taken = world.outbox.hand_over(rest.parse().unwrap(), datagram);
+                if !taken {
+                    answer(world, "refused");
+                }
+            }
+            "hand" => answer(world, &format!("worker {} has it", self.config.worker)),
+            "node" => world.outbox.send(Local::Worker, None, rest.parse().unwrap(), b"from the worker's port"),
+            _ => panic!("unknown word"),
+        }
+    }
+}
+
+impl Engine for Scripted {
+    fn new(config: Config) -> Self {
+        Self {
+            config,
+            counters: Counters::default(),
+            delays: Histogram::default(),
+            changing: false,
+            deadline: None,
+            witness: None,
+            open: 0,
+        }
+    }
+    fn receive(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>) {
+        self.obey(datagram, world, false);
+    }
+    fn handed_over(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>) {
+        self.obey(datagram, world, true);
+    }
+    fn transport_error(&mut self, failure: &TransportFailure<'_>, world: &mut World<'_>) {
+        let Some(witness) = self.witness else { return };
+        let text = format!("{:?} {} {}", failure.kind, failure.destination, failure.quoted.len());
+        world.outbox.send(Local::Listener(0), None, witness, text.as_bytes());
+    }
+    fn expire(&mut self, world: &mut World<'_>) {
+        let (due, to) = self.deadline.take().unwrap();
+        assert!(due <= world.now);
+        world.outbox.send(Local::Listener(0), None, to, b"expired");
+    }
+    fn next_deadline(&self) -> Option<Time> {
+        self.deadline.map(|(due, _)| due)
+    }
+    fn open_transactions(&self) -> usize {
+        self.open
+    }
+    fn transactions(&self) -> usize {
+        self.open
+    }
+    fn set_overloaded(&mut self, _overloaded: bool) {}
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+    fn post_dial_delay(&self) -> &Histogram {
+        &self.delays
+    }
+    fn is_changing(&self) -> bool {
+        self.changing
+    }
+}
+
+/// Running workers and a peer that talks to them.
+struct Workers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    events: Vec<Receiver<Record>>,
+    listener: SocketAddr,
+    worker_ports: Vec<SocketAddr>,
+    peer: UdpSocket,
+}
+
+impl Workers {
+    fn new(workers: u8) -> Self {
+        let settings = Settings {
+            listeners: vec![Listener {
+                name: "public".into(),
+                address: (Ipv4Addr::LOCALHOST, 0).into(),
+                advertise: None,
+                nat: false,
+            }],
+            node_side: None,
+            worker_address: Ipv4Addr::LOCALHOST.into(),
+            worker_ports: 0..=0,
+            workers,
+            max_transactions: 100,
+            stop_deadline: Duration::ZERO,
+            run_id: None,
+        };
+        let shared = Arc::new(Shared::new(workers.into(), 100).unwrap());
+        shared.nodes.open(NodeSlot(0));
+        let sockets = bind::bind(&settings).unwrap();
+        let listener = sockets[0].listeners[0].local();
+        let worker_ports = sockets.iter().map(|sockets| sockets.worker.local()).collect();
+        let (producers, inboxes): (Vec<_>, Vec<_>) =
+            shared.wakes.iter().map(|wake| ring(8, Arc::clone(wake))).unzip();
+        let (mut threads, mut events) = (Vec::new(), Vec::new());
+        for ((worker, sockets), inbox) in (0..workers).zip(sockets).zip(inboxes) {
+            let config = Config {
+                worker,
+                workers,
+                run_id: 0,
+                replica: 0,
+                secret: [0; 16],
+                listeners: Vec::new(),
+                node_side: None,
+                worker_address: sockets.worker.local(),
+                max_transactions: 100,
+                seed: 0,
+            };
+            let (records, taken) = ring(64, Arc::clone(&shared.events_wake));
+            let outbox = Outbox::new(worker, sockets, records, producers.clone(), Arc::clone(&shared));
+            let worker = Worker::<Scripted>::new(config, outbox, inbox, Arc::clone(&shared)).unwrap();
+            threads.push(std::thread::spawn(move || worker.run()));
+            events.push(taken);
+        }
+        Self { shared, threads, events, listener, worker_ports, peer: peer() }
+    }
+
+    fn ask(&self, text: &str) -> String {
+        self.say(text);
+        hear(&self.peer)
+    }
+
+    fn say(&self, text: &str) {
+        self.peer.send_to(text.as_bytes(), self.listener).unwrap();
+    }
+
+    /// Wait until a page shows it; every page is rewritten in time while its worker runs.
+    fn until(&self, what: impl Fn(&Shared) -> bool) {
+        for _ in 0..WAIT.as_millis() {
+            if what(&self.shared) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("never came");
+    }
+
+    fn sum(&self, what: Traffic) -> u64 {
+        self.shared.pages.iter().map(|page| page.traffic(what)).sum()
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.shared.stop.begin(Time::ZERO);
+        self.shared.wake_workers();
+        for thread in self.threads.drain(..) {
+            let ended = thread.join().is_ok();
+            assert!(ended || std::thread::panicking());
+        }
+    }
+}
+
+fn peer() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(WAIT)).unwrap();
+    socket
+}
+
+fn hear(socket: &UdpSocket) -> String {
+    let mut buffer = vec![0; 1 << 16];
+    let (length, _) = socket.recv_from(&mut buffer).unwrap();
+    String::from_utf8(buffer[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn datagrams_go_through_the_engine_and_are_counted() {
+    let world = Workers::new(1);
+    assert_eq!(world.ask("echo one"), "0 one Listener(0) false");
+    assert_eq!(world.ask("echo two"), "0 two Listener(0) false");
+    world.until(|_| world.sum(Traffic::Received) == 2 && world.sum(Traffic::Sent) == 2);
+    assert_eq!(world.shared.pages[0].delays().1, 10);
+}
+
+#[test]
+fn nodes_are_spoken_to_from_the_workers_own_port() {
+    let (world, node) = (Workers::new(1), peer());
+    world.say(&format!("node {}", node.local_addr().unwrap()));
+    let (_, source) = node.recv_from(&mut [0; 64]).unwrap();
+    assert_eq!(source, world.worker_ports[0]);
+    node.send_to(b"echo back", source).unwrap();
+    assert_eq!(hear(&node), "0 back Worker false");
+}
+
+#[test]
+fn timers_fire_without_traffic() {
+    assert_eq!(Workers::new(1).ask("later"), "expired");
+}
+
+#[test]
+fn a_new_snapshot_is_acted_on_with_the_next_batch() {
+    let world = Workers::new(1);
+    assert_eq!(world.ask("generation"), "0");
+    let mut snapshot = Snapshot::default();
+    snapshot.generation = 7;
+    world.shared.snapshot.store(Arc::new(snapshot));
+    assert_eq!(world.ask("generation"), "7");
+    world.until(|shared| shared.pages[0].generation.load(Ordering::Relaxed) == 7);
+}
+
+#[test]
+fn icmp_refused_reaches_the_engine_with_the_quoted_datagram() {
+    let world = Workers::new(1);
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_eq!(world.ask(&format!("to {closed}")), format!("Icmp {closed} 3"));
+    world.until(|_| world.sum(Traffic::Unreachable) == 1);
+    assert!(matches!(world.events[0].try_recv().unwrap().what, What::Log(Level::Warning, _)));
+}
+
+#[test]
+fn a_datagram_that_cannot_be_sent_reaches_the_engine() {
+    let world = Workers::new(1);
+    let own = world.peer.local_addr().unwrap();
+    assert_eq!(world.ask("big"), format!("Send {own} 65508"));
+    world.until(|_| world.sum(Traffic::SendFailed) == 1);
+}
+
+#[test]
+fn a_panic_while_deciding_costs_one_datagram() {
+    let world = Workers::new(1);
+    let other = peer();
+    world.say(&format!("to {}", other.local_addr().unwrap()));
+    world.say("panic deciding");
+    let witness = format!("Some({})", world.peer.local_addr().unwrap());
+    assert_eq!(world.ask("life"), witness, "its state went on");
+    world.until(|_| world.sum(Traffic::Panics) == 1);
+    let messages = world.events[0].try_iter().filter_map(|record| match record.what {
+        What::Panicked(message) => Some(message),
+        _ => None,
+    });
+    assert_eq!(messages.collect::<Vec<_>>(), ["told to: deciding".into()]);
+    assert_eq!(world.shared.nodes.of_worker(0).load(NodeSlot(0), monotonic()).in_flight, 1);
+}
+
+#[test]
+fn a_panic_in_a_change_rebuilds_the_worker_and_is_counted() {
+    let world = Workers::new(2);
+    let before = world.ask("echo x");
+    world.say("panic changing");
+    assert_eq!(world.ask("life"), "None", "nothing of the former engine is left");
+    assert_eq!(world.ask("echo x"), before, "the same worker, serving");
+    world.until(|_| world.sum(Traffic::Panics) == 1);
+    let view = world.shared.nodes.of_worker(0).load(NodeSlot(0), monotonic());
+    assert_eq!((view.assigned, view.in_flight), (1, 0), "counts are kept, what was in flight is nowhere");
+    assert_eq!(world.shared.fingerprints.owner(7 << 8, 9), None);
+    // 5 µs per datagram, those before the panic included.
+    world.until(|shared| shared.pages.iter().map(|page| page.delays().1).sum::<u64>() == 20);
+}
+
+#[test]
+fn siblings_take_over_what_is_theirs() {
+    let world = Workers::new(2);
+    let here: u8 = world.ask("echo x").split(' ').next().unwrap().parse().unwrap();
+    let sibling = 1 - here;
+    assert_eq!(world.ask(&format!("hand {sibling}")), format!("worker {sibling} has it"));
+    assert_eq!(world.ask(&format!("hand {here}")), "refused");
+    assert_eq!(world.ask("hand 9"), "refused");
+    world.until(|_| world.sum(Traffic::TakenOver) == 1);
+}
+
+#[test]
+fn a_stop_waits_for_open_transactions_until_the_deadline_and_counts_the_lost() {
+    let world = Workers::new(1);
+    world.say("open 3");
+    world.until(|shared| shared.pages[0].open_transactions.load(Ordering::Relaxed) == 3);
+    world.shared.stop.begin(monotonic() + Duration::from_millis(300));
+    world.shared.wake_workers();
+    assert_eq!(world.ask("echo still"), "0 still Listener(0) false", "new ones are served meanwhile");
+    world.until(|_| world.threads[0].is_finished());
+    assert_eq!(world.sum(Traffic::LostAtStop), 3);
+    assert!(!world.shared.pages[0].running.load(Ordering::Relaxed));
+}
+
+#[test]
+fn one_log_record_a_second_from_one_place() {
+    let mut logs = LogRate::default();
+    assert!(logs.permits(Site::Send, Time::from_secs(5)));
+    assert!(!logs.permits(Site::Send, Time::from_millis(5999)));
+    assert!(logs.permits(Site::Receive, Time::from_millis(5999)));
+    assert!(logs.permits(Site::Send, Time::from_secs(6)));
+}
