@@ -80,9 +80,16 @@ class Bench:
 
 
 def request(
-    method: str, user: str = "1000", number: int = 1, *, to_tag: str = "", cseq: int = 1, branch: str = "", extra: str = "",
+    method: str,
+    user: str = "1000",
+    number: int = 1,
+    *,
+    to_tag: str = "",
+    cseq: int = 1,
+    branch: str = "",
+    extra: str = "",
     body: str = "",
-) -> str:  # fmt: skip
+) -> str:
     """A request of call `number` as a proxy in front would send it."""
     tag = f";tag={to_tag}" if to_tag else ""
     branch = branch or f"z9hG4bK{method[0]}{number}.{cseq}"

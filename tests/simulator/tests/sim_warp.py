@@ -6,7 +6,7 @@ Loopback delivery is synchronous within one process, so "nothing is readable" me
 import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from switchtender_simulator.node import Node
@@ -101,10 +101,8 @@ class Client:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with suppress(OSError):
             await self.writer.wait_closed()
-        except OSError:
-            pass
 
 
 @asynccontextmanager

@@ -72,7 +72,8 @@ async def test_command_replies_are_byte_for_byte_the_same(name: str) -> None:
 
 
 NOT_PLAYED = (
-    b"sofia status", b"sofia jsonstatus", b"sofia xmlstatus", b"limit_usage", b"global_getvar", b"strftime", b"reloadxml",
+    b"sofia status", b"sofia jsonstatus", b"sofia xmlstatus", b"limit_usage", b"global_getvar", b"strftime",
+    b"reloadxml",
     b"sofia.status", b"uptime", b"strepoch", b"hostname",
 )  # fmt: skip
 
