@@ -224,7 +224,7 @@ impl Index {
         let Some(colon) = memchr(b':', text) else {
             return Err(Error::HeaderLine);
         };
-        let name_text = trim_end(text.get(..colon).unwrap_or_default());
+        let name_text = without_blanks(text.get(..colon).unwrap_or_default());
         let name = HeaderName::from_bytes(name_text);
         if name == HeaderName::Other && !is_token(name_text) {
             return Err(Error::HeaderLine);
@@ -324,6 +324,14 @@ impl Index {
     pub fn message<'a>(&'a self, bytes: &'a [u8]) -> Message<'a> {
         Message::new(self, bytes)
     }
+}
+
+/// A field name without the blanks that may stand before the colon; a fold may not (RFC 3261 §25.1 `HCOLON`).
+fn without_blanks(mut name: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = name {
+        name = rest;
+    }
+    name
 }
 
 /// What [`Index::header_fields`] found.

@@ -53,7 +53,7 @@
 //!
 //! Tolerated: bare LF as line end, line ends before the start line, white space before the colon, folds, bytes from
 //! 0x80 up, any order of fields, bytes after the body (discarded), no Content-Length (the body is the rest), empty
-//! list elements.
+//! list elements. What is tolerated is passed on as it stands, except what precedes the start line or follows the body.
 
 #![forbid(unsafe_code)]
 

@@ -236,6 +236,7 @@ fn header_lines_must_have_a_token_and_a_colon() {
         assert_eq!(fault.answer(), Answer::Respond { code: 400, reason: "Malformed Header Field" });
     }
     assert_eq!(fault(INVITE.replace("\r\nVia", "\r\n Via")), Error::HeaderLine);
+    assert_eq!(fault(INVITE.replace("Via:", "Via\r\n :")), Error::HeaderLine);
 }
 
 #[test]

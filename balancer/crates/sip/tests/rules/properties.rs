@@ -82,7 +82,7 @@ fn exercise(message: &Message<'_>) {
     }
     let source = "192.0.2.1:9".parse().unwrap();
     let response = Response { code: 100, reason: b"x", to_tag: Some(b"t"), source: Some(source), fields: b"" };
-    let mut buffer = vec![0; 200_000];
+    let mut buffer = [0; 16_384];
     assert!(respond(message, &response, &mut Output::new(&mut buffer)).is_ok());
     assert!(ack(message, message, &mut Output::new(&mut buffer)).is_ok());
     assert!(cancel(message, b"", &mut Output::new(&mut buffer)).is_ok());
