@@ -27,6 +27,7 @@ impl Core {
         };
         self.count(Counter::Cancels);
         self.answer(step, datagram, message, Reply::OK);
+        self.changing = true;
         let Some(server) = self.servers.get_mut(handle) else { return };
         if !server.is_pending() || std::mem::replace(&mut server.cancelled, true) {
             return;
@@ -114,6 +115,7 @@ impl Core {
             && let Some(server) = self.servers.get(handle)
             && server.state != ServerState::Accepted
         {
+            self.changing = true;
             self.confirm(step.now, handle);
             return;
         }

@@ -44,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) post_dial_delay: Histogram,
     pub(crate) overloaded: bool,
+    /// See [`crate::Proxy::changing`].
+    pub(crate) changing: bool,
     pub(crate) last_scan: Option<Time>,
     /// Changes to the message at hand.
     pub(crate) edits: Box<Edits>,
@@ -79,6 +81,7 @@ impl Core {
             counters: Counters::default(),
             post_dial_delay: Histogram::default(),
             overloaded: false,
+            changing: false,
             last_scan: None,
             edits: Box::default(),
             scratch: vec![0; limits::MESSAGE].into_boxed_slice(),

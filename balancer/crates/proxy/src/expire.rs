@@ -10,6 +10,7 @@ use crate::transaction::{Cancel, Client, ClientState, ClientTimer, Due, Server, 
 
 impl Core {
     pub(crate) fn expire<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>) {
+        self.changing = true;
         while let Some((due, key)) = self.timers.pop_due(step.now) {
             match key {
                 Due::Client(handle, timer) => {

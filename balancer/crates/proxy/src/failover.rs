@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use switchtender_select::{NodeSlot, Nodes, Time};
+use switchtender_select::{NodeSlot, Nodes};
 use switchtender_sip::{HeaderName, Index, Message};
 
 use crate::core::{Core, Step};
@@ -15,12 +15,10 @@ use crate::request::hop_to_node;
 use crate::slab::Handle;
 use crate::transaction::{ClientTimer, MAX_ATTEMPTS, Tries};
 
-/// Bounds of the random time in which a node that refused or could not be reached gets no new calls, in milliseconds.
-/// Its own `Retry-After: 300` is not obeyed: the next report knows better.
-const COOL_DOWN_MILLIS: (u64, u64) = (1000, 2000);
-
-/// Retry-After where the group that could say is gone, in seconds.
+/// Where the group that could say is gone: Retry-After, in seconds …
 const RETRY_AFTER: (u16, u16) = (5, 15);
+/// … and how long a node that could not be reached gets no new calls.
+const COOL_DOWN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 
 /// Why the next node is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +63,7 @@ impl Core {
             cause(code, first, message, codes)
         });
         if let (Some(cause), Some(node)) = (cause, node) {
-            self.note(step, node, code, cause, message);
+            self.note(step, server, node, code, cause, message);
         }
         if let (Some(node), Some(_), 401 | 407) = (node, group, code) {
             self.challenges.note(fingerprint::of_call_id(&self.config.secret, message), node, step.now);
@@ -110,6 +108,7 @@ impl Core {
     fn note<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
+        server: Handle,
         node: NodeSlot,
         code: u16,
         cause: Cause,
@@ -118,7 +117,7 @@ impl Core {
         match cause {
             Cause::Refusal | Cause::Gone => {
                 let why = own_refusal(message).unwrap_or(Refusal::Code);
-                step.nodes.cool(node, self.cool_until(step.now));
+                self.cool(step, server, node);
                 step.output.event(Event::Refused { node, status: code, why });
             }
             Cause::Shutdown => step.output.event(Event::ShutdownSeen { node }),
@@ -126,9 +125,13 @@ impl Core {
         }
     }
 
-    fn cool_until(&mut self, now: Time) -> Time {
-        let (least, most) = COOL_DOWN_MILLIS;
-        now + Duration::from_millis(least + self.rng.below(most - least + 1))
+    /// Keeps new calls from a node that refused or could not be reached, for a random time. Its own `Retry-After: 300` is
+    /// not obeyed: the next report knows better.
+    fn cool<N: Nodes, O>(&mut self, step: &Step<'_, N, O>, server: Handle, node: NodeSlot) {
+        let group = self.servers.get(server).and_then(|server| step.snapshot.group(server.group?));
+        let (least, most) = group.map_or(COOL_DOWN, |group| group.failover.cool_down);
+        let span = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(0);
+        step.nodes.cool(node, step.now + least + Duration::from_millis(self.rng.below(span + 1)));
     }
 
     /// `firstResponseTimeout` or `progressTimeout` passed: try the next node beside this one, if there is one; else
@@ -179,7 +182,7 @@ impl Core {
         let Some(client) = self.clients.get(handle) else { return };
         let server = client.server;
         if let Some(node) = client.node {
-            step.nodes.cool(node, self.cool_until(step.now));
+            self.cool(step, server, node);
             step.nodes.suspect(node);
             step.output.event(Event::TransportError { node });
         }

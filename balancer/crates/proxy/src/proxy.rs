@@ -69,7 +69,7 @@ impl Proxy {
                 Kind::Unknown => core.count(Counter::MalformedDropped),
             },
         }
-        self.debug_check();
+        self.finish();
     }
 
     /// Handles a datagram that could not be sent or delivered (RFC 3261 §16.9, §18.4).
@@ -82,13 +82,13 @@ impl Proxy {
         output: &mut O,
     ) {
         self.core.on_transport_error(&mut Step { now, snapshot, nodes, output }, failure);
-        self.debug_check();
+        self.finish();
     }
 
     /// Fires every timer that is due at `now`.
     pub fn expire<N: Nodes, O: Output>(&mut self, now: Time, snapshot: &Snapshot, nodes: &N, output: &mut O) {
         self.core.expire(&mut Step { now, snapshot, nodes, output });
-        self.debug_check();
+        self.finish();
     }
 
     /// When to call [`Proxy::expire`] next; `None`: nothing is pending.
@@ -97,7 +97,7 @@ impl Proxy {
     }
 
     /// Transactions without a final outcome: what a graceful stop waits for. Those that linger only to absorb
-    /// retransmissions do not count.
+    /// retransmissions do not count. Takes time in proportion to the transactions held.
     pub fn open_transactions(&self) -> usize {
         let servers = self.core.servers.iter().filter(|(_, server)| {
             let unacknowledged = server.state == ServerState::Completed && server.is_invite();
@@ -117,6 +117,12 @@ impl Proxy {
         self.core.overloaded = overloaded;
     }
 
+    /// Whether an input is being handled that has begun to change transactions. Asked after a panic: `false` says that
+    /// parsing or deciding panicked, so the datagram is lost and nothing else; `true` that the proxy must be made anew.
+    pub fn changing(&self) -> bool {
+        self.core.changing
+    }
+
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
         &self.core.config
@@ -132,7 +138,9 @@ impl Proxy {
         &self.core.post_dial_delay
     }
 
-    fn debug_check(&self) {
+    /// The input is handled.
+    fn finish(&mut self) {
+        self.core.changing = false;
         #[cfg(debug_assertions)]
         if self.transactions() <= CHECKED_UP_TO {
             let checked = self.check_invariants();

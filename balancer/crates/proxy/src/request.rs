@@ -365,6 +365,7 @@ impl Core {
         plan: &Plan,
     ) {
         let Some(origin) = reply::origin(&self.config, datagram, message) else { return };
+        self.changing = true;
         let Some(handle) = self.insert_server(message, method, fingerprint, origin, step.now, plan) else { return };
         self.by_fingerprint.insert(fingerprint, handle);
         step.output.publish(published(fingerprint));

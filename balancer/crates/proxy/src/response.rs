@@ -53,6 +53,7 @@ impl Core {
             self.count(Counter::MismatchedResponses);
             return;
         }
+        self.changing = true;
         if client.state == ClientState::Calling
             && let Some(node) = client.node
         {

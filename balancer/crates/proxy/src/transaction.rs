@@ -26,8 +26,8 @@ pub(crate) const TIMER_C: Duration = Duration::from_secs(181);
 /// them leaves no trail of cancelled timers; Timer C is longer by as much.
 pub(crate) const TIMER_C_STEP: Duration = Duration::from_secs(1);
 
-/// Nodes that one request is tried on at most, whatever the group says.
-pub(crate) const MAX_ATTEMPTS: usize = 8;
+/// Nodes that one request is tried on at most: the bound of `failover.attempts`.
+pub(crate) const MAX_ATTEMPTS: usize = 16;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

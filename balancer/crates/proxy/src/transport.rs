@@ -64,6 +64,7 @@ impl Core {
 
     fn on_failed<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle, kind: FailureKind) {
         self.count(Counter::TransportErrors);
+        self.changing = true;
         let Some(client) = self.clients.get_mut(handle) else { return };
         if client.state != ClientState::Calling {
             // It answered before: what was lost, an ACK, a CANCEL, is sent again by its timer.
