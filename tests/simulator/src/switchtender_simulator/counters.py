@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -36,3 +37,8 @@ class Counters:
     unexpected_responses: int = 0
     outside_calls: int = 0
     outside_refused: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name to number, or to numbers by cause; `dataclasses.asdict` cannot copy a `Counter`."""
+        values = {field_.name: getattr(self, field_.name) for field_ in fields(self)}
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
+import struct
 from collections import deque
 from typing import Protocol
 
@@ -82,6 +84,11 @@ class EslServer:
             body = event.encode(connection.session.form)
             half = event_head(connection.session.form, len(body)) + body[: len(body) // 2]
             connection.finish(half + KILLED_NOTICE)
+
+    def drop_all(self, *, reset: bool = False) -> None:
+        """Every connection ends without a word; new ones are welcome."""
+        for connection in list(self.connections):
+            connection.abort(reset=reset)
 
     def write_raw(self, data: bytes) -> None:
         """Bytes that are no frame, on every connection."""
@@ -269,9 +276,12 @@ class EslConnection(asyncio.Protocol):
         if self._transport is not None and not self._held:
             self._transport.close()
 
-    def abort(self) -> None:
-        """Close without a word; nothing held back is sent."""
+    def abort(self, *, reset: bool = False) -> None:
+        """Close without a word, nothing held back is sent; `reset` ends with RST instead of FIN."""
         self._closing = True
         self._held.clear()
         if self._transport is not None:
+            if reset:
+                linger = struct.pack("ii", 1, 0)
+                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self._transport.abort()

@@ -39,7 +39,7 @@ ROUTES = {
     "POST /nodes/{name}/heartbeat": "one HEARTBEAT now",
     "POST /nodes/{name}/notice-mid-frame": "half an event frame, a disconnect notice, close; on every ESL connection",
     "POST /nodes/{name}/garbage": "bytes that are no frame, on every ESL connection; ?size=256",
-    "POST /nodes/{name}/esl-close": "close every ESL connection without a word",
+    "POST /nodes/{name}/esl-close": "close every ESL connection without a word; ?reset=1: with RST",
 }
 
 
@@ -178,6 +178,8 @@ async def _act(request: web.Request) -> web.Response:
         node.status.standby = request.query.get("on", "1") == "1"
     elif action == "garbage":
         node.esl.write_raw(os.urandom(int(request.query.get("size", "256"))))
+    elif action == "esl-close":
+        node.esl.drop_all(reset=request.query.get("reset") == "1")
     elif (simple := _SIMPLE.get(action)) is not None:
         simple(node)
     else:
@@ -192,5 +194,4 @@ _SIMPLE: dict[str, Callable[[Node], object]] = {
     "reinvite": Node.reinvite_all,
     "heartbeat": Node.heartbeat,
     "notice-mid-frame": Node.cut_in_mid_frame,
-    "esl-close": Node.close_esl_connections,
 }

@@ -21,7 +21,7 @@ from switchtender_simulator.dialog.uas import Uas
 from switchtender_simulator.esl_server import EslServer
 from switchtender_simulator.events import Event, EventSource, duration_text
 from switchtender_simulator.lifecycle import Phase, Status
-from switchtender_simulator.settings import FIXED, Faults, NodeSettings, update
+from switchtender_simulator.settings import FIXED, Faults, NodeSettings, format_address, update
 from switchtender_simulator.sip_message import Address
 from switchtender_simulator.sip_socket import SipSocket
 from switchtender_simulator.timers import Timers
@@ -214,11 +214,6 @@ class Node:
         """All fault switches off."""
         self.change_faults(dataclasses.asdict(Faults()))
 
-    def close_esl_connections(self) -> None:
-        """Fault: every ESL connection ends without a word; new ones are welcome."""
-        for connection in list(self.esl.connections):
-            connection.abort()
-
     async def close(self) -> None:
         """The simulator itself ends."""
         self.crash()
@@ -406,12 +401,12 @@ class Node:
     @property
     def sip_host_port(self) -> str:
         """The SIP address as text."""
-        return f"{self._sip_address[0]}:{self._sip_address[1]}"
+        return format_address(self._sip_address)
 
     @property
     def esl_host_port(self) -> str:
         """The ESL address as text."""
-        return f"{self._esl_address[0]}:{self._esl_address[1]}"
+        return format_address(self._esl_address)
 
     @property
     def uptime(self) -> float:
@@ -481,7 +476,7 @@ class Node:
             "live_calls": self.uas.live_calls,
             "ringing_calls": self.uas.ringing_calls,
             "unsent_datagrams": self._socket.unsent if self._socket is not None else 0,
-            "counters": dataclasses.asdict(self.counters),
+            "counters": self.counters.as_dict(),
             "faults": dataclasses.asdict(self.faults),
             "settings": dataclasses.asdict(self.settings),
         }

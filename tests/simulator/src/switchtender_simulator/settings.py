@@ -85,8 +85,14 @@ _POSITIVE = frozenset(
 _CHOICES: dict[str, tuple[str, ...]] = {"bye_from": ("node", "caller"), "version": ("1.11.1", "1.10.12")}
 
 
+def format_address(address: tuple[str, int]) -> str:
+    """Host and port as text, IPv6 in brackets."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def parse_address(text: str) -> tuple[str, int]:
-    """`127.0.0.1:5060` as host and port; raises SettingsError."""
+    """`127.0.0.1:5060` or `[::1]:8021` as host and port; raises SettingsError."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise SettingsError(f"{text!r} is not HOST:PORT")
@@ -157,6 +163,7 @@ def make_node(values: dict[str, Any]) -> NodeSettings:
     """A node from names and values; raises SettingsError."""
     settings = NodeSettings()
     update(settings, values)
-    parse_address(settings.sip)
     parse_address(settings.esl)
+    if ":" in parse_address(settings.sip)[0]:
+        raise SettingsError(f"sip: {settings.sip}: SIP is played over IPv4 only")
     return settings

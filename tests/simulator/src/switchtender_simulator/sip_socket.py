@@ -16,8 +16,7 @@ class SipSocket:
     """A bound UDP socket; reading starts with `listen`, so that a booting node can be bound and deaf."""
 
     def __init__(self, address: Address) -> None:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
@@ -25,7 +24,7 @@ class SipSocket:
         except OSError:
             self._socket.close()
             raise
-        self.address: Address = self._socket.getsockname()[:2]
+        self.address: Address = self._socket.getsockname()
         self.unsent = 0
         self._receive: Callable[[bytes, Address], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -46,7 +45,7 @@ class SipSocket:
             except OSError:
                 return  # an ICMP error of an earlier send
             if self._receive is not None:
-                self._receive(data, source[:2])
+                self._receive(data, source)
             if self._socket.fileno() < 0:
                 return
 
