@@ -5,6 +5,7 @@ Loopback delivery is synchronous within one process, so "nothing is readable" me
 
 import asyncio
 import selectors
+import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -115,3 +116,39 @@ async def connected(node: Node, *commands: bytes):
         yield client
     finally:
         await client.close()
+
+
+class Phone:
+    """A UDP socket connected to a node: sees answers, and ICMP port unreachable as ConnectionRefusedError."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.socket.bind(("127.0.0.1", 0))
+        host, port = node.sip_host_port.rsplit(":", 1)
+        self.socket.connect((host, int(port)))
+        self.port = self.socket.getsockname()[1]
+
+    def send(self, text: str) -> None:
+        here = f"127.0.0.1:{self.port}"
+        self.socket.send(text.replace("127.0.0.1:5090", here).replace("127.0.0.1:5999", here).encode())
+
+    async def say(self, text: str, seconds: float = 0.05) -> list[str]:
+        self.send(text)
+        return await self.hear(seconds)
+
+    async def hear(self, seconds: float = 0.05) -> list[str]:
+        await asyncio.sleep(seconds)
+        out = []
+        while True:
+            try:
+                out.append(self.socket.recv(65535).decode())
+            except BlockingIOError:
+                return out
+
+    def __enter__(self) -> "Phone":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()

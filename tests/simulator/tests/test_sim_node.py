@@ -3,57 +3,15 @@
 import asyncio
 import json
 import re
-import socket
-from contextlib import contextmanager
 
 import pytest
 from sim_bench import header, request, status_of, statuses, to_tag
 from sim_frames import frames, mask, node_side
-from sim_warp import Client, connected, running, virtual
+from sim_warp import Client, Phone, connected, running, virtual
 
 from switchtender_simulator.lifecycle import Phase
-from switchtender_simulator.node import Node
 
 SUBSCRIBE = b"event json HEARTBEAT SHUTDOWN SHUTDOWN_REQUESTED STARTUP"
-
-
-class Phone:
-    """A UDP socket connected to a node: sees answers, and ICMP port unreachable as ConnectionRefusedError."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        self.socket.bind(("127.0.0.1", 0))
-        host, port = node.sip_host_port.rsplit(":", 1)
-        self.socket.connect((host, int(port)))
-        self.port = self.socket.getsockname()[1]
-
-    def send(self, text: str) -> None:
-        here = f"127.0.0.1:{self.port}"
-        self.socket.send(text.replace("127.0.0.1:5090", here).replace("127.0.0.1:5999", here).encode())
-
-    async def say(self, text: str, seconds: float = 0.05) -> list[str]:
-        self.send(text)
-        return await self.hear(seconds)
-
-    async def hear(self, seconds: float = 0.05) -> list[str]:
-        await asyncio.sleep(seconds)
-        out = []
-        while True:
-            try:
-                out.append(self.socket.recv(65535).decode())
-            except BlockingIOError:
-                return out
-
-
-@contextmanager
-def phone(node: Node):
-    found = Phone(node)
-    try:
-        yield found
-    finally:
-        found.socket.close()
 
 
 def event_names(stream: bytes) -> list[str]:
@@ -65,7 +23,7 @@ def event_names(stream: bytes) -> list[str]:
 @virtual
 async def test_a_call_over_sockets() -> None:
     async with running() as node:
-        with phone(node) as caller:
+        with Phone(node) as caller:
             answers = await caller.say(request("INVITE"))
             assert statuses(answers) == [100, 180, 200]
             assert statuses(await caller.hear(2.0)) == [200, 200]
@@ -79,7 +37,7 @@ async def test_a_call_over_sockets() -> None:
 @virtual
 async def test_zombies_leave_by_the_clock_and_show_in_heartbeats() -> None:
     async with running(max_sessions=1, heartbeat_interval=5) as node, connected(node, SUBSCRIBE) as client:
-        with phone(node) as caller:
+        with Phone(node) as caller:
             assert statuses(await caller.say(request("INVITE"))) == [503]
         beats = [json.loads(frame.partition(b"\n\n")[2]) for frame in frames(await client.hear(15.5))]
     assert [beat["Session-Count"] for beat in beats] == ["1", "1", "0"]
@@ -90,7 +48,7 @@ async def test_zombies_leave_by_the_clock_and_show_in_heartbeats() -> None:
 async def test_a_crash_says_nothing_and_a_new_life_starts_at_zero() -> None:
     async with running(heartbeat_interval=1) as node, connected(node, SUBSCRIBE) as client:
         first = node.core_uuid
-        with phone(node) as caller:
+        with Phone(node) as caller:
             await caller.say(request("INVITE"))
             assert node.describe()["live_calls"] == 1
             node.crash()
@@ -140,7 +98,7 @@ async def test_a_taken_address_is_an_error() -> None:
 @virtual
 async def test_sigterm_takes_the_measured_course() -> None:
     async with running(heartbeat_interval=1) as node, connected(node, SUBSCRIBE) as client:
-        with phone(node) as caller:
+        with Phone(node) as caller:
             answers = await caller.say(request("INVITE"))
             tag = to_tag(answers[2])
             await caller.say(request("ACK", to_tag=tag, branch="z9hG4bKa"))
@@ -176,7 +134,7 @@ async def test_sigterm_takes_the_measured_course() -> None:
 @virtual
 async def test_teardown_answers_410_as_long_as_a_bye_is_unanswered() -> None:
     async with running() as node:
-        with phone(node) as caller:
+        with Phone(node) as caller:
             answers = await caller.say(request("INVITE"))
             await caller.say(request("ACK", to_tag=to_tag(answers[2]), branch="z9hG4bKa"))
             node.terminate()
@@ -195,7 +153,7 @@ async def test_elegant_shutdown_accepts_calls_until_empty() -> None:
         event = frames(await client.hear(0.1))[0]
         captured = next(frame for frame in frames(node_side("elegant")) if b"SHUTDOWN_REQUESTED" in frame)
         assert mask(event) == mask(captured)
-        with phone(node) as caller:
+        with Phone(node) as caller:
             assert status_of((await caller.say(request("INVITE")))[-1]) == 200
             node.hang_up_all()
         assert node.status.shutdown_check
@@ -216,7 +174,7 @@ async def test_asap_refuses_and_cancel_undoes() -> None:
         connected(node, b"nolog") as issuer,
     ):
         assert b"+OK Job-UUID" in await issuer.say(b"bgapi fsctl shutdown asap\n\n")
-        with phone(node) as caller:
+        with Phone(node) as caller:
             assert statuses(await caller.say(request("INVITE"))) == [503]
             assert b'"Event-Info":"ASAP"' in await client.hear(0.1)
             assert (await issuer.say(b"api fsctl shutdown cancel\n\n")).endswith(b"\n\n+OK\n")
@@ -296,7 +254,7 @@ async def test_a_frozen_node_holds_everything_and_then_goes_on() -> None:
     async with running(heartbeat_interval=1) as node, connected(node, SUBSCRIBE) as client:
         node.change_faults({"frozen": True})
         assert await client.say(b"api fsctl ready_check\n\n", 5.0) == b""
-        with phone(node) as caller:
+        with Phone(node) as caller:
             assert statuses(await caller.say(request("INVITE"), 3.0)) == [100]
             assert statuses(await caller.say(request("OPTIONS", number=2))) == [200]
         node.clear_faults()
@@ -307,7 +265,7 @@ async def test_a_frozen_node_holds_everything_and_then_goes_on() -> None:
 async def test_silence_on_sip_leaves_the_event_socket_alone() -> None:
     async with running() as node, connected(node, SUBSCRIBE) as client:
         node.change_faults({"sip_silent": True})
-        with phone(node) as caller:
+        with Phone(node) as caller:
             assert await caller.say(request("INVITE"), 5.0) == []
         assert node.counters.unanswered == 1
         assert (await client.say(b"api fsctl ready_check\n\n")).endswith(b"true")
@@ -357,7 +315,7 @@ async def test_outside_calls_meet_the_limit() -> None:
 async def test_background_sessions_are_there_from_the_start_and_change_live() -> None:
     async with running(background_sessions=7, max_sessions=8) as node:
         assert node.describe()["sessions"] == 7
-        with phone(node) as caller:
+        with Phone(node) as caller:
             assert statuses(await caller.say(request("INVITE"))) == [503]  # the eighth is the boundary
             node.change({"background_sessions": 2, "max_sessions": 20})
             assert statuses(await caller.say(request("INVITE", number=2)))[-1] == 200

@@ -1,4 +1,4 @@
-"""Every SIP answer, line by line, against transcripts of a real node (1.11.1): tags, branches and SDP numbers differ."""
+"""Every SIP answer, line by line, against transcripts of a real node (1.11.1); tags, branches, SDP numbers masked."""
 
 import pytest
 from sim_bench import Bench, header, request, status_of, statuses
