@@ -230,7 +230,8 @@ impl Core {
     /// Begins to stop: everything is served on until no transaction was open for 5 s, at the latest for `deadline`
     /// (`None`: as the settings say). A later call can only bring the end nearer.
     pub fn stop(&self, deadline: Option<Duration>) {
-        self.shared.stop.begin(monotonic() + deadline.unwrap_or(self.settings.stop_deadline));
+        let now = monotonic();
+        self.shared.stop.begin(now, now + deadline.unwrap_or(self.settings.stop_deadline));
         self.shared.wake_workers();
     }
 

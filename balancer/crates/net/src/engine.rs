@@ -66,6 +66,6 @@ impl Engine for Proxy {
         self.post_dial_delay()
     }
     fn is_changing(&self) -> bool {
-        true
+        self.changing()
     }
 }

@@ -1,4 +1,6 @@
-//! Our own stop: everything is served on until no transaction was open for 5 s, at the latest until the deadline.
+//! Our own stop: everything is served on until no transaction was open for 5 s, at the latest until the deadline. The
+//! 5 s count from the stop's beginning at the earliest: new calls still come until everybody knows that we go.
+//!
 //! All workers end together, since the kernel spreads packets over the sockets of those that are left.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +16,7 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Stop {
     deadline: AtomicU64,
+    begun_at: AtomicU64,
     /// Since when each worker has no open transaction; `NEVER` while it has.
     quiet_since: Box<[AtomicU64]>,
     over: AtomicBool,
@@ -23,13 +26,15 @@ impl Stop {
     pub(crate) fn new(workers: usize) -> Self {
         Self {
             deadline: AtomicU64::new(NEVER),
+            begun_at: AtomicU64::new(NEVER),
             quiet_since: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             over: AtomicBool::new(false),
         }
     }
 
     /// Begin, or bring the end nearer.
-    pub(crate) fn begin(&self, deadline: Time) {
+    pub(crate) fn begin(&self, now: Time, deadline: Time) {
+        self.begun_at.fetch_min(now.as_nanos(), Ordering::Relaxed);
         // NEVER means "not asked", so the latest deadline there is comes one before.
         self.deadline.fetch_min(deadline.as_nanos().min(NEVER - 1), Ordering::Relaxed);
     }
@@ -58,8 +63,9 @@ impl Stop {
         if deadline == NEVER {
             return false;
         }
+        let begun_at = self.begun_at.load(Ordering::Relaxed);
         let quiet = self.quiet_since.iter().all(|since| {
-            let since = since.load(Ordering::Relaxed);
+            let since = since.load(Ordering::Relaxed).max(begun_at);
             since != NEVER && now.since(Time::from_nanos(since)) >= QUIET
         });
         let over = quiet || now.as_nanos() >= deadline;
@@ -90,7 +96,7 @@ mod tests {
         let stop = Stop::new(2);
         stop.tell(0, 3, s(100));
         stop.tell(1, 0, s(100));
-        stop.begin(s(280));
+        stop.begin(s(100), s(280));
         assert!(stop.begun());
         assert!(!stop.is_over(s(200)), "a transaction is open");
         stop.tell(0, 0, s(200));
@@ -104,8 +110,8 @@ mod tests {
     #[test]
     fn a_new_transaction_begins_the_quiet_anew() {
         let stop = Stop::new(1);
-        stop.begin(s(1000));
-        stop.tell(0, 1, s(99));
+        stop.begin(s(90), s(1000));
+        stop.tell(0, 1, s(92));
         stop.tell(0, 0, s(100));
         stop.tell(0, 1, s(104));
         stop.tell(0, 0, s(105));
@@ -114,12 +120,21 @@ mod tests {
     }
 
     #[test]
+    fn quiet_before_the_stop_does_not_count() {
+        let stop = Stop::new(1);
+        stop.begin(s(100), s(1000));
+        stop.begin(s(103), s(900));
+        assert!(!stop.is_over(s(104)), "a call may be on its way");
+        assert!(stop.is_over(s(105)));
+    }
+
+    #[test]
     fn the_deadline_ends_it_whatever_is_open_and_only_comes_nearer() {
         let stop = Stop::new(1);
         stop.tell(0, 1, s(0));
-        stop.begin(s(100));
-        stop.begin(s(50));
-        stop.begin(s(200));
+        stop.begin(s(0), s(100));
+        stop.begin(s(1), s(50));
+        stop.begin(s(2), s(200));
         assert!(!stop.is_over(s(49)));
         assert!(stop.is_over(s(50)));
     }

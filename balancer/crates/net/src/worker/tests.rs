@@ -201,7 +201,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.shared.stop.begin(Time::ZERO);
+        self.shared.stop.begin(Time::ZERO, Time::ZERO);
         self.shared.wake_workers();
         for thread in self.threads.drain(..) {
             let ended = thread.join().is_ok();
@@ -322,7 +322,8 @@ fn a_stop_waits_for_open_transactions_until_the_deadline_and_counts_the_lost() {
     let world = Workers::new(1);
     world.say("open 3");
     world.until(|shared| shared.pages[0].open_transactions.load(Ordering::Relaxed) == 3);
-    world.shared.stop.begin(monotonic() + Duration::from_millis(300));
+    let now = monotonic();
+    world.shared.stop.begin(now, now + Duration::from_millis(300));
     world.shared.wake_workers();
     assert_eq!(world.ask("echo still"), "0 still Listener(0) false", "new ones are served meanwhile");
     world.until(|_| world.threads[0].is_finished());
