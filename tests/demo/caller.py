@@ -11,6 +11,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import cast
 
 T1 = 0.5
 TRANSACTION_TIMEOUT = 64 * T1
@@ -92,8 +93,7 @@ class Caller(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is bound."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
         host, port = transport.get_extra_info("sockname")[:2]
         self._address = f"{host}:{port}"
 
@@ -112,13 +112,11 @@ class Caller(asyncio.DatagramProtocol):
         self._by_id[call.call_id] = call
         task = asyncio.get_running_loop().create_task(self._run(call))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         return call
 
     async def finish(self) -> None:
-        """Wait until every call has come to its end."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        """Wait until every call has come to its end. Raises what broke the caller itself."""
+        await asyncio.gather(*self._tasks)
 
     def node_killed(self, host: str) -> None:
         """Calls that stand on the node at ``host`` are cut by it, not failed by the balancer."""

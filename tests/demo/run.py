@@ -153,7 +153,7 @@ def _outcomes(calls: list[Call], refusals: _Refusals, failovers: int) -> Outcome
     return Outcomes(
         placed=len(calls),
         answered=len(answered),
-        failed=outcomes[Outcome.FAILED],
+        failed=len(calls) - outcomes[Outcome.ENDED] - outcomes[Outcome.CUT],
         cut=outcomes[Outcome.CUT],
         failovers=failovers,
         refused=refusals.refused,

@@ -188,6 +188,7 @@ fn pattern(text: &str) -> Result<Regex, String> {
         return Err(format!("expected a regular expression of 1 to {LONGEST_PATTERN} bytes"));
     }
     RegexBuilder::new(text)
+        .unicode(false) // as the loader checked it: ASCII classes, which stay small
         .size_limit(PATTERN_SIZE)
         .dfa_size_limit(PATTERN_SIZE)
         .nest_limit(64)

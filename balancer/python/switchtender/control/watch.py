@@ -20,6 +20,9 @@ from switchtender.load.states import Published, State, publish
 
 log = logging.getLogger(__name__)
 
+_RESTART = 1.0
+"""Seconds until a driver that failed is started again."""
+
 _UNHEARD = State("unknown", "NoReportYet")
 
 
@@ -50,11 +53,12 @@ class Watch:
         self._clock = clock
         self._changed = changed
         self._driver: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def start(self, policy: Policy, poll_interval: float) -> None:
         """Take up ``policy``; start the driver where there is an Event Socket and none runs at this interval."""
         self.policy = policy
-        if self.esl is None or (self._driver is not None and poll_interval == self.poll_interval):
+        if self._stopped or self.esl is None or (self._driver is not None and poll_interval == self.poll_interval):
             return
         self.poll_interval = poll_interval
         if self._driver is not None:
@@ -68,9 +72,11 @@ class Watch:
             timing=Timing(pace=Pace(poll=poll_interval)),
         )
         self._driver = asyncio.get_running_loop().create_task(driver.run(), name=f"esl {self.name}")
+        self._driver.add_done_callback(self._on_driver_ended)
 
     async def stop(self) -> None:
         """End the driver; it says goodbye to the node."""
+        self._stopped = True
         if self._driver is not None:
             self._driver.cancel()
             await asyncio.gather(self._driver, return_exceptions=True)
@@ -96,6 +102,14 @@ class Watch:
             state.reason,
             extra={"node": self.name, "state": state.name, "reason": state.reason, "before": before.name},
         )
+
+    def _on_driver_ended(self, driver: asyncio.Task[None]) -> None:
+        """A driver ends only when canceled; anything else is a fault of ours, and the node is watched again."""
+        if driver.cancelled() or driver is not self._driver:
+            return
+        log.error("the driver failed and starts anew", exc_info=driver.exception(), extra={"node": self.name})
+        self._driver = None
+        asyncio.get_running_loop().call_later(_RESTART, self.start, self.policy, self.poll_interval)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Report):

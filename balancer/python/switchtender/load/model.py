@@ -10,19 +10,30 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from switchtender.drivers.reports import Event, Link, LinkState, PollTimeout, Readiness, Report, Shutdown
-from switchtender.load.age import StampClock
+from switchtender.load import learning
+from switchtender.load.age import OLDEST, Rhythm, StampClock, beat, interrupted
+from switchtender.load.learning import Learned, Step, learn
 
 WhenStale = Literal["Auto", "Exclude", "LastValue", "StaticWeight"]
+
+Silence = Literal["ConnectionClosed", "ConnectionReset", "PollsUnanswered", "ProtocolError"]
+"""Why a report must come before the last one may be trusted again."""
 
 SLOW_START = 30.0
 """Seconds in which a restarted node's share grows to its full weight."""
 
-_SHARE_MEMORY = 0.8
-"""What is kept of the counts behind *share* at each report: about five reports."""
+_SMALLEST_WEIGHT = 0.1
 
-_RESIDUAL_DECAY = 0.93
-_RESIDUAL_NOISE = 0.4
-_HEADROOM_LIMIT = 0.1
+_UPTIME_JITTER_MS = 1000
+"""A report measured before, but arriving after another shows an uptime that fell by less than this."""
+
+_SILENCES: dict[LinkState, Silence] = {
+    "closed": "ConnectionClosed",
+    "reset": "ConnectionReset",
+    "unreachable": "ConnectionReset",
+    "silent": "PollsUnanswered",
+    "protocol_error": "ProtocolError",
+}
 
 
 class Totals(Protocol):
@@ -56,14 +67,21 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeModel:
-    """All that is known of one node; the default is a node nobody has heard of."""
+    """All that is known of one node; the default is a node nobody has heard of.
+
+    ``link`` is the last state of the connection that was an outcome (``connecting`` is none). ``silence`` stands from
+    the loss of the connection, or two unanswered polls, until a report: neither a new connection nor a login ends it.
+    ``restarted_at`` may be given at once, for a node that joins a running pool: it starts slowly, too.
+    """
 
     clock: StampClock = field(default_factory=StampClock)
+    heartbeats: Rhythm = field(default_factory=Rhythm)
+    polls: Rhythm = field(default_factory=Rhythm)
     link: LinkState | None = None
     link_detail: str = ""
+    silence: Silence | None = None
     report: Report | None = None
     measured_at: float | None = None
-    interval: float | None = None
     sessions_since_startup: int | None = None
     sessions_per_second: int | None = None
     idle_cpu: float | None = None
@@ -73,19 +91,16 @@ class NodeModel:
     readiness: Readiness | None = None
     shutdown_requested: bool = False
     shutting_down: bool = False
-    poll_timed_out: bool = False
     baseline_assigned: int = 0
     baseline_ended: int = 0
-    own: float = 0.0
-    grown: float = 0.0
-    residual: float | None = None
+    learned: Learned = field(default_factory=Learned)
 
 
 def observe(model: NodeModel, event: Event) -> NodeModel:
     """The model after an event that carries no numbers. Reports go through ``observe_report``."""
     match event:
         case Link():
-            return replace(model, link=event.state, link_detail=event.detail)
+            return _linked(model, event)
         case Readiness():
             # `shutdown cancel` is seen here; once SHUTDOWN itself came, nothing takes it back but a new process.
             requested = model.shutdown_requested if event.shutdown_requested is None else event.shutdown_requested
@@ -95,7 +110,7 @@ def observe(model: NodeModel, event: Event) -> NodeModel:
         case Shutdown():
             return replace(model, shutting_down=True)
         case PollTimeout():
-            return replace(model, poll_timed_out=True)
+            return replace(model, silence="PollsUnanswered")
         case Report():
             raise TypeError("a report needs the totals of its moment: observe_report")
 
@@ -107,31 +122,24 @@ def observe_report(
     assigned.
 
     A report whose age is unknown or too great still tells that the node lives and how it is configured, but clears
-    nothing: the count, share and headroom of the last good one stay.
+    nothing: the count, share and headroom of the last good one stay. So does one that was measured before the one
+    that already stands.
     """
     restarted = _restarted(model, report)
     if restarted:
         model = _reborn(model, report)
-    gap = None if model.report is None else report.received - model.report.received
-    model = replace(
-        model,
-        clock=clock,
-        interval=_smoothed(model.interval, gap),
-        core_uuid=report.core_uuid or model.core_uuid,
-        uptime_ms=report.uptime_ms if report.uptime_ms is not None else model.uptime_ms,
-        sessions_per_second=report.sessions_per_second_limit or model.sessions_per_second,
-        idle_cpu=report.idle_cpu if report.idle_cpu is not None else model.idle_cpu,
-        poll_timed_out=False,
-    )
-    if (age is None or not totals.exact) and model.report is not None:
-        return replace(model, report=replace(model.report, received=report.received, max_sessions=report.max_sessions))
-    measured_at = report.received - (age or 0.0)
-    if model.measured_at is not None and measured_at < model.measured_at and not restarted:
-        return model
+    model = replace(_heard(model, report), clock=clock)
+    if model.report is not None:
+        unusable = age is None or age > OLDEST or not totals.exact
+        overtaken = model.measured_at is not None and report.received - (age or 0.0) < model.measured_at
+        if unusable or overtaken:
+            alive = replace(model.report, received=report.received, max_sessions=report.max_sessions)
+            return replace(model, report=alive)
     return replace(
-        _learn(model, report, totals, policy),
+        model,
+        learned=_learned(model, report, totals, policy),
         report=report,
-        measured_at=measured_at,
+        measured_at=report.received - (age or 0.0),
         baseline_assigned=totals.assigned,
         baseline_ended=totals.ended,
         sessions_since_startup=report.sessions_since_startup
@@ -140,65 +148,118 @@ def observe_report(
     )
 
 
+def interval(model: NodeModel) -> float | None:
+    """Seconds between two reports of the more frequent kind, as learned; None until two of a kind came."""
+    known = [rhythm.interval for rhythm in (model.heartbeats, model.polls) if rhythm.interval is not None]
+    return min(known, default=None)
+
+
 def share(model: NodeModel, replicas: int) -> float:
     """This balancer's part of the node's new sessions, within [1/(2R), 1]; 1/R until calls were seen."""
-    if model.grown < 0.5:
-        return 1.0 / replicas
-    return min(1.0, max(1.0 / (2 * replicas), model.own / model.grown))
+    return learning.share(model.learned, max(1, replicas))
 
 
 def headroom(model: NodeModel, policy: Policy) -> float:
     """Sessions kept free: as configured, or as learned, at most a tenth of the node's limit."""
     if policy.headroom is not None:
         return policy.headroom
-    learned = 2.0 * policy.legs_per_call if model.residual is None else model.residual
-    limit = _HEADROOM_LIMIT * model.report.max_sessions if model.report else learned
-    return min(learned, limit)
+    limit = 0.0 if model.report is None else float(model.report.max_sessions)
+    return learning.headroom(model.learned, limit=limit, legs=policy.legs_per_call)
+
+
+def turn_taking(model: NodeModel, policy: Policy, replicas: int) -> float:
+    """Sessions kept free on top of ``headroom`` until the next report, so that replicas take turns at the last slots;
+    none where the headroom is configured.
+    """
+    if policy.headroom is not None or model.measured_at is None or model.report is None:
+        return 0.0
+    return learning.turn_taking(
+        share(model, replicas),
+        replicas=max(1, replicas),
+        legs=policy.legs_per_call,
+        moment=model.measured_at,
+    )
+
+
+def usable(report: Report, policy: Policy) -> float:
+    """Sessions that the node admits, or that it is capped at: FreeSWITCH admits ``Max-Sessions - 1``."""
+    limit = float(report.max_sessions - 1)
+    return limit if policy.cap is None else min(limit, policy.cap)
 
 
 def weight_factor(model: NodeModel, now: float) -> float:
     """Slow start: grows from a tenth to 1 in the ``SLOW_START`` seconds after a restart that was seen."""
     if model.restarted_at is None:
         return 1.0
-    return min(1.0, max(0.1, (now - model.restarted_at) / SLOW_START))
+    return min(1.0, max(_SMALLEST_WEIGHT, (now - model.restarted_at) / SLOW_START))
+
+
+def _linked(model: NodeModel, link: Link) -> NodeModel:
+    model = replace(model, link_detail=link.detail)
+    if link.state == "connecting":
+        return model
+    silence = _SILENCES.get(link.state)
+    if silence is None:
+        return replace(model, link=link.state)
+    # The first cause stands: what follows it (refused while reconnecting) adds nothing.
+    return replace(
+        model,
+        link=link.state,
+        silence=model.silence or silence,
+        heartbeats=interrupted(model.heartbeats),
+        polls=interrupted(model.polls),
+    )
+
+
+def _heard(model: NodeModel, report: Report) -> NodeModel:
+    """What any report tells, however old."""
+    heartbeat = report.source == "heartbeat"
+    return replace(
+        model,
+        heartbeats=beat(model.heartbeats, report.received) if heartbeat else model.heartbeats,
+        polls=model.polls if heartbeat else beat(model.polls, report.received),
+        silence=None,
+        core_uuid=report.core_uuid or model.core_uuid,
+        uptime_ms=report.uptime_ms if report.uptime_ms is not None else model.uptime_ms,
+        sessions_per_second=report.sessions_per_second_limit or model.sessions_per_second,
+        idle_cpu=report.idle_cpu if report.idle_cpu is not None else model.idle_cpu,
+    )
 
 
 def _restarted(model: NodeModel, report: Report) -> bool:
-    if report.core_uuid is not None and model.core_uuid is not None:
-        return report.core_uuid != model.core_uuid
-    return report.uptime_ms is not None and model.uptime_ms is not None and report.uptime_ms < model.uptime_ms
+    """A new Core-UUID or a falling uptime."""
+    if report.core_uuid is not None and model.core_uuid is not None and report.core_uuid != model.core_uuid:
+        return True
+    if report.uptime_ms is None or model.uptime_ms is None:
+        return False
+    return report.uptime_ms < model.uptime_ms - _UPTIME_JITTER_MS
 
 
 def _reborn(model: NodeModel, report: Report) -> NodeModel:
-    """A new process: what was learned of the old one's counts and its end is void; the link and the clock are not."""
+    """A new process: what was learned of the old one's counts, its will and its end is void; the link is not."""
     return NodeModel(
         link=model.link,
         link_detail=model.link_detail,
-        interval=model.interval,
+        heartbeats=model.heartbeats,
+        polls=model.polls,
         core_uuid=report.core_uuid,
         restarted_at=report.received,
     )
 
 
-def _learn(model: NodeModel, report: Report, totals: Totals, policy: Policy) -> NodeModel:
-    """*Share* and headroom from what the count grew by, against what our own calls explain."""
+def _learned(model: NodeModel, report: Report, totals: Totals, policy: Policy) -> Learned:
     if model.report is None:
-        return model
-    legs = policy.legs_per_call
-    assigned = legs * (totals.assigned - model.baseline_assigned)
-    ended = legs * (totals.ended - model.baseline_ended)
-    residual = report.sessions - (model.report.sessions + assigned - ended)
-    before = 2.0 * legs if model.residual is None else model.residual
-    decayed = before * _RESIDUAL_DECAY
-    learned = max(float(residual), decayed, 0.0)
-    model = replace(model, residual=learned if learned >= _RESIDUAL_NOISE else 0.0)
-    if report.sessions_since_startup is None or model.sessions_since_startup is None:
-        return model
-    growth = max(report.sessions_since_startup - model.sessions_since_startup, assigned)
-    return replace(model, own=_SHARE_MEMORY * model.own + assigned, grown=_SHARE_MEMORY * model.grown + growth)
-
-
-def _smoothed(interval: float | None, gap: float | None) -> float | None:
-    if gap is None:
-        return interval
-    return gap if interval is None else 0.8 * interval + 0.2 * gap
+        return model.learned
+    legs = float(policy.legs_per_call)
+    created = None
+    if report.sessions_since_startup is not None and model.sessions_since_startup is not None:
+        created = float(report.sessions_since_startup - model.sessions_since_startup)
+    step = Step(
+        growth=float(report.sessions - model.report.sessions),
+        created=created,
+        assigned=legs * (totals.assigned - model.baseline_assigned),
+        ended=legs * (totals.ended - model.baseline_ended),
+        excess=report.sessions - (usable(report, policy) - headroom(model, policy)),
+        limit=float(report.max_sessions),
+    )
+    return learn(model.learned, step, legs=legs)

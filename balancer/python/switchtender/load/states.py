@@ -2,7 +2,8 @@
 
 Precedence, strongest first: ``down`` (nobody there), ``draining`` (the node's or an operator's will), ``unknown``
 (never reported), ``stale`` (reported, but not lately), ``full`` (no room by its own numbers), ``ready``. Full is
-not down: a full node is left alone and comes back by itself.
+not down: a full node is left alone and comes back by itself. None of them touches calls that stand: those follow
+their token.
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from switchtender.load.model import NodeModel, Policy, headroom, share, weight_factor
+from switchtender.load.model import (
+    NodeModel,
+    Policy,
+    headroom,
+    interval,
+    share,
+    turn_taking,
+    usable,
+    weight_factor,
+)
 
 StateName = Literal["unknown", "ready", "full", "draining", "stale", "down"]
 STATES: tuple[StateName, ...] = ("unknown", "ready", "full", "draining", "stale", "down")
@@ -18,13 +28,16 @@ STATES: tuple[StateName, ...] = ("unknown", "ready", "full", "draining", "stale"
 Reason = Literal[
     "AccessDenied",
     "AuthenticationFailed",
+    "ConnectionClosed",
     "ConnectionRefused",
+    "ConnectionReset",
     "Draining",
     "NoReportYet",
     "NoRoom",
     "NotReady",
     "Paused",
     "PollsUnanswered",
+    "ProtocolError",
     "Reporting",
     "ReportsOverdue",
     "ShutdownRequested",
@@ -34,13 +47,16 @@ Reason = Literal[
 REASONS: dict[Reason, str] = {
     "AccessDenied": "The node's apply-inbound-acl refuses this balancer's address.",
     "AuthenticationFailed": "The node refuses the Event Socket password or user.",
-    "ConnectionRefused": "The Event Socket cannot be reached: refused, reset, or no route.",
+    "ConnectionClosed": "The node ended the Event Socket connection and has not reported since.",
+    "ConnectionRefused": "The Event Socket cannot be reached: refused, no route, or no answer.",
+    "ConnectionReset": "The Event Socket connection broke; no report since.",
     "Draining": "The configuration drains the node.",
     "NoReportYet": "The node has not reported since this balancer started.",
     "NoRoom": "The reported sessions leave no room for one more call.",
     "NotReady": "The node says that it is not ready (fsctl ready_check).",
     "Paused": "Inbound calls are paused on the node (fsctl pause).",
-    "PollsUnanswered": "Two polls in a row went unanswered on an open connection.",
+    "PollsUnanswered": "Two polls in a row went unanswered on an open connection; no report since.",
+    "ProtocolError": "What came over the Event Socket was not its protocol; no report since.",
     "Reporting": "The node reports and has room.",
     "ReportsOverdue": "The last report is older than health.staleAfter.",
     "ShutdownRequested": "The node ends when its last call has ended (fsctl shutdown elegant or asap).",
@@ -51,8 +67,11 @@ REASONS: dict[Reason, str] = {
 Admission = Literal["unknown", "open", "unmeasured", "closed", "unreachable"]
 
 SMALLEST_STALE_AFTER = 3.0
+DEFAULT_INTERVAL = 20.0
+"""FreeSWITCH's event-heartbeat-interval: what one report alone lets expect."""
 LAST_VALUE_FOR = 60.0
 """Seconds for which whenStale Auto goes by the last value once half the group is stale."""
+_ENOUGH_FRESH = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +103,29 @@ def stale_after(model: NodeModel, policy: Policy) -> float:
     """Seconds without a report until the node is stale: as configured, or three learned intervals, at least 3 s."""
     if policy.stale_after is not None:
         return policy.stale_after
-    return max(SMALLEST_STALE_AFTER, 3.0 * (model.interval or 0.0))
+    learned = interval(model)
+    return max(SMALLEST_STALE_AFTER, 3.0 * (DEFAULT_INTERVAL if learned is None else learned))
 
 
 def state(model: NodeModel, policy: Policy, now: float) -> State:
     """The node's state at ``now`` (our monotonic seconds)."""
     if not policy.measured:
         return State("draining", "Draining") if policy.drained else State("ready", "Unmeasured")
-    if model.link == "acl_rejected":
-        return State("down", "AccessDenied")
-    if model.link == "auth_failed":
-        return State("down", "AuthenticationFailed")
-    if model.link in ("unreachable", "reset"):
-        return State("down", "ConnectionRefused")
-    return _will(model, policy) or _numbers(model, policy, now)
+    return _connection(model) or _will(model, policy) or _numbers(model, policy, now)
+
+
+def _connection(model: NodeModel) -> State | None:
+    match model.link:
+        case "acl_rejected":
+            return State("down", "AccessDenied")
+        case "auth_failed":
+            return State("down", "AuthenticationFailed")
+        case "unreachable":
+            return State("down", "ConnectionRefused")
+        case "reset":
+            return State("down", "ConnectionReset")
+        case _:
+            return None
 
 
 def _will(model: NodeModel, policy: Policy) -> State | None:
@@ -117,13 +145,11 @@ def _will(model: NodeModel, policy: Policy) -> State | None:
 def _numbers(model: NodeModel, policy: Policy, now: float) -> State:
     if model.report is None:
         return State("unknown", "NoReportYet")
-    if model.poll_timed_out:
-        return State("stale", "PollsUnanswered")
+    if model.silence is not None:
+        return State("stale", model.silence)
     if now - model.report.received > stale_after(model, policy):
         return State("stale", "ReportsOverdue")
-    limit = model.report.max_sessions - 1
-    capacity = limit if policy.cap is None else min(limit, policy.cap)
-    if capacity - headroom(model, policy) - model.report.sessions < policy.legs_per_call:
+    if usable(model.report, policy) - headroom(model, policy) - model.report.sessions < policy.legs_per_call:
         return State("full", "NoRoom")
     return State("ready", "Reporting")
 
@@ -131,10 +157,13 @@ def _numbers(model: NodeModel, policy: Policy, now: float) -> State:
 def admission(model: NodeModel, policy: Policy, current: State, *, fresh_share: float, now: float) -> Admission:
     """What the state means for new calls.
 
-    ``fresh_share`` is the part of the group's measured nodes that report in time.
+    ``fresh_share`` is the part of the group's measured nodes that report in time. A node that was paused or draining
+    when it became unreachable stays closed: that it cannot be reached may be our own fault, its will is not.
     """
     if not policy.measured:
         return "closed" if policy.drained else "unmeasured"
+    if _will(model, policy) is not None:
+        return "closed"
     match current.name:
         case "down":
             return "unreachable"
@@ -157,7 +186,7 @@ def _when_stale(model: NodeModel, policy: Policy, *, fresh_share: float, now: fl
         case "StaticWeight":
             return "unmeasured"
         case "Auto":
-            if fresh_share >= 0.5 or model.report is None:
+            if fresh_share >= _ENOUGH_FRESH or model.report is None:
                 return "unreachable"
             return "open" if now - model.report.received <= LAST_VALUE_FOR else "unmeasured"
 
@@ -173,7 +202,7 @@ def publish(
         sessions=0.0 if report is None else float(report.sessions),
         max_sessions=0.0 if report is None else float(report.max_sessions),
         cap=policy.cap,
-        headroom=headroom(model, policy),
+        headroom=headroom(model, policy) + turn_taking(model, policy, replicas),
         share=share(model, replicas),
         sessions_per_second=None if model.sessions_per_second is None else float(model.sessions_per_second),
         idle=model.idle_cpu,
