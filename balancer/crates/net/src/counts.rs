@@ -153,8 +153,7 @@ impl Page {
         store(&self.traffic, &tally.0, &[0; Traffic::ALL.len()]);
         store(&self.totals, counters.totals(), &earlier.totals);
         store(&*self.delays, delays.buckets(), &*earlier.delays);
-        self.delay_sum_micros
-            .store(delays.sum_micros().wrapping_add(earlier.delay_sum_micros), Ordering::Relaxed);
+        self.delay_sum_micros.store(delays.sum_micros().wrapping_add(earlier.delay_sum_micros), Ordering::Relaxed);
         for (index, place) in self.groups.iter().enumerate() {
             let (now, before) = (counters.groups().get(index), earlier.groups.get(index));
             if now.is_none() && before.is_none() {

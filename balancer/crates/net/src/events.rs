@@ -58,7 +58,10 @@ impl What {
             Self::Log(Level::Error, message) => ("log", None, 40, message.into()),
         };
         let uid = node.and_then(uid_of).unwrap_or_default();
-        #[allow(clippy::cast_precision_loss, reason = "nanoseconds of uptime: a double holds microseconds of centuries")]
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "nanoseconds of uptime: a double holds microseconds of centuries"
+        )]
         let time = at.as_nanos() as f64 / 1e9;
         EventRecord { kind, time, worker, uid, code, detail }
     }

@@ -28,8 +28,7 @@ pub(crate) fn explain(request: &[u8], shared: &Shared, now: Time) -> Result<Vec<
         Host::Name(name) => Cow::Borrowed(name),
         Host::Ip(ip) => Cow::Owned(ip.to_string().into_bytes()),
     };
-    let call =
-        Call { method: question.method, user: question.uri.user, host: &host, source: question.source };
+    let call = Call { method: question.method, user: question.uri.user, host: &host, source: question.source };
     let Some(group) = snapshot.group_for(&call) else {
         return Ok(bytes(&json!({
             "generation": snapshot.generation, "group": null, "rule": null, "candidates": [], "choice": null,
@@ -80,7 +79,7 @@ fn candidate_entry(snapshot: &Snapshot, group: &Group, candidate: &Candidate) ->
 }
 
 fn named(snapshot: &Snapshot, slot: NodeSlot) -> Value {
-    snapshot.node(slot).map_or(Value::Null, |node| {
-        json!({"uid": &*node.uid, "name": &*node.name, "sip": node.sip.to_string()})
-    })
+    snapshot
+        .node(slot)
+        .map_or(Value::Null, |node| json!({"uid": &*node.uid, "name": &*node.name, "sip": node.sip.to_string()}))
 }

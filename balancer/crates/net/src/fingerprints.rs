@@ -25,9 +25,9 @@ impl Fingerprints {
     /// This worker owns that transaction now. False: no room in its bucket.
     pub(crate) fn publish(&self, fingerprint: u64, worker: u8) -> bool {
         let entry = entry(fingerprint, worker);
-        self.bucket(fingerprint).iter().any(|place| {
-            place.compare_exchange(EMPTY, entry, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        })
+        self.bucket(fingerprint)
+            .iter()
+            .any(|place| place.compare_exchange(EMPTY, entry, Ordering::Relaxed, Ordering::Relaxed).is_ok())
     }
 
     /// It does no longer.

@@ -225,9 +225,7 @@ fn worker_json(page: &Page, worker: u32) -> Value {
 
 /// The version of each group that is in force.
 fn versions(snapshot: &Snapshot) -> Vec<Value> {
-    let version = |group: &Group| {
-        json!({"namespace": &*group.namespace, "name": &*group.name, "uid": &*group.uid, "generation": group.generation})
-    };
+    let version = |group: &Group| json!({"namespace": &*group.namespace, "name": &*group.name, "uid": &*group.uid, "generation": group.generation});
     snapshot.groups.iter().map(version).collect()
 }
 

@@ -22,9 +22,7 @@ use crate::guard::Guard;
 use crate::lag::Lag;
 use crate::outbox::{Handed, Outbox};
 use crate::shared::Shared;
-use crate::sys::{
-    BATCH, Complaint, Epoll, Ready, ReceiveBatch, Received, SendFailure, monotonic, next_complaint,
-};
+use crate::sys::{BATCH, Complaint, Epoll, Ready, ReceiveBatch, Received, SendFailure, monotonic, next_complaint};
 
 /// Batches taken from one socket in one turn.
 const BATCHES_PER_TURN: usize = 4;
@@ -62,7 +60,12 @@ pub(crate) struct Worker<E> {
 }
 
 impl<E: Engine> Worker<E> {
-    pub(crate) fn new(config: Config, outbox: Outbox, inbox: Receiver<Handed>, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn new(
+        config: Config,
+        outbox: Outbox,
+        inbox: Receiver<Handed>,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
         let index = usize::from(config.worker);
         let epoll = Epoll::new()?;
         for (port, token) in outbox.ports().iter().zip(0..) {

@@ -17,7 +17,7 @@ pub(crate) use clock::monotonic;
 pub(crate) use epoll::{Epoll, Ready};
 pub(crate) use errors::{Complaint, next_complaint};
 pub(crate) use event_fd::EventFd;
-pub(crate) use receive::{Received, ReceiveBatch};
+pub(crate) use receive::{ReceiveBatch, Received};
 pub(crate) use send::{SendBatch, SendFailure};
 pub(crate) use socket::{UdpSocket, source_towards};
 

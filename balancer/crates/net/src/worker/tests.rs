@@ -30,12 +30,12 @@ struct Scripted {
 impl Scripted {
     fn obey(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>, handed: bool) {
         let text = std::str::from_utf8(datagram.bytes).unwrap();
-        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
         let answer = |world: &mut World<'_>, text: &str| {
             world.outbox.send(datagram.local, datagram.local_ip, datagram.source, text.as_bytes());
         };
         self.delays.record(Duration::from_micros(5));
-        match word {
+        match verb {
             "echo" => answer(world, &format!("{} {rest} {:?} {handed}", self.config.worker, datagram.local)),
             "generation" => answer(world, &world.snapshot.generation.to_string()),
             "panic" => {
@@ -149,8 +149,7 @@ impl Workers {
         let sockets = bind::bind(&settings).unwrap();
         let listener = sockets[0].listeners[0].local();
         let worker_ports = sockets.iter().map(|sockets| sockets.worker.local()).collect();
-        let (producers, inboxes): (Vec<_>, Vec<_>) =
-            shared.wakes.iter().map(|wake| ring(8, Arc::clone(wake))).unzip();
+        let (producers, inboxes): (Vec<_>, Vec<_>) = shared.wakes.iter().map(|wake| ring(8, Arc::clone(wake))).unzip();
         let (mut threads, mut events) = (Vec::new(), Vec::new());
         for ((worker, sockets), inbox) in (0..workers).zip(sockets).zip(inboxes) {
             let config = Config {
