@@ -160,21 +160,23 @@ def admission(model: NodeModel, policy: Policy, current: State, *, fresh_share: 
     ``fresh_share`` is the part of the group's measured nodes that report in time. A node that was paused or draining
     when it became unreachable stays closed: that it cannot be reached may be our own fault, its will is not.
     """
-    if not policy.measured:
-        return "closed" if policy.drained else "unmeasured"
-    if _will(model, policy) is not None:
+    if policy.drained or (policy.measured and _will(model, policy) is not None):
         return "closed"
-    match current.name:
-        case "down":
-            return "unreachable"
-        case "draining":
-            return "closed"
-        case "unknown":
-            return "unknown"
-        case "stale":
-            return _when_stale(model, policy, fresh_share=fresh_share, now=now)
-        case "full" | "ready":
-            return "open"
+    if not policy.measured:
+        return "unmeasured"
+    if current.name == "stale":
+        return _when_stale(model, policy, fresh_share=fresh_share, now=now)
+    return _ADMISSIONS[current.name]
+
+
+_ADMISSIONS: dict[StateName, Admission] = {
+    "unknown": "unknown",
+    "ready": "open",
+    "full": "open",
+    "draining": "closed",
+    "stale": "unreachable",
+    "down": "unreachable",
+}
 
 
 def _when_stale(model: NodeModel, policy: Policy, *, fresh_share: float, now: float) -> Admission:
