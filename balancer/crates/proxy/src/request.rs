@@ -5,14 +5,17 @@ use switchtender_sip::{HeaderName, Host, Message, Method, Scheme};
 
 use crate::core::{Core, Step, published};
 use crate::counters::{Counter, Outcome};
+use crate::failover::is_shutdown;
 use crate::fingerprint;
 use crate::forward::Hop;
-use crate::output::{Datagram, Local, Output};
+use crate::output::{Datagram, Event, Local, Output};
 use crate::reply::{self, Reply};
 use crate::route::{self, Found, Preprocessed, Target};
 use crate::slab::Handle;
 use crate::token::{Kind, Token};
-use crate::transaction::{MAX_ATTEMPTS, Origin, Record, Server, ServerState, ServerTimer, Shape, T1, TIMER_C, Tries};
+use crate::transaction::{
+    MAX_ATTEMPTS, Origin, Record, Server, ServerState, ServerTimer, Shape, T1, TIMER_C, TIMER_C_STEP, Tries,
+};
 
 /// Whether a datagram may still be passed to a sibling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,6 +372,11 @@ impl Core {
         let Some(handle) = self.insert_server(message, method, fingerprint, origin, step.now, plan) else { return };
         self.by_fingerprint.insert(fingerprint, handle);
         step.output.publish(published(fingerprint));
+        if let (Some(node), None) = (plan.ends, plan.hop.node)
+            && is_shutdown(message)
+        {
+            step.output.event(Event::ShutdownSeen { node });
+        }
         if method == Method::Invite {
             // RFC 3261 §16.2: a stateful proxy answers 100 within 200 ms; at once is within.
             self.respond_provisionally(step, handle, message, Reply::TRYING);
@@ -432,7 +440,7 @@ pub(crate) fn hop_to_node(snapshot: &Snapshot, group: &Group, slot: NodeSlot, is
         node: Some(slot),
         legs: is_call.then_some(group.legs_per_call),
         patience: Some((failover.first_response_timeout, failover.progress_timeout)),
-        timer_c: group.timer_c,
+        timer_c: group.timer_c + TIMER_C_STEP,
     })
 }
 

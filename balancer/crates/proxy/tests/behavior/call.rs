@@ -1,0 +1,176 @@
+//! Whole calls, from INVITE to BYE.
+
+use switchtender_proxy::{Counter, Local, Outcome};
+
+use crate::text::{Request, Text, param};
+use crate::world::{NODES, Sent, World};
+
+/// An INVITE that reached the first node; the 100 to the caller is checked and taken off the wire.
+pub fn place(world: &mut World, invite: &Request) -> Sent {
+    world.from_caller(invite.text());
+    let trying = world.sent_response(100);
+    assert_eq!(trying.from, Local::Listener(0));
+    world.sent_request("INVITE")
+}
+
+/// A call answered by its node: the INVITE as the node got it, and the 200 as the caller got it.
+pub fn answered(world: &mut World, invite: &Request) -> (Sent, Text) {
+    let sent = place(world, invite);
+    world.respond(&sent, sent.text.response(100, "Trying", ""));
+    world.silent();
+    world.respond(&sent, sent.text.response(180, "Ringing", ""));
+    world.sent_response(180);
+    world.respond(&sent, sent.text.response(200, "OK", ""));
+    let ok = world.sent_response(200).text;
+    world.from_caller(Request::in_dialog("ACK", "ack", &ok).text());
+    let ack = world.sent_request("ACK");
+    assert_eq!(ack.to, sent.to);
+    world.silent();
+    (sent, ok)
+}
+
+#[test]
+fn invite_180_200_ack_bye() {
+    let mut world = World::new();
+    let invite = Request::invite();
+    world.from_caller(invite.text());
+    let trying = world.sent_response(100);
+    assert_eq!(trying.to.to_string(), "192.0.2.10:5060");
+    assert_eq!(param(trying.text.get("Via").unwrap(), "received"), Some("192.0.2.10"));
+    assert_eq!(param(trying.text.get("Via").unwrap(), "rport"), Some("5060"));
+
+    let sent = world.sent_request("INVITE");
+    assert!(sent.to_node(NODES[0]));
+    assert_eq!(sent.from, Local::Worker);
+    assert_eq!(sent.text.uri(), "sip:1000@sip.example.com", "the node routes by the Request-URI, as it came");
+    assert_eq!(sent.text.get("Max-Forwards"), Some("69"));
+    assert!(sent.text.get("Via").unwrap().starts_with("SIP/2.0/UDP 10.0.0.9:5071;branch=z9hG4bK"));
+    assert_eq!(sent.text.all("Via").len(), 2);
+    assert_eq!(sent.text.body(), invite.body);
+    assert_eq!(world.ledger(NODES[0]).in_flight, 1);
+
+    world.pass_ms(4);
+    world.respond(&sent, sent.text.response(100, "Trying", ""));
+    world.silent();
+    world.respond(&sent, sent.text.response(180, "Ringing", ""));
+    let ringing = world.sent_response(180);
+    assert_eq!(ringing.text.all("Via").len(), 1, "our Via is gone");
+    assert_eq!(ringing.from, Local::Listener(0));
+    world.respond(&sent, sent.text.response(200, "OK", ""));
+    let ok = world.sent_response(200).text;
+    assert_eq!(world.ledger(NODES[0]).in_flight, 0);
+
+    world.from_caller(Request::in_dialog("ACK", "ack", &ok).text());
+    let ack = world.sent_request("ACK");
+    assert!(ack.to_node(NODES[0]));
+    assert_eq!(ack.text.all("Route"), Vec::<&str>::new(), "both Routes were ours");
+
+    world.from_caller(Request::in_dialog("BYE", "bye", &ok).text());
+    let bye = world.sent_request("BYE");
+    assert!(bye.to_node(NODES[0]));
+    assert_eq!(bye.text.uri(), "sip:node@10.1.0.1:5060");
+    world.silent();
+    world.respond(&bye, bye.text.response(200, "OK", ""));
+    world.sent_response(200);
+    assert_eq!(world.ledger(NODES[0]).ended, 1);
+    assert_eq!(world.outcome(Outcome::Offered), 1);
+    assert_eq!(world.outcome(Outcome::Answered), 1);
+    let delays = world.proxy.post_dial_delay();
+    assert_eq!(delays.buckets().iter().sum::<u64>(), 1);
+    assert_eq!(delays.sum_micros(), 4000, "from the INVITE to the 180");
+    world.settle_down();
+}
+
+#[test]
+fn rfc_3261_16_6_two_record_routes_with_the_token_as_the_only_secret_and_lr_as_the_only_parameter() {
+    let mut world = World::new();
+    let sent = place(&mut world, &Request::invite());
+    let routes = sent.text.all("Record-Route");
+    assert_eq!(routes.len(), 2, "RFC 5658: the two sides differ");
+    let token = |route: &str| {
+        let user = route.strip_prefix("<sip:").unwrap().split('@').next().unwrap().to_owned();
+        assert!(user.len() > 40 && user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        user
+    };
+    assert_eq!(token(routes[0]), token(routes[1]));
+    assert!(routes[0].ends_with("@10.96.7.7:5070;lr>"), "the stable node side on top, never a worker's port");
+    assert!(routes[1].ends_with("@sip.example.com:5060;lr>"));
+}
+
+#[test]
+fn one_record_route_when_the_first_listener_serves_both_sides() {
+    let mut config = crate::world::config();
+    config.node_side = None;
+    let mut world = World::with(config, &crate::world::Setup::default());
+    let (sent, ok) = answered(&mut world, &Request::invite());
+    assert_eq!(sent.text.all("Record-Route").len(), 1);
+    assert_eq!(sent.from, Local::Worker);
+    let bye = Request::by_node("BYE", "nodebye", &sent.text);
+    world.receive_at(Local::Listener(0), NODES[0], bye.text());
+    let bye = world.sent_request("BYE");
+    assert_eq!(bye.to.to_string(), "192.0.2.10:5060");
+    assert_eq!(ok.all("Record-Route").len(), 1);
+    world.respond(&bye, bye.text.response(200, "OK", ""));
+    world.sent_response(200);
+    world.settle_down();
+}
+
+#[test]
+fn a_bye_from_the_node_reaches_the_caller_and_ends_the_call() {
+    let mut world = World::new();
+    let (sent, _) = answered(&mut world, &Request::invite());
+    world.receive_at(Local::NodeSide, NODES[0], Request::by_node("BYE", "nodebye", &sent.text).text());
+    let bye = world.sent_request("BYE");
+    assert_eq!(bye.from, Local::Listener(0), "out of the listener that the caller knows");
+    assert_eq!(bye.to.to_string(), "192.0.2.10:5060");
+    assert_eq!(bye.text.uri(), "sip:caller@192.0.2.10:5060");
+    assert!(bye.text.get("Via").unwrap().starts_with("SIP/2.0/UDP sip.example.com:5060;"));
+    assert_eq!(bye.text.all("Route"), Vec::<&str>::new());
+    world.respond(&bye, bye.text.response(200, "OK", ""));
+    let ok = world.sent_response(200);
+    assert_eq!(ok.from, Local::NodeSide, "out of the socket that the BYE came in on");
+    assert_eq!(ok.to.to_string(), NODES[0]);
+    assert_eq!(world.ledger(NODES[0]).ended, 1);
+    world.settle_down();
+}
+
+#[test]
+fn a_reinvite_follows_the_token_and_is_no_new_call() {
+    let mut world = World::new();
+    let (_, ok) = answered(&mut world, &Request::invite());
+    let before = world.ledger(NODES[0]);
+    let reinvite = Request::in_dialog("INVITE", "reinvite", &ok);
+    world.from_caller(reinvite.text());
+    world.sent_response(100);
+    let sent = world.sent_request("INVITE");
+    assert!(sent.to_node(NODES[0]));
+    assert_eq!(sent.text.all("Record-Route"), Vec::<&str>::new());
+    assert_eq!(world.ledger(NODES[0]).assigned, before.assigned);
+    assert_eq!(world.ledger(NODES[0]).in_flight, 0);
+    world.respond(&sent, sent.text.response(488, "Not Acceptable Here", ""));
+    world.sent_request("ACK");
+    world.sent_response(488);
+    world.from_caller(reinvite.of_same_transaction("ACK"));
+    world.silent();
+    world.settle_down();
+    assert_eq!(world.count(Counter::StrayAcks), 0);
+}
+
+#[test]
+fn other_requests_are_forwarded_like_invite_but_not_counted() {
+    for method in ["MESSAGE", "SUBSCRIBE", "REGISTER", "OPTIONS", "PUBLISH", "FANCY"] {
+        let mut world = World::new();
+        world.from_caller(Request::new(method, "other").text());
+        let sent = world.sent_request(method);
+        assert!(sent.to_node(NODES[0]), "no 100 comes first");
+        let records = usize::from(method == "SUBSCRIBE") * 2;
+        assert_eq!(sent.text.all("Record-Route").len(), records, "{method}");
+        assert_eq!(sent.text.all("Path").len(), usize::from(method == "REGISTER"), "{method}");
+        world.respond(&sent, sent.text.response(200, "OK", ""));
+        world.sent_response(200);
+        let ledger = world.ledger(NODES[0]);
+        assert_eq!((ledger.assigned, ledger.in_flight, ledger.requests), (0, 0, 1));
+        assert_eq!(world.outcome(Outcome::Offered), 0);
+        world.settle_down();
+    }
+}

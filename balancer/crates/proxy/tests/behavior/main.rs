@@ -1,0 +1,18 @@
+//! How the proxy behaves, message by message: one test for each rule, named after the RFC section or the failure it is
+//! about. Time is a number here and nothing touches a socket.
+
+#![allow(unreachable_pub)] // a test binary has no outside
+
+mod call;
+mod cancel;
+mod dialog;
+mod failover;
+mod forwarding;
+mod limits;
+mod nat;
+mod responses;
+mod siblings;
+mod text;
+mod transactions;
+mod validation;
+mod world;

@@ -1,0 +1,410 @@
+//! A proxy alone in the world: what is put in is written in the tests, what comes out is recorded.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use switchtender_proxy::{
+    Advertised, Config, Counter, Datagram, Event, FailureKind, Listener, Local, NodeAdvertise, NodeSide, Outcome,
+    Output, Proxy, Snapshot, Time, TransportFailure,
+};
+use switchtender_select::{Admission, GroupSlot, NodeLoad, NodeSlot, Nodes, Slots};
+
+use crate::text::Text;
+
+/// The caller of most tests.
+pub const CALLER: &str = "192.0.2.10:5060";
+/// Where it calls: the public listener.
+pub const PUBLIC: Local = Local::Listener(0);
+/// Two nodes.
+pub const NODES: [&str; 2] = ["10.1.0.1:5060", "10.1.0.2:5060"];
+
+/// A datagram that the proxy sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub from: Local,
+    pub to: SocketAddr,
+    pub text: Text,
+}
+
+impl Sent {
+    pub fn to_node(&self, node: &str) -> bool {
+        self.to == address(node)
+    }
+}
+
+/// What one node went through.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    pub assigned: u64,
+    pub in_flight: i64,
+    pub ended: u64,
+    pub requests: u64,
+    pub cooling_until: Time,
+    pub suspect: bool,
+    pub full: bool,
+    pub closed: bool,
+    pub requests_last_second: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Book {
+    pub nodes: RefCell<BTreeMap<u32, Ledger>>,
+}
+
+impl Book {
+    pub fn edit(&self, slot: NodeSlot, change: impl FnOnce(&mut Ledger)) {
+        change(self.nodes.borrow_mut().entry(slot.0).or_default());
+    }
+
+    pub fn of(&self, slot: NodeSlot) -> Ledger {
+        self.nodes.borrow().get(&slot.0).cloned().unwrap_or_default()
+    }
+}
+
+impl Nodes for Book {
+    fn load(&self, slot: NodeSlot, _now: Time) -> NodeLoad {
+        let ledger = self.of(slot);
+        NodeLoad {
+            admission: if ledger.closed { Admission::Closed } else { Admission::Open },
+            sessions: if ledger.full { 99.0 } else { 0.0 },
+            max_sessions: 100.0,
+            sessions_per_second: Some(1000.0),
+            cooling_until: ledger.cooling_until,
+            suspect: ledger.suspect,
+            in_flight: u64::try_from(ledger.in_flight).unwrap_or(0),
+            requests_last_second: ledger.requests_last_second,
+            ..NodeLoad::default()
+        }
+    }
+
+    fn assign(&self, slot: NodeSlot, legs: u32, _now: Time) {
+        assert_eq!(legs, 2, "the group's legs per call");
+        self.edit(slot, |ledger| {
+            ledger.assigned += 1;
+            ledger.in_flight += 1;
+        });
+    }
+
+    fn settle(&self, slot: NodeSlot) {
+        self.edit(slot, |ledger| ledger.in_flight -= 1);
+        assert!(self.of(slot).in_flight >= 0, "given back more than was taken");
+    }
+
+    fn ended(&self, slot: NodeSlot) {
+        self.edit(slot, |ledger| ledger.ended += 1);
+    }
+
+    fn request(&self, slot: NodeSlot, _now: Time) {
+        self.edit(slot, |ledger| ledger.requests += 1);
+    }
+
+    fn cool(&self, slot: NodeSlot, until: Time) {
+        self.edit(slot, |ledger| ledger.cooling_until = ledger.cooling_until.max(until));
+    }
+
+    fn suspect(&self, slot: NodeSlot) {
+        self.edit(slot, |ledger| ledger.suspect = true);
+    }
+
+    fn answered(&self, slot: NodeSlot) {
+        self.edit(slot, |ledger| ledger.suspect = false);
+    }
+}
+
+/// What surrounds a worker.
+#[derive(Debug, Default)]
+pub struct Wire {
+    pub sent: VecDeque<Sent>,
+    pub events: Vec<Event>,
+    pub handed: Vec<(u8, Vec<u8>)>,
+    pub table: BTreeMap<u64, u8>,
+    pub ring_is_full: bool,
+    worker: u8,
+}
+
+impl Output for Wire {
+    fn send(&mut self, from: Local, _local_ip: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
+        self.sent.push_back(Sent { from, to, text: Text::received(bytes) });
+    }
+
+    fn local_ip(&mut self, _from: Local, _to: SocketAddr) -> IpAddr {
+        IpAddr::from([198, 51, 100, 99])
+    }
+
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    fn hand_over(&mut self, worker: u8, datagram: &Datagram<'_>) -> bool {
+        if !self.ring_is_full {
+            self.handed.push((worker, datagram.bytes.to_vec()));
+        }
+        !self.ring_is_full
+    }
+
+    fn publish(&mut self, fingerprint: u64) {
+        assert_eq!(self.table.insert(fingerprint, self.worker), None, "published once");
+    }
+
+    fn retract(&mut self, fingerprint: u64) {
+        assert_eq!(self.table.remove(&fingerprint), Some(self.worker), "only what was published is retracted");
+    }
+
+    fn owner(&mut self, fingerprint: u64) -> Option<u8> {
+        self.table.get(&fingerprint).copied()
+    }
+}
+
+/// What the tests vary in the snapshot.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub nodes: Vec<&'static str>,
+    pub keys: Vec<u8>,
+    pub attempts: u8,
+    pub retry_on: &'static str,
+    pub user_pattern: Option<&'static str>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            nodes: NODES.to_vec(),
+            keys: vec![1],
+            attempts: 3,
+            retry_on: r#"{"own_refusal": true, "timeout": true, "transport": true, "codes": [410]}"#,
+            user_pattern: None,
+        }
+    }
+}
+
+impl Setup {
+    pub fn json(&self) -> String {
+        let keys: Vec<String> =
+            self.keys.iter().map(|id| format!(r#"{{"id": {id}, "secret": "{}"}}"#, secret(*id))).collect();
+        let nodes: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|sip| format!(r#"{{"uid": "voice/ivr/{sip}", "name": "{sip}", "sip": "{sip}"}}"#))
+            .collect();
+        let members: Vec<String> = (0..self.nodes.len())
+            .map(|index| {
+                format!(r#"{{"node": {index}, "weight": 1.0, "priority": {}, "draining": false}}"#, 100 - index)
+            })
+            .collect();
+        let rules = match self.user_pattern {
+            Some(pattern) => format!(
+                r#"[{{"request_uri": {{"user": null, "host": null, "user_pattern": "{pattern}"}}, "sources": []}}]"#
+            ),
+            None => "[]".to_owned(),
+        };
+        format!(
+            r#"{{"format": 1, "keys": [{}], "nodes": [{}], "groups": [{{
+                "namespace": "voice", "name": "ivr", "uid": "g", "generation": 1, "priority": 0, "match": {rules},
+                "algorithm": "LeastLoad", "legs_per_call": 2,
+                "failover": {{"attempts": {}, "retry_on": {}, "first_response_timeout_ms": 2000,
+                              "progress_timeout_ms": 10000, "cool_down_ms": [1000, 2000]}},
+                "timer_c_ms": 180000,
+                "over_limit": {{"action": "Reject", "status": 503, "retry_after_s": [5, 15]}},
+                "panic_threshold": 0.5, "members": [{}]}}]}}"#,
+            keys.join(", "),
+            nodes.join(", "),
+            self.attempts,
+            self.retry_on,
+            members.join(", ")
+        )
+    }
+}
+
+/// 64 equal bytes in base64.
+fn secret(id: u8) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bytes = [id; 64];
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for position in 0..4 {
+            let digit = usize::try_from(bits >> (18 - 6 * position) & 63).unwrap();
+            text.push(if position <= group.len() { char::from(DIGITS[digit]) } else { '=' });
+        }
+    }
+    text
+}
+
+pub fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+pub fn config() -> Config {
+    Config {
+        worker: 0,
+        workers: 1,
+        run_id: 0x1234_5678_9abc_def0,
+        replica: 7,
+        secret: [7; 16],
+        listeners: vec![Listener {
+            address: address("198.51.100.1:5060"),
+            advertise: Some(Advertised { host: "sip.example.com".into(), port: 5060 }),
+            nat: false,
+        }],
+        node_side: Some(NodeSide {
+            address: address("10.0.0.9:5070"),
+            advertise: vec![NodeAdvertise {
+                networks: vec!["0.0.0.0/0".parse().unwrap()],
+                address: Advertised { host: "10.96.7.7".into(), port: 5070 },
+            }],
+            sources: vec!["10.2.0.0/16".parse().unwrap()],
+        }),
+        worker_address: address("10.0.0.9:5071"),
+        max_transactions: 1000,
+        seed: 1,
+    }
+}
+
+/// A proxy with its snapshot, its nodes, its clock and its wire.
+pub struct World {
+    pub proxy: Proxy,
+    pub snapshot: Snapshot,
+    pub book: Book,
+    pub wire: Wire,
+    pub now: Time,
+    slots: Slots,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(config(), &Setup::default())
+    }
+
+    pub fn with(config: Config, setup: &Setup) -> Self {
+        let mut world = Self {
+            wire: Wire { worker: config.worker, ..Wire::default() },
+            proxy: Proxy::new(config),
+            snapshot: Snapshot::default(),
+            book: Book::default(),
+            now: Time::from_secs(1000),
+            slots: Slots::new(64, 8),
+        };
+        world.apply(setup);
+        world
+    }
+
+    /// Swaps the snapshot.
+    pub fn apply(&mut self, setup: &Setup) {
+        let generation = self.snapshot.generation + 1;
+        self.snapshot = Snapshot::from_json(setup.json().as_bytes(), &mut self.slots.at(self.now)).unwrap();
+        self.snapshot.generation = generation;
+    }
+
+    /// Another process takes over: nothing is remembered but the configuration.
+    pub fn restart(&mut self, config: Config) {
+        self.wire = Wire { worker: config.worker, ..Wire::default() };
+        self.proxy = Proxy::new(config);
+    }
+
+    pub fn slot(&self, node: &str) -> NodeSlot {
+        self.snapshot.node_at(address(node)).unwrap()
+    }
+
+    pub fn ledger(&self, node: &str) -> Ledger {
+        self.book.of(self.slot(node))
+    }
+
+    pub fn receive_at(&mut self, local: Local, source: &str, text: impl AsRef<[u8]>) {
+        let datagram = Datagram { bytes: text.as_ref(), source: address(source), local, local_ip: None };
+        self.proxy.receive(self.now, &datagram, &self.snapshot, &self.book, &mut self.wire);
+        self.check();
+    }
+
+    /// From the caller to the public listener.
+    pub fn from_caller(&mut self, text: impl AsRef<[u8]>) {
+        self.receive_at(PUBLIC, CALLER, text);
+    }
+
+    /// From a node to the worker's own socket, where responses go.
+    pub fn respond(&mut self, request: &Sent, text: impl AsRef<[u8]>) {
+        let source = request.to.to_string();
+        self.receive_at(request.from, &source, text);
+    }
+
+    pub fn handed_over(&mut self, local: Local, source: &str, text: impl AsRef<[u8]>) {
+        let datagram = Datagram { bytes: text.as_ref(), source: address(source), local, local_ip: None };
+        self.proxy.handed_over(self.now, &datagram, &self.snapshot, &self.book, &mut self.wire);
+        self.check();
+    }
+
+    pub fn fail(&mut self, kind: FailureKind, destination: &str, quoted: impl AsRef<[u8]>) {
+        let failure = TransportFailure { kind, destination: address(destination), quoted: quoted.as_ref() };
+        self.proxy.transport_error(self.now, &failure, &self.snapshot, &self.book, &mut self.wire);
+        self.check();
+    }
+
+    /// Lets time pass, firing every timer at its moment.
+    pub fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(due) = self.proxy.next_deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.proxy.expire(self.now, &self.snapshot, &self.book, &mut self.wire);
+            self.check();
+        }
+        self.now = end;
+    }
+
+    pub fn pass_ms(&mut self, millis: u64) {
+        self.pass(Duration::from_millis(millis));
+    }
+
+    fn check(&self) {
+        assert_eq!(self.proxy.check_invariants(), Ok(()));
+    }
+
+    /// The next datagram sent.
+    pub fn sent(&mut self) -> Sent {
+        self.wire.sent.pop_front().expect("something was sent")
+    }
+
+    /// The next datagram sent, which is a request of this method.
+    pub fn sent_request(&mut self, method: &str) -> Sent {
+        let sent = self.sent();
+        assert_eq!(sent.text.method(), Some(method), "{}", sent.text);
+        sent
+    }
+
+    /// The next datagram sent, which is a response with this status.
+    pub fn sent_response(&mut self, status: u16) -> Sent {
+        let sent = self.sent();
+        assert_eq!(sent.text.status(), Some(status), "{}", sent.text);
+        sent
+    }
+
+    /// Nothing more was sent.
+    pub fn silent(&self) {
+        assert!(self.wire.sent.is_empty(), "{:?}", self.wire.sent);
+    }
+
+    /// Everything sent since the last look.
+    pub fn drain(&mut self) -> Vec<Sent> {
+        self.wire.sent.drain(..).collect()
+    }
+
+    pub fn count(&self, counter: Counter) -> u64 {
+        self.proxy.counters().get(counter)
+    }
+
+    pub fn outcome(&self, outcome: Outcome) -> u64 {
+        self.proxy.counters().outcome(GroupSlot(0), outcome)
+    }
+
+    /// Lets every timer run out: nothing may be left, and nothing in flight.
+    pub fn settle_down(&mut self) {
+        self.pass(Duration::from_secs(600));
+        assert_eq!(self.proxy.transactions(), 0, "every transaction ends");
+        assert_eq!(self.proxy.open_transactions(), 0);
+        assert_eq!(self.proxy.next_deadline(), None, "no timer is left behind");
+        assert!(self.wire.table.is_empty(), "{:?}", self.wire.table);
+        for (slot, ledger) in self.book.nodes.borrow().iter() {
+            assert_eq!(ledger.in_flight, 0, "node {slot}");
+        }
+    }
+}
