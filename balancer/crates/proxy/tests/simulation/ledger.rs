@@ -146,6 +146,8 @@ pub(crate) enum Trouble {
     Node(usize),
     /// Timers of one replica fired early.
     Clock(usize),
+    /// The pool is another one; costs no call, but credentials may be asked for again.
+    Pool,
 }
 
 impl Ledger {

@@ -5,6 +5,7 @@ use crate::agent::{Agent, Dialog, Heard, next_hop};
 use crate::ledger::{ByeResult, Kind, Ledger, Plan, Side};
 use crate::message::{Message, user};
 use crate::network::{Alarm, Network, Who};
+use crate::witness::client_of;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) enum Mood {
 }
 
 const ZOMBIE_LIFE: Duration = Duration::from_secs(10);
+/// The dialplan gives up on a far end that does not answer; past Timer C.
+const RING_LIFE: Duration = Duration::from_secs(60);
 
 struct Session {
     plan: Plan,
@@ -69,8 +72,14 @@ impl Node {
         self.sessions.len() + self.zombies
     }
 
+    /// Call-IDs of sessions that are left, but for those of outsiders, who never end what they began.
+    pub(crate) fn left(&self) -> Vec<&str> {
+        let call_ids = self.sessions.values().map(|session| session.invite.call_id());
+        call_ids.filter(|call_id| client_of(call_id).is_some()).collect()
+    }
+
     pub(crate) fn is_quiet(&self) -> bool {
-        self.sessions.is_empty() && !self.agent.is_waiting()
+        self.left().is_empty() && !self.agent.is_waiting()
     }
 
     /// Dies at once, or comes back without memory.
@@ -197,6 +206,7 @@ impl Node {
         let step = |step| Alarm::Step { call: key.clone(), step };
         around.network.wake_in(Duration::from_millis(plan.ring / 2), who, step("ring"));
         around.network.wake_in(Duration::from_millis(plan.ring), who, step("answer"));
+        around.network.wake_in(RING_LIFE, who, step("no answer"));
         let session = Session { plan, invite, dialog: None, tag, answered: false, confirmed: false };
         self.sessions.insert(key, session);
     }
@@ -268,6 +278,12 @@ impl Node {
                 }
                 Kind::Cancel(_) | Kind::RingsForever => {}
             },
+            "no answer" if !answered => {
+                let response = Message::response(&session.invite, 480, "Temporarily Unavailable", &tag)
+                    .with("Reason", "Q.850;cause=19;text=\"NO_ANSWER\"");
+                self.agent.respond(around.network, response);
+                self.sessions.remove(key);
+            }
             "reinvite" => self.reinvite(around, key),
             "hangup" => self.hang_up(around, key, None),
             _ => {}
@@ -297,7 +313,7 @@ impl Node {
         self.agent.acknowledge(ack);
         let Some(key) = self.find(ack) else { return };
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        if session.confirmed {
+        if session.confirmed || session.invite.cseq().0 != ack.cseq().0 {
             return;
         }
         session.confirmed = true;

@@ -173,7 +173,6 @@ fn plan_pushes(world: &mut World) {
     }
     pool.members = full.members;
     push(world, start + SPAN, &pool);
-    world.pool = pool;
 }
 
 fn change_members(world: &mut World, full: &Pool, pool: &mut Pool) {
@@ -189,8 +188,6 @@ fn change_members(world: &mut World, full: &Pool, pool: &mut Pool) {
 }
 
 fn push(world: &mut World, when: Time, pool: &Pool) {
-    for replica in 0..world.replicas.len() {
-        let later = when + world.network.between(Duration::ZERO, millis(500));
-        world.plan(later, Deed::Apply { replica, pool: pool.clone() });
-    }
+    world.ledger.disturb(when, millis(500), Trouble::Pool);
+    world.plan(when, Deed::Push { pool: pool.clone() });
 }

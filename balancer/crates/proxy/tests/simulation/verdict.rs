@@ -38,7 +38,7 @@ pub(crate) fn judge(world: &World, rigor: Rigor) -> Result<(), String> {
     }
     for node in &world.nodes {
         if !node.is_quiet() {
-            return Err(format!("node {} still has {} sessions", node.index, node.session_count()));
+            return Err(format!("node {} still has sessions {:?}", node.index, node.left()));
         }
     }
     for replica in &world.replicas {
@@ -57,7 +57,13 @@ fn judge_call(ledger: &Ledger, call: &Call, rigor: Rigor) -> Result<(), String> 
         return Err(format!("nobody answered with tag {tag}"));
     }
     let excused = is_excused(ledger, call, call.placed, decided);
-    judge_outcome(call, outcome, excused, rigor)?;
+    let mut troubles = ledger.troubles(call.placed, decided);
+    let moved = rigor == Rigor::Crowded || troubles.any(|trouble| trouble == Trouble::Pool);
+    // The node that challenged may not take calls any more, and the next one asks again.
+    let asked_again = call.plan.kind == Kind::Digest && outcome == 407 && moved;
+    if !asked_again {
+        judge_outcome(call, outcome, excused, rigor)?;
+    }
     if rigor == Rigor::Exact && !excused {
         judge_attempts(call)?;
     }
@@ -83,6 +89,7 @@ fn is_excused(ledger: &Ledger, call: &Call, from: Time, to: Time) -> bool {
     ledger.troubles(from, to).any(|trouble| match trouble {
         Trouble::Replica(_) | Trouble::Flows | Trouble::Clock(_) => true,
         Trouble::Node(_) => troubles_node(call, trouble),
+        Trouble::Pool => false,
     })
 }
 

@@ -59,6 +59,10 @@ pub(crate) enum Deed {
         sessions: usize,
         stamp: Time,
     },
+    /// A new configuration: in force at once for who starts, a little later for who runs.
+    Push {
+        pool: Pool,
+    },
     /// A replica takes over a configuration.
     Apply {
         replica: usize,
@@ -104,7 +108,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) replicas: Vec<Replica>,
-    /// The configuration that everybody is to have in the end.
+    /// The configuration last pushed.
     pub(crate) pool: Pool,
     pub(crate) attacker: Attacker,
     pins: BTreeMap<(SocketAddr, SocketAddr), usize>,
@@ -309,6 +313,13 @@ impl World {
                 if self.replicas[replica].life == life {
                     self.publish(replica, node, admission, sessions, stamp);
                 }
+            }
+            Deed::Push { pool } => {
+                for replica in 0..self.replicas.len() {
+                    let later = self.network.between(Duration::ZERO, Duration::from_millis(500));
+                    self.plan_in(later, Deed::Apply { replica, pool: pool.clone() });
+                }
+                self.pool = pool;
             }
             Deed::Apply { replica, pool } => self.apply(replica, &pool),
             Deed::Mood { node, mood: Mood::Dead } => self.nodes[node].reset(Mood::Dead),
