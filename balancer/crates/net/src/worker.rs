@@ -260,18 +260,20 @@ impl<E: Engine> Worker<E> {
     }
 
     fn publish(&mut self, generation: u64) {
-        let (now, open) = (self.guard.outbox.now, self.guard.engine.open_transactions());
-        self.shared.stop.tell(self.index, open, now);
         let Some(page) = self.shared.pages.get(self.index) else { return };
         page.generation.store(generation, Ordering::Relaxed);
-        page.open_transactions.store(open as u64, Ordering::Relaxed);
-        page.transactions.store(self.guard.engine.transactions() as u64, Ordering::Relaxed);
-        if self.page_stale && now >= self.page_due {
-            let Guard { engine, outbox, earlier, .. } = &self.guard;
-            page.write(engine.counters(), engine.post_dial_delay(), earlier, &outbox.tally);
-            self.page_due = now + PAGE_PERIOD;
-            self.page_stale = false;
+        let now = self.guard.outbox.now;
+        if !self.page_stale || now < self.page_due {
+            return;
         }
+        let Guard { engine, outbox, earlier, .. } = &self.guard;
+        let open = engine.open_transactions();
+        self.shared.stop.tell(self.index, open, now);
+        page.open_transactions.store(open as u64, Ordering::Relaxed);
+        page.transactions.store(engine.transactions() as u64, Ordering::Relaxed);
+        page.write(engine.counters(), engine.post_dial_delay(), earlier, &outbox.tally);
+        self.page_due = now + PAGE_PERIOD;
+        self.page_stale = false;
     }
 
     fn finish(mut self) {
