@@ -142,14 +142,15 @@ class Peer:
     """A UDP socket that speaks SIP: a caller or a node, as the test makes it."""
 
     def __init__(self, address: str = "127.0.0.1") -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.bind((address, 0))
         self.socket.settimeout(WAIT)
-        self.host, self.port = self.socket.getsockname()
+        self.host, self.port = self.socket.getsockname()[:2]
 
     @property
     def endpoint(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __enter__(self) -> "Peer":
         return self
@@ -161,7 +162,8 @@ class Peer:
         self.socket.sendto("\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode(), to)
 
     def receive(self) -> Message:
-        return Message(*self.socket.recvfrom(65536))
+        raw, source = self.socket.recvfrom(65536)
+        return Message(raw, source[:2])
 
     def is_silent(self) -> bool:
         return not select.select([self.socket], [], [], 0)[0]

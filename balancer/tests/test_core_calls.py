@@ -185,6 +185,72 @@ def test_events_come_up_to_the_limit_and_the_rest_stays_announced():
         assert "node_transport_error" in {event[0] for event in taken}
 
 
+def test_a_wildcard_listener_tells_each_side_the_address_it_is_reached_at():
+    """Nothing is advertised: never 0.0.0.0 in a header, but the address the kernel uses towards that peer."""
+    wildcard = settings()
+    wildcard["listeners"][0]["address"] = "0.0.0.0"
+    wildcard["node_side"]["address"] = "0.0.0.0"
+    with (
+        Peer("127.0.0.5") as caller,
+        Peer("127.0.0.2") as node,
+        running(("fs1", node.endpoint), core_settings=wildcard) as core,
+    ):
+        call = Call(caller, core)
+        call.to = ("127.0.0.9", call.to[1])
+        call.invite()
+        trying = caller.expect(100, passing=())
+        assert trying.source == call.to, "from the address that was asked"
+        invite = node.receive()
+        ports = json.loads(core.addresses())
+        via, outer, inner = invite.all("Via")[0], invite.all("Record-Route")[0], invite.all("Record-Route")[1]
+        assert f" 127.0.0.1:{ports['worker_ports'][0]['port']};" in via
+        assert f"@127.0.0.1:{ports['node_side']['port']};" in outer
+        assert f":{call.to[1]};" in inner
+        assert "0.0.0.0" not in str(invite.headers)
+        node.answer(invite, "200 OK")
+        answer = caller.expect(200)
+        assert answer.source == call.to
+        assert "0.0.0.0" not in str(answer.headers)
+        call.answered(answer)
+        assert node.receive().method == "ACK"
+
+
+def test_one_listener_for_both_sides_records_one_route():
+    with (
+        Peer() as caller,
+        Peer("127.0.0.2") as node,
+        running(("fs1", node.endpoint), core_settings=settings(node_side=None)) as core,
+    ):
+        call = Call(caller, core)
+        call.invite()
+        invite = node.receive()
+        (route,) = invite.all("Record-Route")
+        assert f"@127.0.0.1:{call.to[1]};lr>" in route
+        node.answer(invite, "200 OK")
+        call.answered(caller.expect(200))
+        assert node.receive().method == "ACK"
+        call.bye()
+        node.answer(node.receive(), "200 OK")
+        caller.expect(200)
+
+
+@pytest.mark.parametrize(("caller_side", "node_side"), [("::1", "::1"), ("127.0.0.1", "::1"), ("::1", "127.0.0.1")])
+def test_either_side_may_speak_version_six(caller_side, node_side):
+    mixed = settings()
+    mixed["listeners"][0]["address"] = caller_side
+    mixed["node_side"]["address"] = node_side
+    with (
+        Peer(caller_side) as caller,
+        Peer(node_side) as node,
+        running(("fs1", node.endpoint), core_settings=mixed) as core,
+    ):
+        call = establish(core, caller, node)
+        call.bye()
+        node.answer(node.receive(), "200 OK")
+        caller.expect(200)
+        eventually(lambda: node_entry(core, "fs1")["ended"], 1)
+
+
 def test_calls_of_many_callers_work_whichever_workers_their_packets_reach():
     """Which worker gets a datagram is the kernel's choice by source port; a node's own requests reach any worker."""
     with (
