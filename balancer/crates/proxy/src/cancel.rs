@@ -46,7 +46,7 @@ impl Core {
     }
 
     /// Its outcome is not awaited any more.
-    pub(crate) fn abandon<N: Nodes, O: Output>(&mut self, _step: &mut Step<'_, N, O>, handle: Handle) {
+    pub(crate) fn abandon(&mut self, handle: Handle) {
         if let Some(client) = self.clients.get_mut(handle)
             && client.is_pending()
         {

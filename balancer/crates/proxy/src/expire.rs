@@ -103,9 +103,8 @@ impl Core {
     pub(crate) fn end_of(client: &Client) -> Option<Time> {
         let timer = |timer: ClientTimer| client.deadlines[timer as usize];
         match client.state {
-            ClientState::Calling => timer(ClientTimer::Timeout),
             ClientState::Proceeding if client.is_invite() => timer(ClientTimer::C).or(timer(ClientTimer::End)),
-            ClientState::Proceeding => timer(ClientTimer::Timeout),
+            ClientState::Calling | ClientState::Proceeding => timer(ClientTimer::Timeout),
             ClientState::Completed | ClientState::Accepted => timer(ClientTimer::End),
         }
     }

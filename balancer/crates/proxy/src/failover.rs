@@ -1,5 +1,5 @@
 //! What an attempt's end leads to: the next node, or the caller's final response (RFC 3261 §16.7 step 6; the rules on
-//! which failures are a node's own are this project's, from measurements of FreeSWITCH).
+//! which failures are a node's own are this project's, from measurements of `FreeSWITCH`).
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::core::{Core, Step};
 use crate::counters::Outcome;
 use crate::fingerprint;
 use crate::output::{Event, Output, Refusal, Silence};
+use crate::plan::hop_to_node;
 use crate::reply::Reply;
-use crate::request::hop_to_node;
 use crate::slab::Handle;
 use crate::transaction::{ClientTimer, MAX_ATTEMPTS, Tries};
 
@@ -40,7 +40,7 @@ pub(crate) enum Cause {
 }
 
 impl Tries {
-    pub(crate) fn is_all_refused(&self) -> bool {
+    pub(crate) fn is_all_refused(self) -> bool {
         self.refused > 0 && self.timed_out == 0 && self.failed == 0 && self.best == 0
     }
 }
@@ -70,7 +70,7 @@ impl Core {
         }
         let awaited = self.is_current(handle);
         // What was abandoned decides nothing any more, unless it succeeded after all.
-        if !awaited && !((200..300).contains(&code) && self.is_pending(server)) {
+        if !(awaited || (200..300).contains(&code) && self.is_pending(server)) {
             return;
         }
         match cause {
@@ -153,7 +153,7 @@ impl Core {
         }
         if self.try_next(step, server, cause) {
             self.try_of(server, |tries| tries.timed_out += 1);
-            self.abandon(step, handle);
+            self.abandon(handle);
             self.cancel_client(step, handle);
         }
     }
@@ -210,8 +210,8 @@ impl Core {
             Cause::Progress => (failover.retry_on.timeout, Outcome::FailoverProgress),
             Cause::Transport => (failover.retry_on.transport, Outcome::FailoverTransport),
         };
-        let tries = usize::from(failover.attempts).min(MAX_ATTEMPTS);
-        if !wanted || !server.is_pending() || server.cancelled || server.progressed || server.attempts >= tries {
+        let most = usize::from(failover.attempts).min(MAX_ATTEMPTS);
+        if !wanted || !server.is_pending() || server.cancelled || server.progressed || server.attempts >= most {
             return false;
         }
         let (tried, attempts, is_call) = (server.tried, server.attempts, server.is_invite());
@@ -286,7 +286,7 @@ fn cause(code: u16, first: bool, message: &Message<'_>, codes: &[u16]) -> Option
     }
 }
 
-/// The words in which FreeSWITCH itself refuses, as opposed to a far end behind it.
+/// The words in which `FreeSWITCH` itself refuses, as opposed to a far end behind it.
 fn own_refusal(message: &Message<'_>) -> Option<Refusal> {
     if message.first(HeaderName::Reason).is_some() {
         return None;

@@ -20,6 +20,7 @@ mod fingerprint;
 mod forward;
 mod histogram;
 mod output;
+mod plan;
 mod proxy;
 mod reply;
 mod request;

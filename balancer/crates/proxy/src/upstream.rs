@@ -207,7 +207,7 @@ impl Core {
         self.buffers.release(&mut server.best);
         server.current = None;
         for client in server.clients.into_iter().flatten() {
-            self.abandon(step, client);
+            self.abandon(client);
             self.cancel_client(step, client);
         }
     }

@@ -7,7 +7,7 @@ use crate::world::{NODES, Sent, World};
 
 /// An INVITE that reached the first node; the 100 to the caller is checked and taken off the wire.
 pub fn place(world: &mut World, invite: &Request) -> Sent {
-    world.from_caller(invite.text());
+    world.caller_sends(invite.text());
     let trying = world.sent_response(100);
     assert_eq!(trying.from, Local::Listener(0));
     world.sent_request("INVITE")
@@ -22,7 +22,7 @@ pub fn answered(world: &mut World, invite: &Request) -> (Sent, Text) {
     world.sent_response(180);
     world.respond(&sent, sent.text.response(200, "OK", ""));
     let ok = world.sent_response(200).text;
-    world.from_caller(Request::in_dialog("ACK", "ack", &ok).text());
+    world.caller_sends(Request::in_dialog("ACK", "ack", &ok).text());
     let ack = world.sent_request("ACK");
     assert_eq!(ack.to, sent.to);
     world.silent();
@@ -33,7 +33,7 @@ pub fn answered(world: &mut World, invite: &Request) -> (Sent, Text) {
 fn invite_180_200_ack_bye() {
     let mut world = World::new();
     let invite = Request::invite();
-    world.from_caller(invite.text());
+    world.caller_sends(invite.text());
     let trying = world.sent_response(100);
     assert_eq!(trying.to.to_string(), "192.0.2.10:5060");
     assert_eq!(param(trying.text.get("Via").unwrap(), "received"), Some("192.0.2.10"));
@@ -60,12 +60,12 @@ fn invite_180_200_ack_bye() {
     let ok = world.sent_response(200).text;
     assert_eq!(world.ledger(NODES[0]).in_flight, 0);
 
-    world.from_caller(Request::in_dialog("ACK", "ack", &ok).text());
+    world.caller_sends(Request::in_dialog("ACK", "ack", &ok).text());
     let ack = world.sent_request("ACK");
     assert!(ack.to_node(NODES[0]));
     assert_eq!(ack.text.all("Route"), Vec::<&str>::new(), "both Routes were ours");
 
-    world.from_caller(Request::in_dialog("BYE", "bye", &ok).text());
+    world.caller_sends(Request::in_dialog("BYE", "bye", &ok).text());
     let bye = world.sent_request("BYE");
     assert!(bye.to_node(NODES[0]));
     assert_eq!(bye.text.uri(), "sip:node@10.1.0.1:5060");
@@ -140,7 +140,7 @@ fn a_reinvite_follows_the_token_and_is_no_new_call() {
     let (_, ok) = answered(&mut world, &Request::invite());
     let before = world.ledger(NODES[0]);
     let reinvite = Request::in_dialog("INVITE", "reinvite", &ok);
-    world.from_caller(reinvite.text());
+    world.caller_sends(reinvite.text());
     world.sent_response(100);
     let sent = world.sent_request("INVITE");
     assert!(sent.to_node(NODES[0]));
@@ -150,7 +150,7 @@ fn a_reinvite_follows_the_token_and_is_no_new_call() {
     world.respond(&sent, sent.text.response(488, "Not Acceptable Here", ""));
     world.sent_request("ACK");
     world.sent_response(488);
-    world.from_caller(reinvite.of_same_transaction("ACK"));
+    world.caller_sends(reinvite.of_same_transaction("ACK"));
     world.silent();
     world.settle_down();
     assert_eq!(world.count(Counter::StrayAcks), 0);
@@ -160,7 +160,7 @@ fn a_reinvite_follows_the_token_and_is_no_new_call() {
 fn other_requests_are_forwarded_like_invite_but_not_counted() {
     for method in ["MESSAGE", "SUBSCRIBE", "REGISTER", "OPTIONS", "PUBLISH", "FANCY"] {
         let mut world = World::new();
-        world.from_caller(Request::new(method, "other").text());
+        world.caller_sends(Request::new(method, "other").text());
         let sent = world.sent_request(method);
         assert!(sent.to_node(NODES[0]), "no 100 comes first");
         let records = usize::from(method == "SUBSCRIBE") * 2;

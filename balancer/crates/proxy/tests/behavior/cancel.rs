@@ -13,7 +13,7 @@ fn rfc_3261_16_10_cancel_while_ringing() {
     let sent = place(&mut world, &invite);
     world.respond(&sent, sent.text.response(180, "Ringing", ""));
     world.sent_response(180);
-    world.from_caller(invite.of_same_transaction("CANCEL"));
+    world.caller_sends(invite.of_same_transaction("CANCEL"));
     let ok = world.sent_response(200);
     assert_eq!(ok.text.get("CSeq"), Some("1 CANCEL"));
     let cancel = world.sent_request("CANCEL");
@@ -28,7 +28,7 @@ fn rfc_3261_16_10_cancel_while_ringing() {
     world.sent_request("ACK");
     let terminated = world.sent_response(487);
     assert_eq!(terminated.text.get("To"), Some("<sip:1000@sip.example.com>;tag=node"), "the node's own answer");
-    world.from_caller(invite.of_same_transaction("ACK"));
+    world.caller_sends(invite.of_same_transaction("ACK"));
     world.silent();
     assert_eq!(world.outcome(Outcome::Cancelled), 1);
     assert_eq!(world.ledger(NODES[0]).in_flight, 0);
@@ -40,11 +40,11 @@ fn rfc_3261_9_1_no_cancel_is_sent_before_the_first_provisional() {
     let mut world = World::new();
     let invite = Request::invite();
     let sent = place(&mut world, &invite);
-    world.from_caller(invite.of_same_transaction("CANCEL"));
+    world.caller_sends(invite.of_same_transaction("CANCEL"));
     world.sent_response(200);
     world.sent_response(487);
     world.silent();
-    world.from_caller(invite.of_same_transaction("ACK"));
+    world.caller_sends(invite.of_same_transaction("ACK"));
     world.respond(&sent, sent.text.response(100, "Trying", ""));
     let cancel = world.sent_request("CANCEL");
     world.respond(&sent, cancel.text.response(200, "OK", ""));
@@ -60,7 +60,7 @@ fn a_cancel_is_retransmitted_until_it_is_answered() {
     let invite = Request::invite();
     let sent = place(&mut world, &invite);
     world.respond(&sent, sent.text.response(180, "Ringing", ""));
-    world.from_caller(invite.of_same_transaction("CANCEL"));
+    world.caller_sends(invite.of_same_transaction("CANCEL"));
     world.drain();
     world.pass_ms(3500);
     let cancels = world.drain();
@@ -80,9 +80,9 @@ fn a_retransmitted_cancel_is_answered_again_and_cancels_once() {
     let invite = Request::invite();
     let sent = place(&mut world, &invite);
     world.respond(&sent, sent.text.response(180, "Ringing", ""));
-    world.from_caller(invite.of_same_transaction("CANCEL"));
+    world.caller_sends(invite.of_same_transaction("CANCEL"));
     world.drain();
-    world.from_caller(invite.of_same_transaction("CANCEL"));
+    world.caller_sends(invite.of_same_transaction("CANCEL"));
     world.sent_response(200);
     world.silent();
 }
@@ -90,12 +90,12 @@ fn a_retransmitted_cancel_is_answered_again_and_cancels_once() {
 #[test]
 fn a_cancel_without_match_gets_481() {
     let mut world = World::new();
-    world.from_caller(Request::invite().of_same_transaction("CANCEL"));
+    world.caller_sends(Request::invite().of_same_transaction("CANCEL"));
     world.sent_response(481);
     // Nor does one that matches something else than an INVITE.
-    world.from_caller(Request::new("MESSAGE", "message").text());
+    world.caller_sends(Request::new("MESSAGE", "message").text());
     world.sent_request("MESSAGE");
-    world.from_caller(Request::new("MESSAGE", "message").of_same_transaction("CANCEL"));
+    world.caller_sends(Request::new("MESSAGE", "message").of_same_transaction("CANCEL"));
     world.sent_response(481);
     world.silent();
     assert_eq!(world.count(Counter::RejectedNoDialog), 2);
@@ -106,10 +106,10 @@ fn a_cancel_after_the_answer_changes_nothing() {
     let mut world = World::new();
     let invite = Request::invite();
     let (sent, ok) = answered(&mut world, &invite);
-    world.from_caller(invite.of_same_transaction("CANCEL"));
+    world.caller_sends(invite.of_same_transaction("CANCEL"));
     world.sent_response(200);
     world.silent();
-    world.from_caller(Request::in_dialog("BYE", "bye", &ok).text());
+    world.caller_sends(Request::in_dialog("BYE", "bye", &ok).text());
     assert_eq!(world.sent_request("BYE").to, sent.to);
 }
 
@@ -120,7 +120,7 @@ fn a_cancel_that_races_with_failover_stops_it() {
         let invite = Request::invite();
         let sent = place(&mut world, &invite);
         world.respond(&sent, sent.text.response(100, "Trying", ""));
-        world.from_caller(invite.of_same_transaction("CANCEL"));
+        world.caller_sends(invite.of_same_transaction("CANCEL"));
         world.sent_response(200);
         world.sent_request("CANCEL");
         match fate {
@@ -152,14 +152,14 @@ fn a_cancel_during_failover_stops_the_second_attempt_and_tries_no_third() {
     world.respond(&first, first.text.response(503, "Maximum Calls In Progress", ""));
     world.sent_request("ACK");
     let second = world.sent_request("INVITE");
-    world.from_caller(invite.of_same_transaction("CANCEL"));
+    world.caller_sends(invite.of_same_transaction("CANCEL"));
     world.sent_response(200);
     world.sent_response(487);
     world.respond(&second, second.text.response(503, "Maximum Calls In Progress", ""));
     world.sent_request("ACK");
     world.silent();
     world.drain();
-    world.from_caller(invite.of_same_transaction("ACK"));
+    world.caller_sends(invite.of_same_transaction("ACK"));
     world.settle_down();
 }
 
@@ -169,7 +169,7 @@ fn an_answer_that_crosses_the_cancel_is_forwarded() {
     let invite = Request::invite();
     let sent = place(&mut world, &invite);
     world.respond(&sent, sent.text.response(180, "Ringing", ""));
-    world.from_caller(invite.of_same_transaction("CANCEL"));
+    world.caller_sends(invite.of_same_transaction("CANCEL"));
     world.drain();
     world.respond(&sent, sent.text.response(200, "OK", ""));
     world.sent_response(200);
@@ -216,20 +216,20 @@ fn the_ack_for_a_2xx_goes_end_to_end_each_time_it_comes() {
     let mut world = World::new();
     let (sent, ok) = answered(&mut world, &Request::invite());
     let ack = Request::in_dialog("ACK", "again", &ok);
-    world.from_caller(ack.text());
+    world.caller_sends(ack.text());
     let first = world.sent_request("ACK");
     assert_eq!(first.to, sent.to);
     assert_eq!(first.text.all("Via").len(), 2);
     assert_eq!(first.text.get("Max-Forwards"), Some("69"));
-    world.from_caller(ack.text());
+    world.caller_sends(ack.text());
     assert_eq!(world.sent_request("ACK").text, first.text, "the same branch each time (RFC 3261 §16.11)");
     // Some clients give it the branch of the INVITE.
     let mut reused = Request::in_dialog("ACK", "invite", &ok);
     reused.cseq = 1;
-    world.from_caller(reused.text());
+    world.caller_sends(reused.text());
     assert_eq!(world.sent_request("ACK").to, sent.to);
-    let mut spent = Request::in_dialog("ACK", "spent", &ok);
-    spent.max_forwards = Some(0);
-    world.from_caller(spent.text());
+    let mut hopless = Request::in_dialog("ACK", "spent", &ok);
+    hopless.max_forwards = Some(0);
+    world.caller_sends(hopless.text());
     world.silent();
 }

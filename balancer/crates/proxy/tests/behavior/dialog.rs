@@ -19,7 +19,7 @@ fn bye_from_node_reaches_the_caller(world: &mut World, invite: &Text) {
 }
 
 fn bye_from_caller_reaches_its_node(world: &mut World, ok: &Text) {
-    world.from_caller(Request::in_dialog("BYE", "callerbye", ok).text());
+    world.caller_sends(Request::in_dialog("BYE", "callerbye", ok).text());
     let bye = world.sent_request("BYE");
     assert!(bye.to_node(NODES[0]));
     world.respond(&bye, bye.text.response(200, "OK", ""));
@@ -106,7 +106,7 @@ fn a_changed_token_is_no_token() {
         let changed = if route.as_bytes()[at] == b'A' { "B" } else { "A" };
         route.replace_range(at..=at, changed);
     }
-    world.from_caller(bye.text());
+    world.caller_sends(bye.text());
     world.sent_response(481);
     world.silent();
     assert_eq!(world.count(Counter::TokensRefused), 1);
@@ -126,7 +126,7 @@ fn a_token_for_a_node_that_left_the_set_still_leads_there() {
         &mut slots.at(world.now),
     )
     .unwrap();
-    world.from_caller(Request::in_dialog("INFO", "later", &ok).text());
+    world.caller_sends(Request::in_dialog("INFO", "later", &ok).text());
     assert!(world.sent_request("INFO").to_node(NODES[0]));
 }
 
@@ -144,12 +144,12 @@ fn key_rotation() {
     world.apply(&Setup { keys: vec![2], ..Setup::default() });
     let mut bye = Request::in_dialog("BYE", "newbye", &new);
     bye.call_id = "second".into();
-    world.from_caller(bye.text());
+    world.caller_sends(bye.text());
     assert!(world.sent_request("BYE").to_node(NODES[0]));
-    world.from_caller(Request::in_dialog("INFO", "oldinfo", &old).text());
+    world.caller_sends(Request::in_dialog("INFO", "oldinfo", &old).text());
     assert!(world.sent_request("INFO").to_node(NODES[0]));
     assert_eq!(world.count(Counter::TokensRefused), 1);
-    world.from_caller(Request::in_dialog("INFO", "oldinfo2", &old).uri("sip:node@10.1.0.1:5062").text());
+    world.caller_sends(Request::in_dialog("INFO", "oldinfo2", &old).uri("sip:node@10.1.0.1:5062").text());
     world.sent_response(481);
 }
 
@@ -183,7 +183,7 @@ fn an_in_dialog_request_without_a_token_goes_to_exactly_a_known_node_or_gets_481
     ] {
         let mut request = Request::in_dialog("INFO", &format!("b{}", uri.replace([':', '@'], "")), &ok).uri(uri);
         request.routes.clear();
-        world.from_caller(request.text());
+        world.caller_sends(request.text());
         if known {
             assert!(world.sent_request("INFO").to_node(NODES[0]), "{uri}");
         } else {
@@ -193,7 +193,7 @@ fn an_in_dialog_request_without_a_token_goes_to_exactly_a_known_node_or_gets_481
     }
     let mut ack = Request::in_dialog("ACK", "lost", &ok).uri("sip:node@10.1.0.9");
     ack.routes.clear();
-    world.from_caller(ack.text());
+    world.caller_sends(ack.text());
     world.silent();
     assert_eq!(world.count(Counter::StrayAcks), 1, "an ACK is never answered");
 }
@@ -260,7 +260,7 @@ fn rfc_3261_16_4_a_strict_router_upstream_gets_its_request_uri_put_right() {
     let mut strict = loose.clone().uri(first.trim_matches(['<', '>']));
     strict.routes = rest.to_vec();
     strict.routes.push(format!("<{}>", loose.uri));
-    world.from_caller(strict.text());
+    world.caller_sends(strict.text());
     let sent = world.sent_request("INFO");
     assert!(sent.to_node(NODES[0]));
     assert_eq!(sent.text.uri(), "sip:node@10.1.0.1:5060");
@@ -283,7 +283,7 @@ fn rfc_3261_16_6_step_6_a_strict_router_downstream_gets_its_own_uri() {
 fn rfc_3327_a_call_along_the_path_of_a_registration() {
     let mut world = World::new();
     let register = Request::new("REGISTER", "register").uri("sip:sip.example.com");
-    world.from_caller(register.text());
+    world.caller_sends(register.text());
     let sent = world.sent_request("REGISTER");
     let path = sent.text.get("Path").unwrap().to_owned();
     assert!(path.ends_with("@10.96.7.7:5070;lr>"));
@@ -324,7 +324,7 @@ fn rfc_3327_a_call_along_the_path_of_a_registration() {
         routes: invite.text.all("Record-Route").into_iter().map(String::from).collect(),
         ..Request::new("BYE", "calleebye")
     };
-    world.from_caller(bye.text());
+    world.caller_sends(bye.text());
     let sent = world.sent_request("BYE");
     assert!(sent.to_node(NODES[0]));
     assert_eq!(sent.text.all("Route"), Vec::<&str>::new());
@@ -353,7 +353,7 @@ fn an_invite_with_credentials_returns_to_the_node_that_challenged_it() {
         world.sent_request("ACK");
         world.sent_response(status);
         assert_eq!(world.outcome(Outcome::Challenged), 1);
-        world.from_caller(invite.of_same_transaction("ACK"));
+        world.caller_sends(invite.of_same_transaction("ACK"));
 
         // By room alone the first node would have it now.
         world.book.edit(high, |ledger| ledger.full = false);

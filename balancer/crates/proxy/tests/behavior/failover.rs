@@ -13,7 +13,7 @@ const FULL_FIELDS: &str = "Retry-After: 300\r\n";
 
 /// The caller's ACK for the failure of `invite` is absorbed.
 fn acknowledge(world: &mut World, invite: &Request) {
-    world.from_caller(invite.of_same_transaction("ACK"));
+    world.caller_sends(invite.of_same_transaction("ACK"));
     world.silent();
     assert_eq!(world.count(Counter::StrayAcks), 0);
 }
@@ -144,7 +144,7 @@ fn a_group_without_room_is_answered_at_once_and_without_a_transaction() {
     }
     let mut seen = std::collections::BTreeSet::new();
     for call in 0..50 {
-        world.from_caller(Request::invite().call_id(&format!("call{call}")).text());
+        world.caller_sends(Request::invite().call_id(&format!("call{call}")).text());
         let refusal = world.sent_response(503);
         seen.insert(refusal.text.get("Retry-After").unwrap().to_owned());
         world.silent();
@@ -485,7 +485,7 @@ fn a_late_2xx_of_an_abandoned_branch_wins_when_no_other_did() {
     let ok = world.sent_response(200);
     world.silent();
     assert_eq!(world.outcome(Outcome::Answered), 1);
-    world.from_caller(Request::in_dialog("ACK", "ack", &ok.text).text());
+    world.caller_sends(Request::in_dialog("ACK", "ack", &ok.text).text());
     assert_eq!(world.sent_request("ACK").to, first.to, "the token in its Record-Route leads to the first node");
     // The second attempt is cancelled as soon as it may be.
     world.pass_ms(500);
@@ -555,10 +555,10 @@ fn a_suspect_node_gets_one_call_at_a_time_until_it_answers() {
     world.pass_ms(2000);
     world.drain();
     let other = Request::invite().call_id("other").via("SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKother");
-    world.from_caller(other.text());
+    world.caller_sends(other.text());
     world.sent_response(503);
     world.respond(&first, first.text.response(100, "Trying", ""));
-    world.from_caller(other.text());
+    world.caller_sends(other.text());
     world.sent_response(100);
     world.sent_request("INVITE");
 }
@@ -566,7 +566,7 @@ fn a_suspect_node_gets_one_call_at_a_time_until_it_answers() {
 #[test]
 fn requests_other_than_invite_fail_over_too() {
     let mut world = World::new();
-    world.from_caller(Request::new("REGISTER", "register").text());
+    world.caller_sends(Request::new("REGISTER", "register").text());
     let first = world.sent_request("REGISTER");
     world.respond(&first, first.text.response(503, FULL, FULL_FIELDS));
     let second = world.sent_request("REGISTER");
@@ -574,7 +574,7 @@ fn requests_other_than_invite_fail_over_too() {
     world.silent();
     world.respond(&second, second.text.response(200, "OK", ""));
     world.sent_response(200);
-    world.from_caller(Request::new("MESSAGE", "message").text());
+    world.caller_sends(Request::new("MESSAGE", "message").text());
     world.pass_ms(2000);
     let sent = world.drain();
     assert!(sent[0].to_node(NODES[1]), "the first one cools down");

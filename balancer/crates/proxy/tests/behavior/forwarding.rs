@@ -189,11 +189,11 @@ fn a_message_that_would_not_fit_once_forwarded_gets_513() {
     let mut world = World::new();
     let mut invite = Request::invite();
     invite.body = "x".repeat(65_000);
-    world.from_caller(invite.text());
+    world.caller_sends(invite.text());
     world.sent_response(100);
     world.sent_response(513);
     world.silent();
     assert_eq!(world.ledger(NODES[0]).in_flight, 0);
-    world.from_caller(invite.of_same_transaction("ACK"));
+    world.caller_sends(invite.of_same_transaction("ACK"));
     world.settle_down();
 }

@@ -22,7 +22,7 @@ fn past_max_transactions_new_calls_get_a_stateless_503_and_dialogs_go_on() {
     place(&mut world, &call(2));
     assert_eq!(world.proxy.transactions(), 6);
     for number in 3..10 {
-        world.from_caller(call(number).text());
+        world.caller_sends(call(number).text());
         let refusal = world.sent_response(503);
         assert!(refusal.text.get("Retry-After").is_some());
         world.silent();
@@ -31,10 +31,10 @@ fn past_max_transactions_new_calls_get_a_stateless_503_and_dialogs_go_on() {
     assert_eq!(world.count(Counter::RejectedOverload), 7);
     let mut bye = Request::in_dialog("BYE", "bye", &ok);
     bye.call_id = "call0".into();
-    world.from_caller(bye.text());
+    world.caller_sends(bye.text());
     world.sent_request("BYE");
     // A retransmission of a call that was taken is no new call.
-    world.from_caller(call(1).text());
+    world.caller_sends(call(1).text());
     world.sent_response(100);
 }
 
@@ -45,7 +45,7 @@ fn past_twice_the_limit_requests_in_dialogs_are_dropped_too() {
     let mut world = World::with(config, &Setup::default());
     let (_, ok) = answered(&mut world, &Request::invite());
     for number in 0..10 {
-        world.from_caller(Request::in_dialog("INFO", &format!("info{number}"), &ok).text());
+        world.caller_sends(Request::in_dialog("INFO", &format!("info{number}"), &ok).text());
     }
     assert_eq!(world.drain().len(), 3);
     assert_eq!(world.proxy.transactions(), 8);
@@ -58,13 +58,13 @@ fn a_lagging_worker_refuses_new_calls_only() {
     let mut world = World::new();
     let (_, ok) = answered(&mut world, &call(0));
     world.proxy.set_overloaded(true);
-    world.from_caller(call(1).text());
+    world.caller_sends(call(1).text());
     world.sent_response(503);
-    world.from_caller(Request::new("MESSAGE", "message").text());
+    world.caller_sends(Request::new("MESSAGE", "message").text());
     world.sent_request("MESSAGE");
     let mut reinvite = Request::in_dialog("INVITE", "reinvite", &ok);
     reinvite.call_id = "call0".into();
-    world.from_caller(reinvite.text());
+    world.caller_sends(reinvite.text());
     world.sent_response(100);
     world.sent_request("INVITE");
     world.proxy.set_overloaded(false);
@@ -78,14 +78,14 @@ fn past_a_nodes_request_budget_only_what_ends_calls_still_goes_there() {
     let slot = world.slot(NODES[0]);
     world.book.edit(slot, |ledger| ledger.requests_last_second = 960);
     for method in ["INFO", "UPDATE", "INVITE", "OPTIONS"] {
-        world.from_caller(Request::in_dialog(method, &format!("no{method}"), &ok).text());
+        world.caller_sends(Request::in_dialog(method, &format!("no{method}"), &ok).text());
         let refusal = world.sent_response(503);
         assert!(refusal.text.get("Retry-After").is_some(), "{method}");
         world.silent();
     }
     assert_eq!(world.count(Counter::RejectedBudget), 4);
     for method in ["ACK", "PRACK", "BYE"] {
-        world.from_caller(Request::in_dialog(method, &format!("yes{method}"), &ok).text());
+        world.caller_sends(Request::in_dialog(method, &format!("yes{method}"), &ok).text());
         world.sent_request(method);
     }
     assert!(place(&mut world, &call(1)).to_node(NODES[1]), "and no new call");

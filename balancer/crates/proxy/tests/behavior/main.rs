@@ -2,6 +2,7 @@
 //! about. Time is a number here and nothing touches a socket.
 
 #![allow(unreachable_pub)] // a test binary has no outside
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in what the tests share, too, a surprise is a failure
 
 mod call;
 mod cancel;

@@ -75,7 +75,7 @@ fn rfc_6026_an_invite_retransmitted_after_the_2xx_is_absorbed() {
     let mut world = World::new();
     let invite = Request::invite();
     answered(&mut world, &invite);
-    world.from_caller(invite.text());
+    world.caller_sends(invite.text());
     world.silent();
     assert_eq!(world.count(Counter::Retransmissions), 1);
     assert_eq!(world.ledger(NODES[0]).assigned, 1);
@@ -128,7 +128,7 @@ fn a_response_to_an_earlier_user_of_the_slot_matches_nothing() {
     let invite = Request::invite();
     let first = place(&mut world, &invite);
     world.respond(&first, first.text.response(486, "Busy Here", ""));
-    world.from_caller(invite.of_same_transaction("ACK"));
+    world.caller_sends(invite.of_same_transaction("ACK"));
     world.drain();
     world.settle_down();
     let other = Request::invite().call_id("other").via("SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKother");
@@ -210,10 +210,10 @@ fn a_redirect_is_the_callers_to_follow() {
 fn rfc_4320_no_408_for_anything_but_invite() {
     let mut world = World::new();
     let message = Request::new("MESSAGE", "message");
-    world.from_caller(message.text());
+    world.caller_sends(message.text());
     world.pass_ms(60_000);
     assert!(world.drain().iter().all(|sent| sent.text.method() == Some("MESSAGE")));
-    world.from_caller(message.text());
+    world.caller_sends(message.text());
     world.silent();
     world.settle_down();
 }
@@ -221,7 +221,7 @@ fn rfc_4320_no_408_for_anything_but_invite() {
 #[test]
 fn no_100_for_anything_but_invite() {
     let mut world = World::new();
-    world.from_caller(Request::new("MESSAGE", "message").text());
+    world.caller_sends(Request::new("MESSAGE", "message").text());
     let sent = world.sent_request("MESSAGE");
     world.respond(&sent, sent.text.response(100, "Trying", ""));
     world.silent();

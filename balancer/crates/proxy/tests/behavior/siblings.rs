@@ -91,7 +91,7 @@ fn what_no_sibling_has_is_new() {
 fn a_full_ring_loses_the_datagram_and_counts_it() {
     let (_, mut second, invite, _) = two_workers();
     second.wire.ring_is_full = true;
-    second.from_caller(invite.text());
+    second.caller_sends(invite.text());
     second.silent();
     assert_eq!(second.count(Counter::HandOversLost), 1);
     assert_eq!(second.proxy.transactions(), 0, "the next retransmission finds its way");

@@ -1,6 +1,6 @@
 //! SIP messages as text: written by hand in tests, read back by line. Knows less SIP than the code it checks, on purpose.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A message that was sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -83,18 +83,18 @@ impl Text {
         let vias = self.all("Via");
         let vias = if status == 100 { &vias[..1] } else { &vias[..] };
         for via in vias {
-            text += &format!("Via: {via}\r\n");
+            let _ = write!(text, "Via: {via}\r\n");
         }
         if (101..300).contains(&status) {
             for route in self.all("Record-Route") {
-                text += &format!("Record-Route: {route}\r\n");
+                let _ = write!(text, "Record-Route: {route}\r\n");
             }
         }
         let to = self.get("To").unwrap();
         let tag = if status == 100 || to.contains(";tag=") { "" } else { ";tag=node" };
-        text += &format!("From: {}\r\nTo: {to}{tag}\r\n", self.get("From").unwrap());
-        text += &format!("Call-ID: {}\r\nCSeq: {}\r\n", self.get("Call-ID").unwrap(), self.get("CSeq").unwrap());
-        if status >= 200 && status < 300 {
+        let _ = write!(text, "From: {}\r\nTo: {to}{tag}\r\n", self.get("From").unwrap());
+        let _ = write!(text, "Call-ID: {}\r\nCSeq: {}\r\n", self.get("Call-ID").unwrap(), self.get("CSeq").unwrap());
+        if (200..300).contains(&status) {
             text += "Contact: <sip:node@10.1.0.1:5060>\r\n";
         }
         text + extra + "Content-Length: 0\r\n\r\n"
@@ -211,21 +211,21 @@ impl Request {
     pub fn text(&self) -> String {
         let mut text = format!("{} {} SIP/2.0\r\n", self.method, self.uri);
         for via in &self.via {
-            text += &format!("Via: {via}\r\n");
+            let _ = write!(text, "Via: {via}\r\n");
         }
         for route in &self.routes {
-            text += &format!("Route: {route}\r\n");
+            let _ = write!(text, "Route: {route}\r\n");
         }
         if let Some(hops) = self.max_forwards {
-            text += &format!("Max-Forwards: {hops}\r\n");
+            let _ = write!(text, "Max-Forwards: {hops}\r\n");
         }
-        text += &format!("From: {}\r\nTo: {}\r\nCall-ID: {}\r\n", self.from, self.to, self.call_id);
-        text += &format!("CSeq: {} {}\r\n", self.cseq, self.method);
+        let _ = write!(text, "From: {}\r\nTo: {}\r\nCall-ID: {}\r\n", self.from, self.to, self.call_id);
+        let _ = write!(text, "CSeq: {} {}\r\n", self.cseq, self.method);
         if let Some(contact) = &self.contact {
-            text += &format!("Contact: {contact}\r\n");
+            let _ = write!(text, "Contact: {contact}\r\n");
         }
         text += &self.extra;
-        text += &format!("Content-Length: {}\r\n\r\n{}", self.body.len(), self.body);
+        let _ = write!(text, "Content-Length: {}\r\n\r\n{}", self.body.len(), self.body);
         text
     }
 

@@ -43,7 +43,7 @@ fn rfc_3261_17_1_1_2_a_provisional_stops_timer_a() {
 #[test]
 fn rfc_3261_17_1_2_2_timer_e_doubles_up_to_t2_until_timer_f() {
     let mut world = alone();
-    world.from_caller(Request::new("MESSAGE", "message").text());
+    world.caller_sends(Request::new("MESSAGE", "message").text());
     world.drain();
     let sent = times(&mut world, 40_000);
     assert_eq!(sent, [500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
@@ -53,7 +53,7 @@ fn rfc_3261_17_1_2_2_timer_e_doubles_up_to_t2_until_timer_f() {
 #[test]
 fn rfc_3261_17_1_2_2_a_provisional_slows_timer_e_down_to_t2() {
     let mut world = alone();
-    world.from_caller(Request::new("MESSAGE", "message").text());
+    world.caller_sends(Request::new("MESSAGE", "message").text());
     let message = world.sent();
     world.pass_ms(100);
     world.respond(&message, message.text.response(100, "Trying", ""));
@@ -65,16 +65,16 @@ fn rfc_3261_17_2_1_a_retransmitted_invite_gets_the_last_response_again() {
     let mut world = World::new();
     let invite = Request::invite();
     let sent = place(&mut world, &invite);
-    world.from_caller(invite.text());
+    world.caller_sends(invite.text());
     world.sent_response(100);
     world.respond(&sent, sent.text.response(180, "Ringing", ""));
     let ringing = world.sent_response(180);
-    world.from_caller(invite.text());
+    world.caller_sends(invite.text());
     assert_eq!(world.sent_response(180).text, ringing.text);
     world.respond(&sent, sent.text.response(486, "Busy Here", ""));
     world.sent_request("ACK");
     let busy = world.sent_response(486);
-    world.from_caller(invite.text());
+    world.caller_sends(invite.text());
     assert_eq!(world.sent_response(486).text, busy.text);
     world.silent();
     assert_eq!(world.count(Counter::Retransmissions), 3);
@@ -97,7 +97,7 @@ fn rfc_3261_17_2_1_timer_g_repeats_a_failure_until_the_ack_or_timer_h() {
     world.drain();
     world.pass_ms(500);
     world.sent_response(486);
-    world.from_caller(invite.of_same_transaction("ACK"));
+    world.caller_sends(invite.of_same_transaction("ACK"));
     assert_eq!(times(&mut world, 40_000), Vec::<u64>::new());
     world.settle_down();
 }
@@ -110,8 +110,8 @@ fn rfc_3261_17_2_1_after_the_ack_further_acks_and_invites_are_absorbed_for_timer
     world.respond(&sent, sent.text.response(486, "Busy Here", ""));
     world.drain();
     for _ in 0..3 {
-        world.from_caller(invite.of_same_transaction("ACK"));
-        world.from_caller(invite.text());
+        world.caller_sends(invite.of_same_transaction("ACK"));
+        world.caller_sends(invite.text());
         world.silent();
     }
     assert_eq!(world.count(Counter::StrayAcks), 0);
@@ -121,24 +121,24 @@ fn rfc_3261_17_2_1_after_the_ack_further_acks_and_invites_are_absorbed_for_timer
 fn rfc_3261_17_2_2_a_retransmitted_request_gets_its_final_response_for_timer_j() {
     let mut world = alone();
     let message = Request::new("MESSAGE", "message");
-    world.from_caller(message.text());
+    world.caller_sends(message.text());
     let sent = world.sent_request("MESSAGE");
-    world.from_caller(message.text());
+    world.caller_sends(message.text());
     world.silent();
     world.respond(&sent, sent.text.response(202, "Accepted", ""));
     let accepted = world.sent_response(202);
     world.pass_ms(31_000);
-    world.from_caller(message.text());
+    world.caller_sends(message.text());
     assert_eq!(world.sent_response(202).text, accepted.text);
     world.pass_ms(1001);
-    world.from_caller(message.text());
+    world.caller_sends(message.text());
     world.sent_request("MESSAGE");
 }
 
 #[test]
 fn a_retransmitted_final_response_is_absorbed() {
     let mut world = alone();
-    world.from_caller(Request::new("MESSAGE", "message").text());
+    world.caller_sends(Request::new("MESSAGE", "message").text());
     let sent = world.sent_request("MESSAGE");
     world.respond(&sent, sent.text.response(200, "OK", ""));
     world.sent_response(200);
@@ -161,12 +161,12 @@ fn rfc_3261_17_2_3_requests_are_told_apart_by_branch_sent_by_and_method() {
         place(&mut world, &invite.clone().via(via));
     }
     // Another method.
-    world.from_caller(Request::new("MESSAGE", "invite").text());
+    world.caller_sends(Request::new("MESSAGE", "invite").text());
     world.sent_request("MESSAGE");
     assert_eq!(world.count(Counter::Retransmissions), 0);
     // The same, however it is written.
     let spelled = invite.clone().via("SIP / 2.0 / UDP  192.0.2.10 ; rport ;branch=z9hG4bKinvite");
-    world.from_caller(spelled.text());
+    world.caller_sends(spelled.text());
     world.sent_response(100);
     assert_eq!(world.count(Counter::Retransmissions), 1);
 }
@@ -186,7 +186,7 @@ fn rfc_2543_a_request_without_the_magic_cookie_matches_by_its_fields() {
     let mut world = World::new();
     let invite = Request::invite().via("SIP/2.0/UDP 192.0.2.10:5060;branch=1");
     let sent = place(&mut world, &invite);
-    world.from_caller(invite.text());
+    world.caller_sends(invite.text());
     world.sent_response(100);
     world.silent();
     let mut other = invite.clone().call_id("other");
@@ -198,7 +198,7 @@ fn rfc_2543_a_request_without_the_magic_cookie_matches_by_its_fields() {
     world.sent_response(486);
     let mut ack = Request { method: "ACK", body: String::new(), extra: String::new(), ..invite };
     ack.to += ";tag=node";
-    world.from_caller(ack.text());
+    world.caller_sends(ack.text());
     world.pass_ms(1000);
     let repeated = world.drain();
     assert!(repeated.iter().all(|sent| sent.text.status() != Some(486)), "acknowledged: {repeated:?}");
@@ -213,7 +213,7 @@ fn the_slot_of_a_transaction_that_is_over_is_used_again() {
         let invite = Request::invite().call_id(&id).via(&via);
         let sent = place(&mut world, &invite);
         world.respond(&sent, sent.text.response(486, "Busy Here", ""));
-        world.from_caller(invite.of_same_transaction("ACK"));
+        world.caller_sends(invite.of_same_transaction("ACK"));
         world.drain();
         world.pass_ms(40_000);
     }
@@ -230,7 +230,7 @@ fn open_transactions_are_those_that_still_want_something() {
     assert_eq!(world.proxy.open_transactions(), 2);
     world.respond(&sent, sent.text.response(486, "Busy Here", ""));
     assert_eq!(world.proxy.open_transactions(), 1, "the ACK is awaited");
-    world.from_caller(invite.of_same_transaction("ACK"));
+    world.caller_sends(invite.of_same_transaction("ACK"));
     assert_eq!(world.proxy.open_transactions(), 0);
     assert_eq!(world.proxy.transactions(), 2, "they linger to absorb retransmissions");
     let other = Request::invite().call_id("other").via("SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKother");

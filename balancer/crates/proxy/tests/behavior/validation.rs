@@ -7,14 +7,14 @@ use crate::world::{CALLER, PUBLIC, Setup, World};
 
 /// Every refusal needs no transaction, and carries a To tag.
 fn refused(world: &mut World, request: &Request, status: u16) -> crate::world::Sent {
-    world.from_caller(request.text());
+    world.caller_sends(request.text());
     let refusal = world.sent_response(status);
     world.silent();
     assert_eq!(world.proxy.transactions(), 0);
     assert!(refusal.text.get("To").unwrap().contains(";tag="));
-    world.from_caller(request.text());
+    world.caller_sends(request.text());
     assert_eq!(world.sent_response(status).text.get("To"), refusal.text.get("To"), "the same tag each time");
-    world.from_caller(request.of_same_transaction("ACK"));
+    world.caller_sends(request.of_same_transaction("ACK"));
     world.silent();
     refusal
 }
@@ -33,7 +33,7 @@ fn rfc_3261_16_3_1_malformed_requests_are_answered_and_counted() {
         invite.body = "abc".into();
         let text = invite.text().replacen(found, put, 1);
         assert_ne!(text, invite.text());
-        world.from_caller(text);
+        world.caller_sends(text);
         world.sent_response(status);
         world.silent();
         assert_eq!(world.count(Counter::MalformedAnswered), 1);
@@ -45,15 +45,15 @@ fn what_is_not_sip_is_dropped_and_counted() {
     let mut world = World::new();
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\xff\xfe\x00\x01garbage", b"SIP/2.0 99 X\r\n\r\n", b"ACK x\r\n\r\n"]
     {
-        world.from_caller(bytes);
+        world.caller_sends(bytes);
     }
     let mut ack = Request::new("ACK", "ack");
     ack.max_forwards = None;
-    world.from_caller(ack.text().replace("Call-ID", "X-ID"));
+    world.caller_sends(ack.text().replace("Call-ID", "X-ID"));
     world.silent();
     assert_eq!(world.count(Counter::MalformedDropped), 5);
     for bytes in [&b""[..], b"\r\n\r\n", b"\0"] {
-        world.from_caller(bytes);
+        world.caller_sends(bytes);
     }
     world.silent();
     assert_eq!(world.count(Counter::KeepAlives), 3);
@@ -70,7 +70,7 @@ fn rfc_3261_16_3_2_an_unknown_scheme_gets_416() {
 #[test]
 fn a_tel_uri_is_matched_by_its_number() {
     let mut world = World::with(crate::world::config(), &Setup { user_pattern: Some("^[+]1"), ..Setup::default() });
-    world.from_caller(Request::invite().uri("tel:+15551234").text());
+    world.caller_sends(Request::invite().uri("tel:+15551234").text());
     world.sent_response(100);
     assert_eq!(world.sent_request("INVITE").text.uri(), "tel:+15551234");
 }
@@ -83,7 +83,7 @@ fn rfc_3261_16_3_3_max_forwards_0_gets_483() {
     refused(&mut world, &invite, 483);
     let mut options = Request::new("OPTIONS", "options");
     options.max_forwards = Some(0);
-    world.from_caller(options.text());
+    world.caller_sends(options.text());
     world.sent_response(200);
     assert_eq!(world.count(Counter::RejectedHops), 2);
 }
@@ -92,7 +92,7 @@ fn rfc_3261_16_3_3_max_forwards_0_gets_483() {
 fn rfc_3261_16_3_4_a_loop_gets_482_and_a_spiral_goes_on() {
     let mut world = World::new();
     let invite = Request::invite();
-    world.from_caller(invite.text());
+    world.caller_sends(invite.text());
     world.sent_response(100);
     let sent = world.sent_request("INVITE");
     // The node turns out to lead back to us.
@@ -118,7 +118,7 @@ fn rfc_3261_16_3_5_proxy_require_gets_420_with_unsupported() {
 #[test]
 fn rfc_3261_16_3_6_credentials_are_left_alone() {
     let mut world = World::new();
-    world.from_caller(Request::invite().extra("Proxy-Authorization: Digest username=\"u\"").text());
+    world.caller_sends(Request::invite().extra("Proxy-Authorization: Digest username=\"u\"").text());
     world.sent_response(100);
     let sent = world.sent_request("INVITE");
     assert_eq!(sent.text.get("Proxy-Authorization"), Some("Digest username=\"u\""));
@@ -128,7 +128,7 @@ fn rfc_3261_16_3_6_credentials_are_left_alone() {
 fn no_group_matches_404() {
     let mut world = World::with(crate::world::config(), &Setup { user_pattern: Some("^conf"), ..Setup::default() });
     refused(&mut world, &Request::invite(), 404);
-    world.from_caller(Request::invite().uri("sip:conf1@sip.example.com").text());
+    world.caller_sends(Request::invite().uri("sip:conf1@sip.example.com").text());
     world.sent_response(100);
     world.sent_request("INVITE");
 }
@@ -143,14 +143,14 @@ fn options_to_our_own_address_without_a_user_part_is_answered() {
         "sip:10.96.7.7:5070",
         "sip:10.0.0.9:5070",
     ] {
-        world.from_caller(Request::new("OPTIONS", "options").call_id(uri).uri(uri).text());
+        world.caller_sends(Request::new("OPTIONS", "options").call_id(uri).uri(uri).text());
         let ok = world.sent_response(200);
         assert!(ok.text.all("Allow").contains(&"INVITE"), "{uri}");
         assert_eq!(ok.text.get("Accept"), Some("application/sdp"));
         world.silent();
     }
     // Anyone else's address is matched like a call.
-    world.from_caller(Request::new("OPTIONS", "foreign").uri("sip:198.51.100.1:5062").text());
+    world.caller_sends(Request::new("OPTIONS", "foreign").uri("sip:198.51.100.1:5062").text());
     world.sent_request("OPTIONS");
     assert_eq!(world.count(Counter::OptionsAnswered), 5);
 }
@@ -162,7 +162,7 @@ fn other_requests_to_us_without_a_user_part() {
     let refusal = refused(&mut world, &Request::new("MESSAGE", "message").uri("sip:sip.example.com"), 405);
     assert_eq!(refusal.text.all("Allow"), ["OPTIONS"]);
     // A registration names the domain only.
-    world.from_caller(Request::new("REGISTER", "register").uri("sip:sip.example.com").text());
+    world.caller_sends(Request::new("REGISTER", "register").uri("sip:sip.example.com").text());
     world.sent_request("REGISTER");
 }
 

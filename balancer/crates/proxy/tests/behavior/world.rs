@@ -318,7 +318,7 @@ impl World {
     }
 
     /// From the caller to the public listener.
-    pub fn from_caller(&mut self, text: impl AsRef<[u8]>) {
+    pub fn caller_sends(&mut self, text: impl AsRef<[u8]>) {
         self.receive_at(PUBLIC, CALLER, text);
     }
 

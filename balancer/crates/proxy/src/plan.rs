@@ -1,0 +1,231 @@
+//! Where a request is to go: in its dialog, along a Path, or to a node of the group that it matches (RFC 3261 §16.5).
+//!
+//! Decides and changes nothing, but for whose turn it is.
+
+use switchtender_select::{
+    Call, Group, GroupSlot, NoNode, NodeSlot, Nodes, Snapshot, Verdict, choose, judge, may_send_in_dialog,
+};
+use switchtender_sip::{HeaderName, Host, Message, Method};
+
+use crate::core::{Core, Step};
+use crate::counters::{Counter, Outcome};
+use crate::fingerprint;
+use crate::forward::Hop;
+use crate::output::{Datagram, Local, Output};
+use crate::reply::Reply;
+use crate::route::{self, Found, Preprocessed, Target};
+use crate::token::{Kind, Token};
+use crate::transaction::{Record, Shape, TIMER_C, TIMER_C_STEP};
+
+/// What is to be done with a request; everything is decided before anything is changed.
+pub(crate) struct Plan {
+    pub(crate) hop: Hop,
+    pub(crate) shape: Shape,
+    pub(crate) record: Record,
+    pub(crate) group: Option<GroupSlot>,
+    /// The node whose call a BYE ends.
+    pub(crate) ends: Option<NodeSlot>,
+}
+
+/// A refusal, and under what it is counted.
+pub(crate) type Refusal = (Reply, Counter);
+
+impl Core {
+    pub(crate) fn random_seconds(&mut self, (least, most): (u16, u16)) -> u16 {
+        let span = u64::from(most.saturating_sub(least)) + 1;
+        least.saturating_add(u16::try_from(self.rng.below(span)).unwrap_or(0))
+    }
+
+    pub(crate) fn plan_in_dialog<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        datagram: &Datagram<'_>,
+        message: &Message<'_>,
+        method: Method,
+        request: &Preprocessed<'_>,
+    ) -> Result<Plan, Refusal> {
+        let target = route::in_dialog(&self.config, step.snapshot, datagram, message, request);
+        if token_was_refused(message, request) {
+            self.count(Counter::TokensRefused);
+        }
+        let target = target.ok_or((Reply::NO_DIALOG, Counter::RejectedNoDialog))?;
+        let (hop, shape) = self.hop_to(target, request.shape);
+        if let Some(node) = hop.node {
+            let essential = matches!(method, Method::Bye | Method::Prack);
+            if !may_send_in_dialog(&step.nodes.load(node, step.now), essential) {
+                let seconds = self.random_seconds((1, 3));
+                return Err((Reply::unavailable(503, seconds), Counter::RejectedBudget));
+            }
+        }
+        let ends = if method == Method::Bye { dialog_node(step.snapshot, datagram, request, &hop) } else { None };
+        Ok(Plan { hop, shape, record: Record::Nothing, group: None, ends })
+    }
+
+    /// The next hop to a target, which may change the shape of the request.
+    pub(crate) fn hop_to(&mut self, target: Target, shape: Shape) -> (Hop, Shape) {
+        let hop = |to, from, node| Hop { to, from, local_ip: None, node, legs: None, patience: None, timer_c: TIMER_C };
+        match target {
+            Target::Node { address, slot } => (hop(address, Local::Worker, slot), shape),
+            Target::Caller { address, listener, strict, forced } => {
+                if forced {
+                    self.count(Counter::ForcedToFlow);
+                }
+                let shape = Shape { strict_next_hop: strict, ..shape };
+                (hop(address, Local::Listener(listener), None), shape)
+            }
+        }
+    }
+
+    /// A node calls someone who registered through us (RFC 3327): only nodes may do that.
+    pub(crate) fn plan_along_path<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        datagram: &Datagram<'_>,
+        message: &Message<'_>,
+        method: Method,
+        request: &Preprocessed<'_>,
+        token: &Token,
+    ) -> Result<Plan, Refusal> {
+        if !route::is_known_node(&self.config, step.snapshot, datagram.source.ip()) {
+            return Err((Reply::FORBIDDEN, Counter::RejectedForeignPath));
+        }
+        let target = route::to_caller(&self.config, request, token, true);
+        let (hop, shape) = self.hop_to(target, request.shape);
+        let record = if begins_dialog(method, message) {
+            Record::FromNode(token.caller, token.listener)
+        } else {
+            Record::Nothing
+        };
+        Ok(Plan { hop, shape, record, group: None, ends: None })
+    }
+
+    pub(crate) fn plan_new<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        datagram: &Datagram<'_>,
+        message: &Message<'_>,
+        method: Method,
+        request: &Preprocessed<'_>,
+    ) -> Result<Plan, Refusal> {
+        let mut room = [0; 48];
+        let call = Call {
+            method: message.method_text().unwrap_or_default(),
+            user: request.uri.user,
+            host: host_text(request.uri.host, &mut room),
+            source: datagram.source.ip(),
+        };
+        let group = step.snapshot.group_for(&call).ok_or((Reply::NOT_FOUND, Counter::RejectedTarget))?;
+        let node = match self.challenger(step, group, message) {
+            Some(node) => Ok(node),
+            None => self.choose(step, group, &[]),
+        };
+        let is_call = method == Method::Invite;
+        if is_call {
+            self.counters.count_outcome(group.slot, Outcome::Offered);
+        }
+        let node = node.map_err(|why| (self.no_room(group, is_call, why), Counter::RejectedOverLimit))?;
+        let hop =
+            hop_to_node(step.snapshot, group, node, is_call).ok_or((Reply::SERVER_ERROR, Counter::RejectedTarget))?;
+        let reach = route::reach(&self.config, datagram, message);
+        let record = match method {
+            Method::Register => Record::Path(reach),
+            _ if begins_dialog(method, message) => Record::FromCaller(reach),
+            _ => Record::Nothing,
+        };
+        Ok(Plan { hop, shape: request.shape, record, group: Some(group.slot), ends: None })
+    }
+
+    /// The node that challenged this Call-ID, when the request brings credentials and the node may take it.
+    fn challenger<N: Nodes, O>(
+        &mut self,
+        step: &Step<'_, N, O>,
+        group: &Group,
+        message: &Message<'_>,
+    ) -> Option<NodeSlot> {
+        let credentials = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
+        if !credentials.into_iter().any(|name| message.first(name).is_some()) {
+            return None;
+        }
+        let node = self.challenges.node(fingerprint::of_call_id(&self.config.secret, message), step.now)?;
+        let member = group.members.iter().find(|member| member.slot == node)?;
+        let (_, verdict) = judge(group, member, &step.nodes.load(node, step.now), step.now);
+        (verdict == Verdict::Eligible).then(|| {
+            self.count(Counter::Challenged);
+            node
+        })
+    }
+
+    pub(crate) fn choose<N: Nodes, O>(
+        &mut self,
+        step: &Step<'_, N, O>,
+        group: &Group,
+        tried: &[NodeSlot],
+    ) -> Result<NodeSlot, NoNode> {
+        let cursor = Self::cursor(&mut self.cursors, group.slot);
+        choose(group, step.nodes, tried, step.now, &mut self.rng, cursor).map(|choice| choice.slot)
+    }
+
+    /// The answer when no node can take it: the configured status with a small random Retry-After (design: never a
+    /// node's own).
+    pub(crate) fn no_room(&mut self, group: &Group, is_call: bool, why: NoNode) -> Reply {
+        let full = matches!(why, NoNode::Full | NoNode::RateLimited | NoNode::Cooling);
+        if is_call {
+            let outcome = if full { Outcome::RejectedFull } else { Outcome::RejectedNoneReady };
+            self.counters.count_outcome(group.slot, outcome);
+        }
+        let seconds = self.random_seconds(group.over_limit.retry_after_s);
+        Reply::unavailable(group.over_limit.status, seconds)
+    }
+}
+
+/// Whether a request without a To tag begins a dialog that we must stay on the path of.
+fn begins_dialog(method: Method, message: &Message<'_>) -> bool {
+    message.to_tag().is_none() && matches!(method, Method::Invite | Method::Subscribe | Method::Refer)
+}
+
+/// The next hop of a new request.
+pub(crate) fn hop_to_node(snapshot: &Snapshot, group: &Group, slot: NodeSlot, is_call: bool) -> Option<Hop> {
+    let failover = &group.failover;
+    Some(Hop {
+        to: snapshot.node(slot)?.sip,
+        from: Local::Worker,
+        local_ip: None,
+        node: Some(slot),
+        legs: is_call.then_some(group.legs_per_call),
+        patience: Some((failover.first_response_timeout, failover.progress_timeout)),
+        timer_c: group.timer_c + TIMER_C_STEP,
+    })
+}
+
+/// The node that carries the dialog of a request.
+fn dialog_node(
+    snapshot: &Snapshot,
+    datagram: &Datagram<'_>,
+    request: &Preprocessed<'_>,
+    hop: &Hop,
+) -> Option<NodeSlot> {
+    hop.node.or_else(|| match request.token {
+        Found::Token(token) => snapshot.node_at(token.node),
+        _ => snapshot.node_at(datagram.source),
+    })
+}
+
+fn host_text<'a>(host: Host<'a>, room: &'a mut [u8; 48]) -> &'a [u8] {
+    match host {
+        Host::Name(name) => name,
+        Host::Ip(ip) => {
+            let mut writer = switchtender_sip::Output::new(room);
+            // The longest address fits.
+            let _ = writer.plain_ip(ip);
+            writer.into_written()
+        }
+    }
+}
+
+fn token_was_refused(message: &Message<'_>, request: &Preprocessed<'_>) -> bool {
+    match request.token {
+        Found::Nothing => false,
+        Found::Refused => true,
+        Found::Token(token) => token.kind != Kind::Path && route::direction(&token, message).is_none(),
+    }
+}
