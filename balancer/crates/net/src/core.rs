@@ -28,6 +28,10 @@ use crate::worker::Worker;
 
 /// Entries of a worker's ring up to the control side.
 const EVENTS: usize = 4096;
+/// How often the end of the workers is looked for.
+const JOIN_STEP: Duration = Duration::from_millis(2);
+/// A worker ends within a turn; one that does not is left to the end of the process.
+const JOIN_LIMIT: Duration = Duration::from_secs(5);
 /// Entries of the ring down to a worker from its siblings.
 const HANDED: usize = 512;
 
@@ -244,24 +248,28 @@ impl Core {
         }
     }
 
-    /// Waits until every worker has ended.
+    /// Waits for so long at most until every worker has ended; whether they have.
     ///
     /// # Errors
     /// [`Stopped`] when none was ever started.
-    pub fn join(&self) -> Result<(), Stopped> {
+    pub fn join(&self, patience: Duration) -> Result<bool, Stopped> {
+        let until = monotonic() + patience;
         loop {
             match &mut *lock(&self.threads) {
                 Threads::Waiting(_) => return Err(Stopped("the core was never started")),
-                Threads::Joined => return Ok(()),
+                Threads::Joined => return Ok(true),
                 // Joined one by one with the lock let go in between, so that `stop` and `stopped` stay possible.
                 Threads::Started(handles) => match handles.iter().position(JoinHandle::is_finished) {
                     // A worker's own panics are caught; one that got through was printed, and the thread is gone.
                     Some(finished) => drop(handles.swap_remove(finished).join()),
-                    None if handles.is_empty() => return Ok(()),
+                    None if handles.is_empty() => return Ok(true),
                     None => {}
                 },
             }
-            std::thread::sleep(Duration::from_millis(5));
+            if monotonic() >= until {
+                return Ok(false);
+            }
+            std::thread::sleep(JOIN_STEP);
         }
     }
 
@@ -274,7 +282,7 @@ impl Drop for Core {
     /// Nobody is left to stop the workers: end them now. What is open is lost, as it is with any end of the process.
     fn drop(&mut self) {
         self.end_at_once();
-        let _ = self.join();
+        let _ = self.join(JOIN_LIMIT);
     }
 }
 

@@ -22,7 +22,10 @@ use crate::guard::Guard;
 use crate::lag::Lag;
 use crate::outbox::{Handed, Outbox};
 use crate::shared::Shared;
-use crate::sys::{BATCH, Complaint, Epoll, Ready, ReceiveBatch, Received, SendFailure, monotonic, next_complaint};
+use crate::sys::{
+    BATCH, Complaint, Epoll, Ready, ReceiveBatch, Received, SendFailure, leave_to_main_thread, monotonic,
+    next_complaint,
+};
 
 /// Batches taken from one socket in one turn.
 const BATCHES_PER_TURN: usize = 4;
@@ -94,10 +97,11 @@ impl<E: Engine> Worker<E> {
 
     /// Serve until the stop is over.
     pub(crate) fn run(mut self) {
+        leave_to_main_thread();
         let mut ready = Vec::new();
         self.guard.outbox.now = monotonic();
         while !self.shared.stop.is_over(self.guard.outbox.now) {
-            if let Err(error) = self.epoll.wait(Some(self.patience()), &mut ready) {
+            if let Err(error) = self.epoll.wait(Some(self.patience(monotonic())), &mut ready) {
                 // Cannot happen with descriptors that are ours; if it does, go on by timers instead of spinning.
                 self.log(Site::Wait, Level::Error, &format!("epoll_wait: {error}"));
                 std::thread::sleep(PAGE_PERIOD);
@@ -111,10 +115,10 @@ impl<E: Engine> Worker<E> {
     }
 
     /// How long there is nothing to do.
-    fn patience(&self) -> Duration {
+    fn patience(&self, now: Time) -> Duration {
         let deadline = self.guard.engine.next_deadline().unwrap_or(Time::MAX);
         let page = if self.page_stale { self.page_due } else { Time::MAX };
-        let patience = deadline.min(page).min(self.round_due).since(self.guard.outbox.now);
+        let patience = deadline.min(page).min(self.round_due).since(now);
         if self.shared.stop.begun() { patience.min(STOPPING_ROUND) } else { patience }
     }
 
@@ -133,7 +137,8 @@ impl<E: Engine> Worker<E> {
             if event.error {
                 self.take_complaints(port, &snapshot);
             }
-            if event.readable {
+            // After an error, too: reading is what clears one that stands in no queue.
+            if event.readable || event.error {
                 self.take_datagrams(port, &snapshot);
             }
         }

@@ -30,6 +30,9 @@ impl Baseline {
     }
 }
 
+/// How long `join` stays deaf to signals.
+const JOIN_STEP: Duration = Duration::from_millis(100);
+
 type EventTuple = (&'static str, f64, u8, String, u16, String);
 
 /// Sockets, worker threads and the state they share.
@@ -126,9 +129,8 @@ impl Core {
     }
 
     fn events(&self, py: Python<'_>, limit: usize) -> Vec<EventTuple> {
-        let tuple = |event: net::EventRecord| {
-            (event.kind, event.time, event.worker, event.uid, event.code, event.detail)
-        };
+        let tuple =
+            |event: net::EventRecord| (event.kind, event.time, event.worker, event.uid, event.code, event.detail);
         py.detach(|| self.0.events(limit).into_iter().map(tuple).collect())
     }
 
@@ -157,7 +159,11 @@ impl Core {
     }
 
     fn join(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.0.join()).map_err(errors::stopped)
+        // In steps, so that Ctrl-C is heard meanwhile.
+        while !py.detach(|| self.0.join(JOIN_STEP)).map_err(errors::stopped)? {
+            py.check_signals()?;
+        }
+        Ok(())
     }
 }
 

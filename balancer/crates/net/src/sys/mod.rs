@@ -11,6 +11,7 @@ mod errors;
 mod event_fd;
 mod receive;
 mod send;
+mod signals;
 mod socket;
 
 pub(crate) use clock::monotonic;
@@ -19,6 +20,7 @@ pub(crate) use errors::{Complaint, next_complaint};
 pub(crate) use event_fd::EventFd;
 pub(crate) use receive::{ReceiveBatch, Received};
 pub(crate) use send::{SendBatch, SendFailure};
+pub(crate) use signals::leave_to_main_thread;
 pub(crate) use socket::{UdpSocket, source_towards};
 
 /// Datagrams moved by one system call.
