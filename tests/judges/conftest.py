@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stand import sipp
+
 
 def pytest_collection_modifyitems(items):
     """Everything here needs real sockets and SIPp; the capture needs root and tshark."""
@@ -35,4 +37,5 @@ def capture_allowed():
 
 @pytest.fixture
 def folder(tmp_path):
-    return tmp_path
+    yield tmp_path
+    sipp.end_all()

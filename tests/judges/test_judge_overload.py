@@ -50,9 +50,8 @@ def offer(folder, layouts, *, scenario, calls, rate, pause_ms):
             calls=calls // parts,
             rate=rate // parts,
             pause_ms=pause_ms,
-            local=("127.0.0.2", 6100 + number),
         )
-        for number, layout in enumerate(layouts)
+        for layout in layouts
     ]
 
 

@@ -42,6 +42,8 @@ def child(arguments: Sequence[str], log: Path, *, stdout: int | None = None) -> 
         yield process
     finally:
         end(process)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.stand.process import command
+from tests.stand.process import command, free_port
 
 SCENARIOS = Path(__file__).parent.parent / "judges" / "scenarios"
 
@@ -67,23 +68,38 @@ def start(
     calls: int,
     rate: int,
     pause_ms: int = 500,
-    local: tuple[str, int] = ("127.0.0.2", 6000),
+    local: str = "127.0.0.2",
     service: str = "service",
     limit: int = 10_000,
 ) -> Run:
     """Start placing ``calls`` calls at ``rate`` calls a second to ``target`` ("ip:port")."""
-    stat_file, log = folder / f"sipp-{scenario}-{local[1]}.csv", folder / f"sipp-{scenario}-{local[1]}.log"
+    port = free_port(socket.SOCK_DGRAM, local)
+    name = f"sipp-{scenario}-{port}"
+    stat_file, log = folder / f"{name}.csv", folder / f"{name}.log"
     arguments = [
         command("sipp"), target,
         "-sf", str(SCENARIOS / f"{scenario}.xml"),
-        "-i", local[0], "-p", str(local[1]),
+        "-i", local, "-p", str(port),
         "-s", service,
         "-r", str(rate), "-m", str(calls), "-l", str(limit), "-d", str(pause_ms),
         "-nostdin", "-buff_size", "4194304",
         "-trace_stat", "-stf", str(stat_file), "-fd", "1",
-        "-trace_err", "-error_file", str(folder / f"sipp-{scenario}-{local[1]}.err"),
+        "-trace_err", "-error_file", str(folder / f"{name}.err"),
         "-timeout", "300", "-recv_timeout", "40000",
     ]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)
+    _under_way.append(process)
     return Run(process, stat_file, log)
+
+
+_under_way: list[subprocess.Popen[bytes]] = []
+
+
+def end_all() -> None:
+    """End what is still under way: a test that failed has not waited for its calls."""
+    while _under_way:
+        process = _under_way.pop()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
