@@ -2,7 +2,7 @@
 //! lands on another worker than its INVITE did.
 //!
 //! One fixed array of atomics shared by all workers. It is a hint: an entry that found no room costs a sibling one
-//! "unknown", a false match costs one needless hand-over (48 bits and a bucket: about never).
+//! "unknown", a false match (56 bits: about never) one needless hand-over.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -245,6 +245,7 @@ impl<E: Engine> Worker<E> {
             if failures.is_empty() {
                 return;
             }
+            self.page_stale = true;
         }
     }
 

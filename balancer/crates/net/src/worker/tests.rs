@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread::JoinHandle;
 
-use switchtender_proxy::{Counters, Histogram, Local, Output};
+use switchtender_proxy::{Counters, Event, Histogram, Local, Output};
 use switchtender_select::{NodeSlot, Nodes};
 
 use super::*;
@@ -62,6 +62,12 @@ impl Scripted {
                 }
             }
             "hand" => answer(world, &format!("worker {} has it", self.config.worker)),
+            "events" => {
+                for _ in 0..rest.parse().unwrap() {
+                    world.outbox.event(Event::ShutdownSeen { node: NodeSlot(0) });
+                }
+                answer(world, "told");
+            }
             "node" => world.outbox.send(Local::Worker, None, rest.parse().unwrap(), b"from the worker's port"),
             _ => panic!("unknown word"),
         }
@@ -314,6 +320,16 @@ fn siblings_take_over_what_is_theirs() {
     assert_eq!(world.ask(&format!("hand {here}")), "refused");
     assert_eq!(world.ask("hand 9"), "refused");
     world.until(|_| world.sum(Traffic::TakenOver) == 1);
+}
+
+#[test]
+fn events_that_nobody_takes_are_counted_and_waited_for_by_nobody() {
+    let world = Workers::new(1);
+    assert_eq!(world.ask("events 100"), "told");
+    world.until(|_| world.sum(Traffic::EventsLost) == 36);
+    assert_eq!(world.events[0].try_iter().count(), 64);
+    assert_eq!(world.ask("events 10"), "told");
+    assert_eq!(world.events[0].try_iter().count(), 10);
 }
 
 #[test]
