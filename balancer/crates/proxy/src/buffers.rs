@@ -2,7 +2,8 @@
 
 /// A buffer that grew past this is given back to the allocator, not kept.
 const KEPT_CAPACITY: usize = 8 * 1024;
-const KEPT_BUFFERS: usize = 64 * 1024;
+/// Enough to even out what comes and goes; the rest of a burst is given back too.
+const KEPT_BUFFERS: usize = 8 * 1024;
 
 /// Empty buffers ready for use.
 #[derive(Debug, Default)]

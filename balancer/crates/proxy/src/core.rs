@@ -19,7 +19,7 @@ use crate::output::{Local, Output};
 use crate::slab::{Handle, Slab};
 use crate::timers::Timers;
 use crate::token::Keys;
-use crate::transaction::{Client, ClientTimer, Due, Server, ServerState, ServerTimer};
+use crate::transaction::{Client, ClientState, ClientTimer, Due, Server, ServerState, ServerTimer};
 
 /// The world at one input.
 pub(crate) struct Step<'a, N, O> {
@@ -44,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) post_dial_delay: Histogram,
     pub(crate) overloaded: bool,
+    /// See [`crate::Proxy::open_transactions`].
+    pub(crate) open: usize,
     /// See [`crate::Proxy::changing`].
     pub(crate) changing: bool,
     pub(crate) last_scan: Option<Time>,
@@ -81,6 +83,7 @@ impl Core {
             counters: Counters::default(),
             post_dial_delay: Histogram::default(),
             overloaded: false,
+            open: 0,
             changing: false,
             last_scan: None,
             edits: Box::default(),
@@ -145,6 +148,24 @@ impl Core {
         }
     }
 
+    /// Every change of a server transaction's state goes this way, so that the open ones are counted.
+    pub(crate) fn set_server_state(&mut self, handle: Handle, state: ServerState) {
+        if let Some(server) = self.servers.get_mut(handle) {
+            self.open -= usize::from(server.is_open());
+            server.state = state;
+            self.open += usize::from(server.is_open());
+        }
+    }
+
+    /// Every change of a client transaction's state goes this way, so that the open ones are counted.
+    pub(crate) fn set_client_state(&mut self, handle: Handle, state: ClientState) {
+        if let Some(client) = self.clients.get_mut(handle) {
+            self.open -= usize::from(client.is_pending());
+            client.state = state;
+            self.open += usize::from(client.is_pending());
+        }
+    }
+
     pub(crate) fn set_client_timer(&mut self, now: Time, handle: Handle, timer: ClientTimer, after: Duration) {
         if let Some(client) = self.clients.get_mut(handle) {
             let due = self.timers.set(now, after, Due::Client(handle, timer));
@@ -192,6 +213,7 @@ impl Core {
     pub(crate) fn free_client<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
         self.settle(step, handle);
         let Some(client) = self.clients.remove(handle) else { return };
+        self.open -= usize::from(client.is_pending());
         self.buffers.give(client.request);
         if let Some(server) = self.servers.get_mut(client.server) {
             for slot in &mut server.clients {

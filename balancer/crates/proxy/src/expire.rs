@@ -80,9 +80,9 @@ impl Core {
             }
             // Timer H, I, J or L.
             ServerTimer::End => {
-                server.state = ServerState::Terminated;
                 server.deadlines = [None; ServerTimer::ALL.len()];
                 self.buffers.release(&mut server.response);
+                self.set_server_state(handle, ServerState::Terminated);
                 self.free_server_if_over(step, handle);
             }
         }

@@ -70,8 +70,10 @@ impl Core {
             deadlines: [None; ClientTimer::ALL.len()],
         });
         let Some(handle) = handle else { return false };
+        self.open += 1;
         if self.compose(step, server, handle, message, hop).is_none() {
             if let Some(client) = self.clients.remove(handle) {
+                self.open -= 1;
                 self.buffers.give(client.request);
             }
             return false;

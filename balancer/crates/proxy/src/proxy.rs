@@ -12,7 +12,7 @@ use crate::histogram::Histogram;
 use crate::output::{Datagram, Output, TransportFailure};
 use crate::reply::Reply;
 use crate::request::Arrival;
-use crate::transaction::{Client, Due, Server, ServerState};
+use crate::transaction::{Client, Due, Server};
 
 /// Below this many transactions a debug build checks all invariants after every input.
 #[cfg(debug_assertions)]
@@ -97,14 +97,9 @@ impl Proxy {
     }
 
     /// Transactions without a final outcome: what a graceful stop waits for. Those that linger only to absorb
-    /// retransmissions do not count. Takes time in proportion to the transactions held.
+    /// retransmissions do not count.
     pub fn open_transactions(&self) -> usize {
-        let servers = self.core.servers.iter().filter(|(_, server)| {
-            let unacknowledged = server.state == ServerState::Completed && server.is_invite();
-            server.is_pending() || unacknowledged
-        });
-        let clients = self.core.clients.iter().filter(|(_, client)| client.is_pending());
-        servers.count() + clients.count()
+        self.core.open
     }
 
     /// All transactions held, lingering ones included.
@@ -158,15 +153,16 @@ impl Proxy {
         let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
         let timers: HashSet<(Time, Due)> = core.timers.iter().collect();
 
+        let servers = core.servers.iter().filter(|(_, server)| server.is_open()).count();
+        let clients = core.clients.iter().filter(|(_, client)| client.is_pending()).count();
+        ensure(core.open == servers + clients, "open transactions are counted")?;
         ensure(core.by_fingerprint.len() == core.servers.len(), "every server transaction has its fingerprint")?;
         for (handle, server) in core.servers.iter() {
             let found = core.by_fingerprint.get(&server.fingerprint) == Some(&handle);
             ensure(found, "a fingerprint leads to its server transaction")?;
             ensure(Core::waits_for_something(server), "every server transaction comes to an end")?;
-            ensure(
-                server.is_pending() || server.ends.is_none() || server.best.is_empty(),
-                "nothing is kept for later",
-            )?;
+            let spent = server.request.is_empty() && server.best.is_empty();
+            ensure(server.is_pending() || spent, "what only another attempt would need is given back")?;
             let clients = server.clients.iter().flatten();
             let mut owned = clients.map(|client| core.clients.get(*client));
             ensure(

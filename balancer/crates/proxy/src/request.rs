@@ -203,6 +203,7 @@ impl Core {
         let Some(origin) = reply::origin(&self.config, datagram, message) else { return };
         self.changing = true;
         let Some(handle) = self.insert_server(message, method, fingerprint, origin, step.now, plan) else { return };
+        self.open += 1;
         self.by_fingerprint.insert(fingerprint, handle);
         step.output.publish(published(fingerprint));
         if let (Some(node), None) = (plan.ends, plan.hop.node)

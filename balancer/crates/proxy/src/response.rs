@@ -87,10 +87,10 @@ impl Core {
                 self.on_provisional(step, handle, code, message);
             }
             (ClientState::Calling | ClientState::Proceeding, 200..=299) => {
-                client.state = ClientState::Accepted;
                 client.deadlines = [None; ClientTimer::ALL.len()];
                 self.buffers.release(&mut client.request);
                 let server = client.server;
+                self.set_client_state(handle, ClientState::Accepted);
                 self.set_client_timer(step.now, handle, ClientTimer::End, T1_64);
                 self.settle(step, handle);
                 self.pass_2xx(step, server, message);
@@ -117,8 +117,8 @@ impl Core {
     /// The ACK for a final response other than 2xx is ours to make, hop by hop (RFC 3261 §17.1.1.3). It takes the place
     /// of the INVITE, since it has to be repeated with every retransmission of the response.
     fn acknowledge<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle, message: &Message<'_>) {
+        self.set_client_state(handle, ClientState::Completed);
         let Some(client) = self.clients.get_mut(handle) else { return };
-        client.state = ClientState::Completed;
         client.deadlines = [None; ClientTimer::ALL.len()];
         let mut index = Index::new();
         let _ = index.parse(&client.request);
@@ -199,9 +199,9 @@ impl Core {
             }
             return;
         }
-        client.state = ClientState::Completed;
         client.deadlines = [None; ClientTimer::ALL.len()];
         self.buffers.release(&mut client.request);
+        self.set_client_state(handle, ClientState::Completed);
         self.set_client_timer(step.now, handle, ClientTimer::End, T4);
         self.on_final(step, handle, code, first, message);
     }

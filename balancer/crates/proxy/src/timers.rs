@@ -77,8 +77,8 @@ mod tests {
         let start = Time::from_secs(1);
         timers.set(start, Duration::from_millis(500), 'b');
         timers.set(start, Duration::from_secs(4), 'd');
-        timers.set(start + Duration::from_millis(100), Duration::from_millis(500), 'c');
         timers.set(start, Duration::from_millis(100), 'a');
+        timers.set(start + Duration::from_millis(100), Duration::from_millis(500), 'c');
         assert_eq!(timers.next_deadline(), Some(start + Duration::from_millis(100)));
         assert_eq!(timers.pop_due(start), None);
         let mut order = String::new();

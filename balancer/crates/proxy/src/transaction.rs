@@ -175,6 +175,11 @@ impl Server {
         self.method == Method::Invite
     }
 
+    /// Whether something is still to come: the final response, or the ACK for a failure.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_pending() || self.state == ServerState::Completed && self.is_invite()
+    }
+
     /// Whether a final response is still owed.
     pub(crate) fn is_pending(&self) -> bool {
         self.state == ServerState::Proceeding

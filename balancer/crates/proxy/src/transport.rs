@@ -1,8 +1,9 @@
 //! Datagrams that could not be sent or delivered (RFC 3261 §16.9, §18.4).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use switchtender_select::Nodes;
+use switchtender_select::{Nodes, canonical_socket};
 use switchtender_sip::Via;
 
 use crate::branch::Owner;
@@ -21,10 +22,11 @@ impl Core {
         step: &mut Step<'_, N, O>,
         failure: &TransportFailure<'_>,
     ) {
+        let destination = canonical_socket(failure.destination);
         match quoted_branch(failure.quoted).map(|branch| self.branches.owner(branch)) {
             Some(Owner::Mine(transaction)) => {
                 let handle = Handle::from(transaction);
-                let meant = self.clients.get(handle).is_some_and(|client| client.to == failure.destination);
+                let meant = self.clients.get(handle).is_some_and(|client| canonical_socket(client.to) == destination);
                 if meant {
                     self.on_failed(step, handle, failure.kind);
                 } else {
@@ -33,7 +35,7 @@ impl Core {
             }
             // A response, an ACK for a 2xx, or something of a sibling: nothing to be done about it.
             Some(Owner::OtherWorker(_) | Owner::Foreign) => self.count(Counter::StrayTransportErrors),
-            None => self.on_failed_destination(step, failure),
+            None => self.on_failed_destination(step, destination, failure.kind),
         }
     }
 
@@ -41,7 +43,8 @@ impl Core {
     fn on_failed_destination<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        failure: &TransportFailure<'_>,
+        destination: SocketAddr,
+        kind: FailureKind,
     ) {
         let just_looked = self.last_scan.is_some_and(|last| step.now.since(last) < SCAN_INTERVAL);
         if just_looked {
@@ -51,14 +54,14 @@ impl Core {
         self.last_scan = Some(step.now);
         let mut found = Vec::new();
         found.extend(self.clients.iter().filter_map(|(handle, client)| {
-            let waits = client.to == failure.destination && client.state == ClientState::Calling;
+            let waits = canonical_socket(client.to) == destination && client.state == ClientState::Calling;
             waits.then_some(handle)
         }));
         if found.is_empty() {
             self.count(Counter::StrayTransportErrors);
         }
         for handle in found {
-            self.on_failed(step, handle, failure.kind);
+            self.on_failed(step, handle, kind);
         }
     }
 
@@ -82,12 +85,12 @@ impl Core {
 /// The branch in the top Via of a datagram of ours that may be cut off anywhere. `None`: it does not reach that far.
 fn quoted_branch(quoted: &[u8]) -> Option<&[u8]> {
     // We write our Via first and in this one spelling, whole lines only.
-    let start = memchr_line(quoted, b"\r\nVia: ")?;
+    let start = position_after(quoted, b"\r\nVia: ")?;
     let rest = quoted.get(start..)?;
     let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | b','))?;
     Via::parse(rest.get(..end)?)?.branch
 }
 
-fn memchr_line(text: &[u8], needle: &[u8]) -> Option<usize> {
+fn position_after(text: &[u8], needle: &[u8]) -> Option<usize> {
     text.windows(needle.len()).position(|window| window == needle).map(|at| at + needle.len())
 }

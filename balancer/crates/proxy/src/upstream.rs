@@ -1,7 +1,7 @@
 //! The server transaction: responses on their way to the caller (RFC 3261 §16.7, §17.2, RFC 6026 §7.1).
 
 use switchtender_select::Nodes;
-use switchtender_sip::{HeaderName, Index, Message, Method, Output as Writer};
+use switchtender_sip::{HeaderName, Index, Message, Output as Writer};
 
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Outcome};
@@ -112,9 +112,9 @@ impl Core {
         }
         self.note_delay(step.now, handle);
         if let Some(server) = self.servers.get_mut(handle) {
-            server.state = ServerState::Accepted;
             self.buffers.release(&mut server.response);
         }
+        self.set_server_state(handle, ServerState::Accepted);
         self.count_final(handle, 200);
         self.set_server_timer(step.now, handle, ServerTimer::End, T1_64);
         self.wind_up(step, handle);
@@ -172,14 +172,12 @@ impl Core {
     fn finish<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle, code: u16) {
         let Some(server) = self.servers.get_mut(handle) else { return };
         debug_assert!(server.is_pending(), "one final response is stored for a transaction");
-        server.state = ServerState::Completed;
         server.interval = T1;
         let invite = server.is_invite();
-        if server.method == Method::Bye && (200..300).contains(&code) {
-            if let Some(node) = server.ends.take() {
-                step.nodes.ended(node);
-            }
+        if let Some(node) = server.ends.take().filter(|_| (200..300).contains(&code)) {
+            step.nodes.ended(node);
         }
+        self.set_server_state(handle, ServerState::Completed);
         self.transmit_response(step, handle);
         self.count_final(handle, code);
         if invite {
@@ -193,8 +191,8 @@ impl Core {
     /// retransmissions.
     pub(crate) fn finish_silently<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
         let Some(server) = self.servers.get_mut(handle) else { return };
-        server.state = ServerState::Completed;
         self.buffers.release(&mut server.response);
+        self.set_server_state(handle, ServerState::Completed);
         self.set_server_timer(step.now, handle, ServerTimer::End, T1_64);
         self.wind_up(step, handle);
     }
@@ -235,9 +233,9 @@ impl Core {
         if server.state != ServerState::Completed || !server.is_invite() {
             return;
         }
-        server.state = ServerState::Confirmed;
         server.deadlines = [None; ServerTimer::ALL.len()];
         self.buffers.release(&mut server.response);
+        self.set_server_state(handle, ServerState::Confirmed);
         self.set_server_timer(now, handle, ServerTimer::End, crate::transaction::T4);
     }
 }
