@@ -13,8 +13,9 @@ import random
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
+from statistics import mean
 
 from switchtender._core import Chooser, Evaluation, evaluate
 from switchtender.drivers.reports import Report
@@ -43,6 +44,12 @@ class Scenario:
     outside_rate: float = 0.0
     sessions_per_second: int = 1_000_000
     poll: float = 1.0
+    headroom: float | None = None
+    believed: float = 1.0
+    """Times its limit that each node claims to admit: above 1 shows what trying full nodes does to them."""
+    cool_down: tuple[float, float] = (1.0, 2.0)
+    regular: bool = False
+    """Calls come evenly spaced instead of at random."""
     seed: int = 1
 
 
@@ -64,10 +71,14 @@ class Outcome:
 
 
 def ideal(scenario: Scenario) -> float:
-    """Calls that could be answered if every session could be used all the time, callers from elsewhere left out."""
+    """Calls that could be answered if every session could be used all the time and every node admitted all that its
+    rate allows; callers from elsewhere are left out.
+    """
     room = sum(most - 1 - held for most, held in scenario.nodes) / scenario.legs
     turnover = room / scenario.hold * (scenario.seconds - scenario.hold - 0.5)
-    return min(scenario.rate * (scenario.seconds - 0.5), room + turnover)
+    offered = scenario.rate * (scenario.seconds - 0.5)
+    admitted = len(scenario.nodes) * (scenario.sessions_per_second - 1) / scenario.legs * (scenario.seconds - 0.5)
+    return min(offered, room + turnover, admitted)
 
 
 class Node:
@@ -157,7 +168,7 @@ class Balancer:
     """One replica."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
-        policy = Policy(legs_per_call=scenario.legs)
+        policy = Policy(legs_per_call=scenario.legs, headroom=scenario.headroom)
         self.views = [View(scenario.replicas, policy) for _ in scenario.nodes]
         self.chooser = Chooser("LeastLoad", seed)
         self.legs = scenario.legs
@@ -214,7 +225,8 @@ class Simulation:
     def _call(self, now: float) -> None:
         self.outcome.offered += 1
         self._attempt(now, self.random.choice(self.balancers), set())
-        self._at(now + self.random.expovariate(self.scenario.rate), self._call)
+        rate = self.scenario.rate
+        self._at(now + (1 / rate if self.scenario.regular else self.random.expovariate(rate)), self._call)
 
     def _attempt(self, now: float, balancer: Balancer, tried: set[int]) -> None:
         index = balancer.choose(now, tried) if len(tried) < 3 else None
@@ -262,7 +274,7 @@ class Simulation:
 
     def _refuse(self, now: float, balancer: Balancer, index: int, tried: set[int]) -> None:
         self.outcome.refused += 1
-        balancer.views[index].cooling = now + WAY + self.random.uniform(1.0, 2.0)
+        balancer.views[index].cooling = now + WAY + self.random.uniform(*self.scenario.cool_down)
         self._at(now + WAY, self._attempt, balancer, tried)
 
     def _gone(self, now: float, index: int, legs: int, call: bool) -> None:
@@ -291,7 +303,7 @@ class Simulation:
         report = Report(
             source="poll",
             sessions=node.sessions,
-            max_sessions=node.most,
+            max_sessions=round(node.most * self.scenario.believed),
             sessions_since_startup=node.since_startup,
             sessions_per_second_limit=node.sessions_per_second,
             sent=sent,
@@ -306,3 +318,56 @@ class Simulation:
 def simulate(scenario: Scenario) -> Outcome:
     """Run it to its end."""
     return Simulation(scenario).run()
+
+
+SMALL = Scenario(nodes=((100, 60), (20, 0)), rate=12)
+"""Twice the room of two small nodes; every session counts."""
+
+LARGE = Scenario(nodes=((1000, 300), (1000, 0), (500, 100), (200, 0)), rate=400, seconds=120)
+"""Nearly twice the room of four nodes of unlike size."""
+
+THROTTLED = Scenario(nodes=((1000, 0),) * 3, rate=113, seconds=60, sessions_per_second=30)
+"""1.3 times what the default sessions-per-second of three nodes lets in; sessions are plenty."""
+
+
+@dataclass(frozen=True)
+class Average:
+    """Means over several seeds: answered calls against the ideal, zombies, own refusals, rate limits hit."""
+
+    answered: float
+    zombies: float
+    refused: float
+    rate_limited: float
+
+
+def average(scenario: Scenario, seeds: int) -> Average:
+    """Run the scenario with seeds 1, 2, … and take the means."""
+    outcomes = [simulate(replace(scenario, seed=seed)) for seed in range(1, seeds + 1)]
+    return Average(
+        answered=mean(outcome.answered for outcome in outcomes) / ideal(scenario),
+        zombies=mean(outcome.zombies for outcome in outcomes),
+        refused=mean(outcome.refused for outcome in outcomes),
+        rate_limited=mean(outcome.rate_limited for outcome in outcomes),
+    )
+
+
+def main() -> None:
+    """Print the tables of docs/load.md (some minutes)."""
+    print("| pool | from elsewhere | balancers | 0 kept | 2 kept | learned |\n|---|---|---|---|---|---|")
+    for name, base, seeds in (("small", SMALL, 6), ("large", LARGE, 2)):
+        for outside in (0.0, 1.0):
+            for replicas in (1, 2, 4, 8):
+                cells = []
+                for headroom in (0.0, 2.0, None):
+                    scenario = replace(base, replicas=replicas, outside_rate=outside, headroom=headroom)
+                    seen = average(scenario, seeds)
+                    cells.append(f"{seen.answered:.3f}, {seen.zombies:.1f}")
+                print(f"| {name} | {outside:g}/s a node | {replicas} | {' | '.join(cells)} |", flush=True)
+    print("\n| balancers | answered | rate limits hit |\n|---|---|---|")
+    for replicas in (1, 2, 4, 8):
+        seen = average(replace(THROTTLED, replicas=replicas), 3)
+        print(f"| {replicas} | {seen.answered:.3f} | {seen.rate_limited:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 _SHARE_MEMORY = 0.8
 """What is kept of the counts behind *share* at each report: about five reports."""
 
+_PRIOR = 100.0
+"""New sessions in equal parts that stand for those not yet seen; forgotten like those."""
+
 _DECAY = 0.95
 """What is kept of the learned headroom at each report that shows it was enough."""
 
@@ -33,12 +36,14 @@ for a slot that all of them see, so strict turns leave slots empty."""
 class Learned:
     """What was learned of one node; the default is nothing.
 
-    ``own`` and ``grown``: decayed sums of our own new sessions and of all. ``unexplained``: decayed maximum of the
+    ``own`` and ``grown``: decayed sums of our own new sessions and of all; ``prior``: what is left of the assumption
+    that stood there before. ``unexplained``: decayed maximum of the
     growth that we knew nothing of, where it mattered; None until the first two reports.
     """
 
     own: float = 0.0
     grown: float = 0.0
+    prior: float = _PRIOR
     unexplained: float | None = None
 
 
@@ -66,15 +71,21 @@ def learn(learned: Learned, step: Step, *, legs: float) -> Learned:
     return Learned(
         own=_SHARE_MEMORY * learned.own + step.assigned,
         grown=_SHARE_MEMORY * learned.grown + created,
+        prior=_SHARE_MEMORY * learned.prior,
         unexplained=unexplained,
     )
 
 
 def share(learned: Learned, replicas: int) -> float:
-    """This balancer's part of the node's new sessions, within [1/(2R), 1]; 1/R until calls were seen."""
-    if learned.grown < 0.5:
+    """This balancer's part of the node's new sessions, within [1/(2R), 1]; 1/R until calls were seen.
+
+    It leaves the equal part only as calls tell otherwise: the first few would swing it by chance, and a share raises
+    its own budget, hence its own calls, hence itself.
+    """
+    seen = learned.grown + learned.prior
+    if seen < _NOISE:
         return 1.0 / replicas
-    return min(1.0, max(1.0 / (2 * replicas), learned.own / learned.grown))
+    return min(1.0, max(1.0 / (2 * replicas), (learned.own + learned.prior / replicas) / seen))
 
 
 def headroom(learned: Learned, *, limit: float, legs: float) -> float:
