@@ -84,7 +84,7 @@ pub struct NodeLoad {
     pub cooling_until: Time,
     /// It timed out and has not answered since: one call at a time.
     pub suspect: bool,
-    /// INVITE attempts there without a final outcome.
+    /// INVITE attempts there whose outcome is waited for.
     pub in_flight: u64,
     /// Slow start and idle-CPU, in [0, 1]: multiplies the member's weight.
     pub weight_factor: f64,
@@ -134,7 +134,8 @@ pub trait Nodes {
     fn load(&self, slot: NodeSlot, now: Time) -> NodeLoad;
     /// An INVITE of a new call with so many legs goes there; also one more in flight.
     fn assign(&self, slot: NodeSlot, legs: u32, now: Time);
-    /// That attempt has its final outcome, or was abandoned and Timer B fired; one less in flight.
+    /// That attempt has its final outcome, or is no longer waited for; one less in flight. An abandoned attempt must not
+    /// stand in the way of the next one to a suspect node, which would keep it closed until Timer B.
     fn settle(&self, slot: NodeSlot);
     /// A call that it carried ended: a BYE got its final response.
     fn ended(&self, slot: NodeSlot);
