@@ -12,6 +12,7 @@ mod forwarding;
 mod limits;
 mod nat;
 mod responses;
+mod robustness;
 mod siblings;
 mod text;
 mod transactions;
