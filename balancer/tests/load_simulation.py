@@ -326,6 +326,10 @@ SMALL = Scenario(nodes=((100, 60), (20, 0)), rate=12)
 LARGE = Scenario(nodes=((1000, 300), (1000, 0), (500, 100), (200, 0)), rate=400, seconds=120)
 """Nearly twice the room of four nodes of unlike size."""
 
+SMALL_AT_1_3 = replace(SMALL, rate=7.5)
+LARGE_AT_1_3 = replace(LARGE, rate=300, seconds=60)
+"""The same pools at 1.3 times what they can carry."""
+
 THROTTLED = Scenario(nodes=((1000, 0),) * 3, rate=113, seconds=60, sessions_per_second=30)
 """1.3 times what the default sessions-per-second of three nodes lets in; sessions are plenty."""
 
@@ -354,8 +358,14 @@ def average(scenario: Scenario, seeds: int) -> Average:
 def main() -> None:
     """Print the tables of docs/load.md (some minutes)."""
     print("| pool | from elsewhere | balancers | 0 kept | 2 kept | learned |\n|---|---|---|---|---|---|")
-    for name, base, seeds in (("small", SMALL, 6), ("large", LARGE, 2)):
-        for outside in (0.0, 1.0):
+    pools: tuple[tuple[str, Scenario, int, tuple[float, ...]], ...] = (
+        ("small × 1.3", SMALL_AT_1_3, 6, (0.0,)),
+        ("large × 1.3", LARGE_AT_1_3, 2, (0.0,)),
+        ("small × 2", SMALL, 6, (0.0, 1.0)),
+        ("large × 1.7", LARGE, 2, (0.0, 1.0)),
+    )
+    for name, base, seeds, outsides in pools:
+        for outside in outsides:
             for replicas in (1, 2, 4, 8):
                 cells = []
                 for headroom in (0.0, 2.0, None):

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("switchtender._core", reason="the packet core is not built")
 
-from load_simulation import LARGE, SMALL, THROTTLED, Scenario, average, ideal, simulate
+from load_simulation import LARGE, LARGE_AT_1_3, SMALL, SMALL_AT_1_3, THROTTLED, Scenario, average, ideal, simulate
 
 REPLICAS = (1, 2, 4, 8)
 SEEDS = 3
@@ -23,6 +23,23 @@ PLAIN_RULE = {
     (1.0, 4): (0.603, 10),
     (1.0, 8): (0.599, 18),
 }
+
+
+# The same rule at 1.3 times the room.
+PLAIN_RULE_AT_1_3 = {
+    "small": {1: (0.936, 0), 2: (0.878, 0.7), 4: (0.845, 2.3), 8: (0.835, 6.7)},
+    "large": {1: (1.004, 0), 2: (0.985, 0), 4: (0.970, 0), 8: (0.965, 0)},
+}
+
+
+@pytest.mark.parametrize("replicas", REPLICAS)
+@pytest.mark.parametrize(("pool", "scenario", "seeds"), [("small", SMALL_AT_1_3, SEEDS), ("large", LARGE_AT_1_3, 1)])
+def test_at_1_3_times_the_room_nothing_is_worse_than_under_the_plain_rule(pool, scenario, seeds, replicas):
+    answered, zombies = PLAIN_RULE_AT_1_3[pool][replicas]
+    seen = average(replace(scenario, replicas=replicas), seeds)
+    assert seen.answered >= answered
+    assert seen.zombies <= zombies
+    assert seen.rate_limited == 0
 
 
 @pytest.fixture(scope="module")
