@@ -13,7 +13,7 @@ from tests.stand.nodes import Node
 RATE = 22.0
 """Calls a second."""
 
-HOLD = 6.0
+HOLD = 7.0
 """Seconds that each call lasts."""
 
 PLACING = 21.0
@@ -31,10 +31,10 @@ class Turn:
 
 
 NODES = (
-    Node("large", 11, {"max-sessions": 120}),
+    Node("large", 11, {"max-sessions": 150}),
     Node("medium", 12, {"max-sessions": 80}),
-    Node("small", 13, {"max-sessions": 30}),
-    Node("busy", 14, {"max-sessions": 80, "background-sessions": 55}),
+    Node("small", 13, {"max-sessions": 24}),
+    Node("busy", 14, {"max-sessions": 80, "background-sessions": 60}),
 )
 
 TURNS = (
