@@ -7,6 +7,7 @@
 mod call;
 mod cancel;
 mod dialog;
+mod documentation;
 mod failover;
 mod forwarding;
 mod limits;
