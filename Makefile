@@ -73,7 +73,8 @@ lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, st
 	@echo "== Python"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --no-error-summary api/src tests/simulator/src balancer/python tests/demo
+	@$(BIN)/mypy --no-error-summary api/src balancer/python tests/demo tests/stand tools
+	@$(BIN)/mypy --no-error-summary tests/simulator/src
 	@$(BIN)/lint-imports --no-cache | tail -n 1
 	@$(BIN)/python -m mypy.stubtest switchtender._core | tail -n 1
 	@echo "== Rust"

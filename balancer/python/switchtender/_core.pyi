@@ -196,9 +196,9 @@ class Core:
     def open_transactions(self) -> int:
         """Transactions open over all workers."""
     def stop(self, deadline: float | None = None) -> None:
-        """Begin to stop: everything is served on, new calls too, until no transaction was open for 5 s from now on, at the
-        latest `deadline` seconds from now (None: the settings' `stop_deadline_ms`). Returns at once; a later call can only
-        bring the end nearer. ValueError for a negative or infinite one."""
+        """Begin to stop: everything is served on, new calls too, until no transaction was open for 5 s from now on, at
+        the latest `deadline` seconds from now (None: the settings' `stop_deadline_ms`). Returns at once; a later call
+        can only bring the end nearer. ValueError for a negative or infinite one."""
     def stopped(self) -> bool:
         """Whether every worker has ended."""
     def join(self) -> None:
