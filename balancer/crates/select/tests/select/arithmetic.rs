@@ -48,6 +48,16 @@ fn own_calls_stand_for_those_of_other_replicas() {
 }
 
 #[test]
+fn calls_that_end_make_no_room_beyond_the_capacity() {
+    // More of our calls ended than the node reported sessions: it was restarted, or the calls were older than we are.
+    let more_ended = |max, sessions| evaluate(&NodeLoad { ended: 50, ..open(max, sessions) }, 1);
+    assert_eq!((more_ended(100.0, 10.0).effective, more_ended(100.0, 10.0).free), (0.0, 99.0));
+    for max in [0.0, 1.0] {
+        assert!(!more_ended(max, 0.0).eligible, "{max}");
+    }
+}
+
+#[test]
 fn the_tighter_limit_counts_and_headroom_comes_off_it() {
     assert_eq!(evaluate(&NodeLoad { cap: 50.0, headroom: 5.0, ..open(100.0, 0.0) }, 1).capacity, 45.0);
     assert_eq!(evaluate(&NodeLoad { cap: 500.0, headroom: 5.0, ..open(100.0, 0.0) }, 1).capacity, 94.0);
@@ -120,6 +130,15 @@ proptest! {
         }
         prop_assert!(room.utilization <= 1.0);
         prop_assert!((room.free - (room.capacity - room.effective).max(0.0)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_node_is_eligible_only_where_the_numbers_shown_say_so(load in any_load(), legs in 1..10_u32) {
+        let room = evaluate(&load, legs);
+        let unlimited = load.admission == Admission::Unmeasured && load.cap == f64::INFINITY;
+        if !unlimited {
+            prop_assert!(!room.eligible || room.free + 1e-6 >= f64::from(legs), "{room:?}");
+        }
     }
 
     #[test]
