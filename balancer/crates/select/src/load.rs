@@ -181,7 +181,7 @@ pub fn evaluate(load: &NodeLoad, legs: u32) -> Evaluation {
     let limit = if unmeasured { f64::INFINITY } else { finite(load.max_sessions, 0.0) - 1.0 };
     let cap = if load.cap.is_nan() { 0.0 } else { load.cap };
     let unlimited = unmeasured && cap.is_infinite() && cap > 0.0;
-    let usable = if unlimited { NOMINAL_CAPACITY } else { limit.min(cap) };
+    let usable = if unlimited { NOMINAL_CAPACITY } else { limit.min(cap).min(LARGEST) };
     let headroom = if unmeasured { 0.0 } else { finite(load.headroom, LARGEST).max(0.0) };
     let capacity = usable - headroom;
 
