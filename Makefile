@@ -74,7 +74,7 @@ lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, st
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary api/src balancer/python tests/demo tests/stand tools
-	@$(BIN)/mypy --no-error-summary tests/simulator/src
+	@$(BIN)/mypy --no-error-summary -p switchtender_simulator
 	@$(BIN)/lint-imports --no-cache | tail -n 1
 	@$(BIN)/python -m mypy.stubtest switchtender._core | tail -n 1
 	@echo "== Rust"
