@@ -199,7 +199,7 @@ impl Core {
         }
     }
 
-    /// Gives back what is counted as in flight.
+    /// Gives back what is counted as in flight: a new call's INVITE, until it is known whether the node takes it up.
     pub(crate) fn settle<N: Nodes, O>(&mut self, step: &Step<'_, N, O>, handle: Handle) {
         if let Some(client) = self.clients.get_mut(handle)
             && std::mem::take(&mut client.in_flight)

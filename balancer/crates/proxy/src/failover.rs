@@ -151,6 +151,8 @@ impl Core {
             }
             step.output.event(Event::TimedOut { node, what });
         }
+        // It had its time: a suspect node is free for the next call to find out whether it answers.
+        self.settle(step, handle);
         if self.try_next(step, server, cause) {
             self.try_of(server, |tries| tries.timed_out += 1);
             self.abandon(handle);

@@ -270,7 +270,7 @@ fn write_routes(edits: &mut Edits, message: &Message<'_>, shape: Shape) {
 
     let removed_first = shape.own_routes + usize::from(shape.strict_next_hop);
     let removed = removed_first + usize::from(last.is_some());
-    if removed >= routes().count() {
+    if shape.to_node || removed >= routes().count() {
         edits.remove_all(message, HeaderName::Route);
     } else {
         edits.remove_first(message, HeaderName::Route, removed_first);

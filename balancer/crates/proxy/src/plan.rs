@@ -65,7 +65,7 @@ impl Core {
     pub(crate) fn hop_to(&mut self, target: Target, shape: Shape) -> (Hop, Shape) {
         let hop = |to, from, node| Hop { to, from, local_ip: None, node, legs: None, patience: None, timer_c: TIMER_C };
         match target {
-            Target::Node { address, slot } => (hop(address, Local::Worker, slot), shape),
+            Target::Node { address, slot } => (hop(address, Local::Worker, slot), Shape { to_node: true, ..shape }),
             Target::Caller { address, listener, strict, forced } => {
                 if forced {
                     self.count(Counter::ForcedToFlow);
@@ -132,7 +132,8 @@ impl Core {
             _ if begins_dialog(method, message) => Record::FromCaller(reach),
             _ => Record::Nothing,
         };
-        Ok(Plan { hop, shape: request.shape, record, group: Some(group.slot), ends: None })
+        let shape = Shape { to_node: true, ..request.shape };
+        Ok(Plan { hop, shape, record, group: Some(group.slot), ends: None })
     }
 
     /// The node that challenged this Call-ID, when the request brings credentials and the node may take it.

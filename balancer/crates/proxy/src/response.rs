@@ -54,9 +54,7 @@ impl Core {
             return;
         }
         self.changing = true;
-        if client.state == ClientState::Calling
-            && let Some(node) = client.node
-        {
+        if let Some(node) = client.node {
             step.nodes.answered(node);
         }
         // RFC 3261 §16.7 step 3: a response with no Via but ours is for nobody else. A 100 goes no further anyway, and
@@ -170,6 +168,8 @@ impl Core {
                 self.set_client_timer(now, handle, ClientTimer::C, timer_c);
             }
         }
+        // From here on there is no failover, so the attempt says nothing any more about whether the node answers.
+        self.settle(step, handle);
         if !abandoned {
             self.pass_provisional(step, server, code, message);
         }

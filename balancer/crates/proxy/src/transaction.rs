@@ -98,6 +98,8 @@ pub(crate) struct Origin {
 pub(crate) struct Shape {
     /// Values of ours at the top of Route.
     pub(crate) own_routes: usize,
+    /// The next hop is a node, behind which nothing may be routed to: no Route goes there.
+    pub(crate) to_node: bool,
     /// The upstream hop is a strict router: the last Route is the Request-URI.
     pub(crate) uri_from_last_route: bool,
     /// `maddr` names us: it goes, with the port and transport that belong to it.
@@ -226,7 +228,7 @@ pub(crate) struct Client {
     pub(crate) to: SocketAddr,
     /// The node that it goes to.
     pub(crate) node: Option<NodeSlot>,
-    /// Counted as in flight there, so to be settled, once.
+    /// Counted as in flight there, so to be settled, once; see [`crate::core::Core::settle`].
     pub(crate) in_flight: bool,
     /// The request as sent; in Completed the ACK.
     pub(crate) request: Vec<u8>,

@@ -216,7 +216,8 @@ fn silence_leads_to_the_next_node_while_the_first_goes_on() {
     assert!(world.ledger(NODES[0]).suspect, "one call at a time until it answers");
     let node = world.slot(NODES[0]);
     assert_eq!(world.wire.events, [Event::TimedOut { node, what: Silence::FirstResponse }]);
-    assert_eq!(world.ledger(NODES[0]).in_flight, 1, "an abandoned attempt stays counted");
+    assert_eq!(world.ledger(NODES[0]).in_flight, 0, "the next call may find out");
+    assert_eq!(world.ledger(NODES[0]).assigned, 1, "but its session stays counted until the next report");
     assert_eq!(world.outcome(Outcome::FailoverSilence), 1);
     world.pass_ms(1500);
     let repeated = world.drain();
@@ -548,19 +549,51 @@ fn an_attempt_is_given_back_exactly_once_whatever_ends_it() {
     assert_eq!(world.ledger(NODES[0]).assigned, 1);
 }
 
+fn other(number: u32) -> Request {
+    let id = format!("other{number}");
+    Request::invite().call_id(&id).via(&format!("SIP/2.0/UDP 192.0.2.10;branch=z9hG4bK{id}"))
+}
+
 #[test]
 fn a_suspect_node_gets_one_call_at_a_time_until_it_answers() {
     let mut world = World::with(crate::world::config(), &Setup { nodes: vec![NODES[0]], ..Setup::default() });
-    let first = place(&mut world, &Request::invite());
+    place(&mut world, &Request::invite());
     world.pass_ms(2000);
     world.drain();
-    let other = Request::invite().call_id("other").via("SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKother");
-    world.caller_sends(other.text());
+    let probe = place(&mut world, &other(1));
+    world.caller_sends(other(2).text());
     world.sent_response(503);
-    world.respond(&first, first.text.response(100, "Trying", ""));
-    world.caller_sends(other.text());
-    world.sent_response(100);
-    world.sent_request("INVITE");
+    // Nor does the silence of that one close the node for longer than its patience.
+    world.pass_ms(2000);
+    world.drain();
+    let second = place(&mut world, &other(3));
+    world.caller_sends(other(4).text());
+    world.sent_response(503);
+    world.respond(&second, second.text.response(100, "Trying", ""));
+    place(&mut world, &other(4));
+    place(&mut world, &other(5));
+    world.respond(&probe, probe.text.response(100, "Trying", ""));
+    world.drain();
+    world.settle_down();
+}
+
+#[test]
+fn calls_that_ring_for_long_do_not_keep_a_suspect_node_closed() {
+    let mut world = World::with(crate::world::config(), &Setup { nodes: vec![NODES[0]], ..Setup::default() });
+    let ringing = place(&mut world, &Request::invite());
+    world.respond(&ringing, ringing.text.response(180, "Ringing", ""));
+    world.sent_response(180);
+    assert_eq!(world.ledger(NODES[0]).in_flight, 0, "no failover from here on");
+    place(&mut world, &other(1));
+    world.pass_ms(2000);
+    assert!(world.ledger(NODES[0]).suspect);
+    world.drain();
+    place(&mut world, &other(2));
+    // Any response tells that it lives, also one of a call that it took up before.
+    world.respond(&ringing, ringing.text.response(180, "Ringing", ""));
+    assert!(!world.ledger(NODES[0]).suspect);
+    world.drain();
+    world.settle_down();
 }
 
 #[test]
