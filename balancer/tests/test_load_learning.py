@@ -12,8 +12,10 @@ from switchtender.load.learning import Learned, Step, headroom, learn, share, tu
 from switchtender.load.model import Policy
 
 
-def step(growth=0.0, created=None, assigned=0.0, ended=0.0, excess=0.0, limit=100.0):
-    return Step(growth=growth, created=created, assigned=assigned, ended=ended, excess=excess, limit=limit)
+def step(growth=0.0, created=None, assigned=0.0, ended=0.0, excess=0.0, limit=100.0, seconds=1.0):
+    return Step(
+        seconds=seconds, growth=growth, created=created, assigned=assigned, ended=ended, excess=excess, limit=limit
+    )
 
 
 def test_without_calls_the_share_is_an_equal_part():
@@ -81,6 +83,18 @@ def test_what_was_learned_at_the_limit_is_not_forgotten_away_from_it_while_other
     for _ in range(1000):
         learned = learn(learned, step(created=10.0, assigned=2.0, growth=0.0, excess=-40.0), legs=1.0)
     assert learned.unexplained == 6.0
+
+
+def test_what_is_forgotten_goes_by_time_not_by_the_number_of_reports():
+    start = Learned(own=30.0, grown=40.0, unexplained=8.0)
+    often = start
+    for _ in range(10):
+        often = learn(often, step(created=1.0, assigned=0.5, seconds=0.1), legs=1.0)
+    once = learn(start, step(created=10.0, assigned=5.0), legs=1.0)
+    assert often.unexplained == pytest.approx(once.unexplained)
+    assert often.own / often.grown == pytest.approx(once.own / once.grown, rel=0.02)
+    rare = learn(start, step(created=10.0, assigned=5.0, seconds=20.0), legs=1.0)
+    assert rare == once, "a report is worth a second at most"
 
 
 def test_a_configured_headroom_is_kept_exactly():

@@ -10,13 +10,13 @@ import math
 from dataclasses import dataclass, replace
 
 _SHARE_MEMORY = 0.8
-"""What is kept of the counts behind *share* at each report: about five reports."""
+"""What is kept of the counts behind *share* in a second: about five seconds."""
 
 _PRIOR = 100.0
 """New sessions in equal parts that stand for those not yet seen; forgotten like those."""
 
 _DECAY = 0.95
-"""What is kept of the learned headroom at each report that shows it was enough."""
+"""What is kept of the learned headroom in a second that shows it was enough."""
 
 _NOISE = 0.4
 """Less than this is not kept free."""
@@ -49,11 +49,12 @@ class Learned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """From one report to the next, in sessions: what the count grew by, how many were made since (None: not told),
-    what our own calls made and ended, how far the count is now above the capacity that we kept to (negative: below),
-    and the node's limit.
+    """From one report to the next, ``seconds`` apart, in sessions: what the count grew by, how many were made since
+    (None: not told), what our own calls made and ended, how far the count is now above the capacity that we kept to
+    (negative: below), and the node's limit.
     """
 
+    seconds: float
     growth: float
     created: float | None
     assigned: float
@@ -64,14 +65,17 @@ class Step:
 
 def learn(learned: Learned, step: Step, *, legs: float) -> Learned:
     """What is known after one more report. ``legs``: sessions of one call."""
-    unexplained = _unexplained(learned, step, legs)
+    # Where reports are rare, one is worth a second.
+    seconds = min(1.0, max(0.0, step.seconds))
+    unexplained = _unexplained(learned, step, legs, _DECAY**seconds)
     if step.created is None:
         return replace(learned, unexplained=unexplained)
     created = max(step.created, step.assigned)
+    memory = _SHARE_MEMORY**seconds
     return Learned(
-        own=_SHARE_MEMORY * learned.own + step.assigned,
-        grown=_SHARE_MEMORY * learned.grown + created,
-        prior=_SHARE_MEMORY * learned.prior,
+        own=memory * learned.own + step.assigned,
+        grown=memory * learned.grown + created,
+        prior=memory * learned.prior,
         unexplained=unexplained,
     )
 
@@ -106,7 +110,7 @@ def turn_taking(part: float, *, replicas: int, legs: float, moment: float) -> fl
     return _TURN * legs * max(0.0, (1.0 - _lot(moment)) * among - 1.0)
 
 
-def _unexplained(learned: Learned, step: Step, legs: float) -> float:
+def _unexplained(learned: Learned, step: Step, legs: float, decay: float) -> float:
     """The decayed maximum of how far the count went beyond what we knew, as far as that came near the limit: growth
     that ends far below it does no harm, and how other replicas fill free room is no surprise.
     """
@@ -118,7 +122,7 @@ def _unexplained(learned: Learned, step: Step, legs: float) -> float:
     reach = max(2.0 * legs, 0.15 * math.sqrt(max(0.0, step.limit)))
     before = 2.0 * legs if learned.unexplained is None else learned.unexplained
     tested = explained or step.excess >= -3.0 * legs
-    after = max(min(residual, step.excess + reach), before * _DECAY if tested else before)
+    after = max(min(residual, step.excess + reach), before * decay if tested else before)
     return after if after >= _NOISE else 0.0
 
 

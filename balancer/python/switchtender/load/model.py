@@ -129,17 +129,18 @@ def observe_report(
     if restarted:
         model = _reborn(model, report)
     model = replace(_heard(model, report), clock=clock)
+    measured_at = report.received - (age or 0.0)
     if model.report is not None:
         unusable = age is None or age > OLDEST or not totals.exact
-        overtaken = model.measured_at is not None and report.received - (age or 0.0) < model.measured_at
+        overtaken = model.measured_at is not None and measured_at < model.measured_at
         if unusable or overtaken:
             alive = replace(model.report, received=report.received, max_sessions=report.max_sessions)
             return replace(model, report=alive)
     return replace(
         model,
-        learned=_learned(model, report, totals, policy),
+        learned=_learned(model, report, measured_at, totals, policy),
         report=report,
-        measured_at=report.received - (age or 0.0),
+        measured_at=measured_at,
         baseline_assigned=totals.assigned,
         baseline_ended=totals.ended,
         sessions_since_startup=report.sessions_since_startup
@@ -247,14 +248,15 @@ def _reborn(model: NodeModel, report: Report) -> NodeModel:
     )
 
 
-def _learned(model: NodeModel, report: Report, totals: Totals, policy: Policy) -> Learned:
-    if model.report is None:
+def _learned(model: NodeModel, report: Report, measured_at: float, totals: Totals, policy: Policy) -> Learned:
+    if model.report is None or model.measured_at is None:
         return model.learned
     legs = float(policy.legs_per_call)
     created = None
     if report.sessions_since_startup is not None and model.sessions_since_startup is not None:
         created = float(report.sessions_since_startup - model.sessions_since_startup)
     step = Step(
+        seconds=measured_at - model.measured_at,
         growth=float(report.sessions - model.report.sessions),
         created=created,
         assigned=legs * (totals.assigned - model.baseline_assigned),
