@@ -15,7 +15,7 @@ use crate::output::{Datagram, Local, Output};
 use crate::reply::Reply;
 use crate::route::{self, Found, Preprocessed, Target};
 use crate::token::{Kind, Token};
-use crate::transaction::{Record, Shape, TIMER_C, TIMER_C_STEP};
+use crate::transaction::{NextHop, Record, Shape, TIMER_C, TIMER_C_STEP};
 
 /// What is to be done with a request; everything is decided before anything is changed.
 pub(crate) struct Plan {
@@ -65,12 +65,15 @@ impl Core {
     pub(crate) fn hop_to(&mut self, target: Target, shape: Shape) -> (Hop, Shape) {
         let hop = |to, from, node| Hop { to, from, local_ip: None, node, legs: None, patience: None, timer_c: TIMER_C };
         match target {
-            Target::Node { address, slot } => (hop(address, Local::Worker, slot), Shape { to_node: true, ..shape }),
+            Target::Node { address, slot } => {
+                (hop(address, Local::Worker, slot), Shape { next_hop: NextHop::Node, ..shape })
+            }
             Target::Caller { address, listener, strict, forced } => {
                 if forced {
                     self.count(Counter::ForcedToFlow);
                 }
-                let shape = Shape { strict_next_hop: strict, ..shape };
+                let next_hop = if strict { NextHop::Strict } else { NextHop::Loose };
+                let shape = Shape { next_hop, ..shape };
                 (hop(address, Local::Listener(listener), None), shape)
             }
         }
@@ -132,7 +135,7 @@ impl Core {
             _ if begins_dialog(method, message) => Record::FromCaller(reach),
             _ => Record::Nothing,
         };
-        let shape = Shape { to_node: true, ..request.shape };
+        let shape = Shape { next_hop: NextHop::Node, ..request.shape };
         Ok(Plan { hop, shape, record, group: Some(group.slot), ends: None })
     }
 
