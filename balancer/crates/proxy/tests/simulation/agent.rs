@@ -101,11 +101,12 @@ impl Agent {
         }
     }
 
-    /// The ACK for the 2xx to the INVITE with this Call-ID and `CSeq` number came.
+    /// The ACK for the 2xx to an INVITE came.
     pub(crate) fn acknowledge(&mut self, ack: &Message) {
+        let about = |message: &Message| (message.call_id().to_owned(), message.cseq().0, message.tag("To"));
         for transaction in self.servers.values_mut() {
-            let request = &transaction.request;
-            if request.method() == "INVITE" && request.call_id() == ack.call_id() && request.cseq().0 == ack.cseq().0 {
+            let answer = transaction.response.as_ref().map(|(_, response)| response);
+            if answer.is_some_and(|answer| answer.method() == "INVITE" && about(answer) == about(ack)) {
                 transaction.acknowledged = true;
             }
         }

@@ -81,6 +81,11 @@ impl Client {
         !self.agent.is_waiting() && self.calls.values().all(over)
     }
 
+    /// The dialog that a call's first answer made.
+    pub(crate) fn dialog(&self, call_id: &str) -> Option<&Dialog> {
+        self.calls.get(call_id)?.legs.values().next().map(|leg| &leg.dialog)
+    }
+
     fn mint(&mut self) -> String {
         self.minted += 1;
         format!("c{}x{}", self.index, self.minted)

@@ -140,8 +140,10 @@ pub(crate) struct Disturbance {
 pub(crate) enum Trouble {
     /// The transactions of one replica, and the flows through it: any call in the making.
     Replica(usize),
-    /// Flows moved to another replica: a retransmission may count as new there.
-    Flows,
+    /// A client's datagrams come from another port: a retransmission may count as new on another replica.
+    Move,
+    /// All flows through the virtual addresses moved. A response may now reach a replica that did not ask for it.
+    Rehash,
     /// Everything at one node.
     Node(usize),
     /// Timers of one replica fired early.

@@ -46,6 +46,14 @@ pub(crate) enum Alarm {
     Agenda(usize),
 }
 
+/// A datagram on the wire.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// How bad the network is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
@@ -64,6 +72,8 @@ pub(crate) struct Network {
     pub(crate) weather: Weather,
     agenda: BTreeMap<(Time, u64), Happening>,
     order: u64,
+    /// Every datagram sent since somebody began to listen in.
+    pub(crate) tap: Option<Vec<Sent>>,
     /// Lines of the run so far; `None` when nobody will read them.
     pub(crate) trace: Option<Vec<String>>,
 }
@@ -74,12 +84,15 @@ impl Network {
     pub(crate) fn new(seed: u64, weather: Weather, traced: bool) -> Self {
         let trace = traced.then(Vec::new);
         let now = Time::from_secs(1_000);
-        Self { now, rng: Rng::new(seed), weather, agenda: BTreeMap::new(), order: 0, trace }
+        Self { now, rng: Rng::new(seed), weather, agenda: BTreeMap::new(), order: 0, tap: None, trace }
     }
 
     /// Puts a datagram on the wire.
     pub(crate) fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         let lost = self.chance(self.weather.loss);
+        if let Some(tap) = &mut self.tap {
+            tap.push(Sent { from, to, bytes: bytes.clone() });
+        }
         if self.trace.is_some() {
             let first = String::from_utf8_lossy(&bytes);
             let first = first.lines().next().unwrap_or_default().to_owned();

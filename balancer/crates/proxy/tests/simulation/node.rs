@@ -112,6 +112,23 @@ impl Node {
         self.act(around, heard);
     }
 
+    /// Answers a malformed request as far as it can be read.
+    pub(crate) fn reject(&mut self, around: &mut Around<'_>, source: SocketAddr, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        if text.starts_with("SIP/2.0") || text.starts_with("ACK ") {
+            return;
+        }
+        let mut response = String::from("SIP/2.0 400 Bad Request\r\n");
+        for line in text.lines().take_while(|line| !line.is_empty()) {
+            let copied = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name));
+            if copied {
+                response.extend([line, "\r\n"]);
+            }
+        }
+        response.push_str("Content-Length: 0\r\n\r\n");
+        around.network.send(self.address, source, response.into_bytes());
+    }
+
     pub(crate) fn alarm(&mut self, around: &mut Around<'_>, alarm: &Alarm) {
         match alarm {
             Alarm::Zombie => self.zombies = self.zombies.saturating_sub(1),

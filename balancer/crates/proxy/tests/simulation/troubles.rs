@@ -130,13 +130,12 @@ fn plan_replicas(world: &mut World) {
 fn plan_flows(world: &mut World) {
     for _ in 0..2 {
         let when = any_time(world);
-        world.ledger.disturb(when, millis(100), Trouble::Flows);
+        world.ledger.disturb(when, millis(100), Trouble::Rehash);
         world.plan(when, Deed::Rehash);
     }
     for client in 0..world.clients.len() {
         let when = any_time(world);
-        // A retransmission from another port lands on another replica.
-        world.ledger.disturb(when, millis(100), Trouble::Flows);
+        world.ledger.disturb(when, millis(100), Trouble::Move);
         world.plan(when, Deed::Move { client });
     }
 }

@@ -87,7 +87,7 @@ fn judge_call(ledger: &Ledger, call: &Call, rigor: Rigor) -> Result<(), String> 
 
 fn is_excused(ledger: &Ledger, call: &Call, from: Time, to: Time) -> bool {
     ledger.troubles(from, to).any(|trouble| match trouble {
-        Trouble::Replica(_) | Trouble::Flows | Trouble::Clock(_) => true,
+        Trouble::Replica(_) | Trouble::Move | Trouble::Rehash | Trouble::Clock(_) => true,
         Trouble::Node(_) => troubles_node(call, trouble),
         Trouble::Pool => false,
     })
@@ -130,9 +130,9 @@ fn judge_attempts(call: &Call) -> Result<(), String> {
 fn judge_bye(ledger: &Ledger, call: &Call, bye: &Bye) -> Result<(), String> {
     let end = bye.at + TIMER_F;
     let both = call.byes.iter().filter(|other| other.tag == bye.tag).count() > 1;
-    let node_excuses = ledger
-        .troubles(call.placed, end)
-        .any(|trouble| troubles_node(call, trouble) || matches!(trouble, Trouble::Clock(_)));
+    let spoils = |trouble| troubles_node(call, trouble) || matches!(trouble, Trouble::Clock(_));
+    let spoiled = ledger.troubles(call.placed, end).any(spoils);
+    let moved = ledger.troubles(bye.at, end).any(|trouble| trouble == Trouble::Rehash);
     let any_excuse = is_excused(ledger, call, call.placed, end);
     match bye.result {
         ByeResult::Final(200) => Ok(()),
@@ -140,7 +140,8 @@ fn judge_bye(ledger: &Ledger, call: &Call, bye: &Bye) -> Result<(), String> {
         ByeResult::Final(481) if both || any_excuse => Ok(()),
         // The caller has left without knowing of this dialog: its 200 was lost with a replica.
         ByeResult::Final(481) if bye.by == Side::Node && !call.seen.contains(&bye.tag) && any_excuse => Ok(()),
-        _ if node_excuses => Ok(()),
+        ByeResult::TimedOut if moved && bye.by == Side::Node => Ok(()),
+        _ if spoiled => Ok(()),
         result => Err(format!("the BYE of the {:?} ended with {result:?}", bye.by)),
     }
 }

@@ -5,6 +5,7 @@ use crate::message::{Message, Start, address, bare};
 use crate::replica::{NODE_SIDE, PUBLIC};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use switchtender_proxy::{Local, Snapshot, Time};
 
 /// Where something was seen: a worker, in one run of its process, by its own clock.
@@ -37,8 +38,8 @@ pub(crate) struct Traffic {
 #[derive(Default)]
 pub(crate) struct Book {
     branches: BTreeMap<(usize, u64, usize, String), Branch>,
-    /// Final response per server transaction.
-    finals: BTreeMap<(usize, u64, usize, String), u16>,
+    /// First final response per server transaction, and when it was sent.
+    finals: BTreeMap<(usize, u64, usize, String), (u16, Time)>,
     /// From where we got a request with this Call-ID.
     askers: BTreeMap<String, BTreeSet<SocketAddr>>,
     pub(crate) traffic: BTreeMap<(usize, u64), Traffic>,
@@ -62,7 +63,9 @@ pub(crate) struct Witness<'a> {
 
 /// The port in the Contact of a client that can be reached there.
 const CONTACT_PORT: u16 = 5060;
-const TIMER_B: std::time::Duration = std::time::Duration::from_secs(32);
+const TIMER_B: Duration = Duration::from_secs(32);
+const TIMER_I: Duration = Duration::from_secs(5);
+const TIMER_J: Duration = Duration::from_secs(32);
 
 impl Witness<'_> {
     /// `bytes` went into a worker, which then sent `sent` and perhaps passed them on to a sibling.
@@ -245,9 +248,12 @@ impl Witness<'_> {
             return Ok(());
         }
         let key = (place.replica, place.life, place.worker, format!("{to} {}", response.transaction()));
-        let before = *self.book.finals.entry(key).or_insert(code);
+        let (before, since) = *self.book.finals.entry(key).or_insert((code, place.now));
         let outsider = self.directory.outsiders.contains(&to.ip());
-        if before != code && !(200..300).contains(&code) && !outsider {
+        // A CANCEL is answered for as long as its INVITE is remembered, which is Timer I once the ACK came.
+        let memory = if response.method() == "CANCEL" { TIMER_I } else { TIMER_J };
+        let remembered = place.now.since(since) < memory;
+        if before != code && !(200..300).contains(&code) && !outsider && remembered {
             return Err(format!("{code} after {before}"));
         }
         Ok(())

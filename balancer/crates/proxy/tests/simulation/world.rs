@@ -241,9 +241,10 @@ impl World {
                 Mood::Silent => return,
                 _ => {}
             }
-            if let Ok(message) = Message::parse(bytes) {
-                let (node, mut around) = self.node(node);
-                node.receive(&mut around, from, message);
+            let (node, mut around) = self.node(node);
+            match Message::parse(bytes) {
+                Ok(message) => node.receive(&mut around, from, message),
+                Err(_) => node.reject(&mut around, from, bytes),
             }
             return;
         }
