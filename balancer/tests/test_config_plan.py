@@ -105,7 +105,12 @@ def test_a_shared_node_keeps_the_uid_it_was_known_by():
     esl = {"a/x": target, "b/x": target}
     assert nodes_behind(["b/x"], esl, {}) == {"b/x": "b/x"}
     assert nodes_behind(["a/x", "b/x"], esl, {"b/x": "b/x"}) == {"a/x": "b/x", "b/x": "b/x"}
-    assert nodes_behind(["a/x"], esl, {"a/x": "b/x", "b/x": "b/x"}) == {"a/x": "a/x"}
+    before = {"a/x": "b/x", "b/x": "b/x"}
+    assert nodes_behind(["a/x"], esl, before) == {"a/x": "b/x"}, "the group that named it has gone, the node has not"
+    moved = {**esl, "b/x": EslTarget("elsewhere", 8021, None, SecretStr("x"))}
+    assert nodes_behind(["a/x", "b/x"], moved, before) == {"a/x": "a/x", "b/x": "b/x"}, "two nodes, two uids"
+    apart = {"a/x": target, "c/x": EslTarget("elsewhere", 8021, None, SecretStr("x"))}
+    assert nodes_behind(["a/x", "c/x"], apart, {"a/x": "b/x", "c/x": "b/x"}) == {"a/x": "b/x", "c/x": "c/x"}
 
 
 def test_the_snapshot_says_what_the_documents_say(config_file):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -15,40 +16,53 @@ class ApiError(Exception):
 
 
 class BalancerApi:
-    """The HTTP interface of the balancer at ``url`` (http or https)."""
+    """The HTTP interface of the balancer at ``url`` (http or https). No proxy stands in between. Raises ApiError."""
 
     def __init__(self, url: str) -> None:
         if not url.startswith(("http://", "https://")):
             raise ApiError(f"--url: {url}: accepted: an http or https address such as http://127.0.0.1:8080")
         self._url = url.rstrip("/")
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every node. Raises ApiError."""
-        found: list[dict[str, Any]] = self._ask("/api/v1/nodes")["nodes"]
+        found = self._ask("/api/v1/nodes").get("nodes")
+        if not isinstance(found, list):
+            raise self._stranger()
         return found
 
     def explain(self, question: dict[str, Any]) -> dict[str, Any]:
         """Where a call would go. Raises ApiError."""
-        return self._ask("/api/v1/explain", question)
+        answer = self._ask("/api/v1/explain", question)
+        if "choice" not in answer:
+            raise self._stranger()
+        return answer
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-            self._url + path, data=data, headers={"Content-Type": "application/json"}
-        )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - as above
-                document: dict[str, Any] = json.load(answer)
+            request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+                self._url + path, data=data, headers={"Content-Type": "application/json"}
+            )
+            with self._opener.open(request, timeout=_TIMEOUT) as answer:
+                document = json.load(answer)
         except urllib.error.HTTPError as error:
-            raise ApiError(_reason(error)) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise ApiError(f"no balancer answers at {self._url}: {reason}") from None
+            raise ApiError(self._refusal(error)) from None
+        except json.JSONDecodeError:
+            raise self._stranger() from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+            raise ApiError(f"no balancer answers at {self._url}: {reason}; --url says where it is") from None
+        if not isinstance(document, dict):
+            raise self._stranger()
         return document
 
+    def _refusal(self, error: urllib.error.HTTPError) -> str:
+        try:
+            reason = str(json.load(error)["error"])
+        except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+            reason = str(error.reason)
+        return reason if error.code == 400 else f"{self._url} answers {error.code}: {reason}"
 
-def _reason(error: urllib.error.HTTPError) -> str:
-    try:
-        return str(json.load(error)["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"{error.code} {error.reason}"
+    def _stranger(self) -> ApiError:
+        return ApiError(f"what answers at {self._url} is no balancer of this version; --url says where it is")

@@ -39,9 +39,20 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of text (more when there is a traceback)."""
         time = dt.datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        extra = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        line = f"{time} {record.levelname.lower():<7} {record.getMessage()}{extra}"
+        extra = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
+        line = f"{time} {record.levelname.lower():<7} {_line(record.getMessage())}{extra}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _line(text: str) -> str:
+    """The text on one line; what others said may hold anything."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _word(value: object) -> str:
+    """The value as one word, in quotes where it is none."""
+    text = str(value)
+    return text if text and text.isprintable() and not set(text) & {" ", '"'} else json.dumps(text)
 
 
 def configure(form: str, level: str) -> None:

@@ -1,4 +1,8 @@
-"""The commands. Exit status: 0 done; 1 what was asked about is not well; 2 the command could not be carried out."""
+"""The commands.
+
+Exit status: 0 done; 1 what was asked about is not well, or ``serve`` failed while serving; 2 the command could not be
+carried out, or ``serve`` could not start as configured.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -61,8 +65,10 @@ def serve(config: Path, log_format: str, log_level: str) -> None:
     signal ends it at once.
     """
     from switchtender._core import BindError, ConfigError
+    from switchtender.cli.failures import bind_failure, core_refusal, http_bind_failure
     from switchtender.config.state_dir import StateDirCorruptError, StateDirInUseError
-    from switchtender.control.server import Server
+    from switchtender.control.server import ServeError, Server
+    from switchtender.http.listen import HttpBindError
 
     logs.configure(log_format, log_level)
     try:
@@ -70,14 +76,15 @@ def serve(config: Path, log_format: str, log_level: str) -> None:
     except DocumentErrors as errors:
         _refuse(errors)
     except BindError as error:
-        what, address, port, message = error.args
-        _fail(f"{what}: cannot bind {address} port {port}: {message}")
+        _fail(bind_failure(error))
+    except HttpBindError as error:
+        _fail(http_bind_failure(error))
     except ConfigError as error:
-        _fail(": ".join(str(part) for part in error.args))
-    except (StateDirInUseError, StateDirCorruptError) as error:
+        _fail(core_refusal(error))
+    except (StateDirInUseError, StateDirCorruptError, OSError) as error:
         _fail(str(error))
-    except OSError as error:
-        _fail(f"spec.http: {error.strerror or error}")
+    except ServeError:
+        sys.exit(1)  # the log says why
 
 
 @main.command()
@@ -110,22 +117,23 @@ def check(file: Path, output: str) -> None:
 @_url
 @_output
 @click.option("--watch", is_flag=True, help="Show the table live, until interrupted.")
-@click.option("--group", default=None, help="Only the nodes of this group (namespace/name).")
+@click.option("--group", default=None, metavar="NAMESPACE/NAME", help="Only the nodes of this group.")
 def nodes(url: str, output: str, watch: bool, group: str | None) -> None:  # noqa: FBT001 - a flag of the command line
     """Show every node: state, sessions, room, share."""
-    api = BalancerApi(url)
+    if watch and output == "json":
+        raise click.UsageError("--watch shows a table; for JSON, ask again and again")
 
-    def read() -> list[dict[str, Any]]:
-        found = api.nodes()
-        return [node for node in found if group in (None, f"{node['namespace']}/{node['group']}")]
+    def read(api: BalancerApi) -> list[dict[str, Any]]:
+        return [node for node in api.nodes() if group in {None, f"{node['namespace']}/{node['group']}"}]
 
     try:
+        api = BalancerApi(url)
         if output == "json":
-            click.echo(json.dumps(read(), indent=2))
+            click.echo(json.dumps(read(api), indent=2))
         elif watch:
-            tables.live(lambda: tables.nodes(read()))
+            tables.live(lambda: tables.nodes(read(api)))
         else:
-            tables.show(tables.nodes(read()))
+            tables.show(tables.nodes(read(api)))
     except ApiError as error:
         _fail(str(error))
 
@@ -170,12 +178,12 @@ def explain(
         sys.exit(1)
 
 
-def _refuse(errors: DocumentErrors) -> None:
+def _refuse(errors: DocumentErrors) -> NoReturn:
     for problem in errors.problems:
         click.echo(problem.render(), err=True)
     sys.exit(2)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     click.echo(f"switchtender: {message}", err=True)
     sys.exit(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
+
+from switchtender.cli.client import ApiError
 
 _COLORS = {
     "ready": "green",
@@ -19,22 +24,31 @@ _COLORS = {
     "unknown": "white",
 }
 _REFRESH = 0.5
+_PIPE_WIDTH = 1000
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal; in a pipe nothing is cut off or wrapped."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def show(renderable: RenderableType) -> None:
     """Print once."""
-    Console().print(renderable)
+    console().print(renderable)
 
 
 def live(render: Callable[[], RenderableType]) -> None:
-    """Print again and again in place, until interrupted."""
-    with Live(render(), console=Console(), auto_refresh=False) as display:
-        try:
-            while True:
-                time.sleep(_REFRESH)
+    """Print again and again in place, until interrupted.
+
+    Raises ApiError when the first look fails; later ones show it and go on, for a balancer may be restarted.
+    """
+    with contextlib.suppress(KeyboardInterrupt), Live(render(), console=console(), auto_refresh=False) as display:
+        while True:
+            time.sleep(_REFRESH)
+            try:
                 display.update(render(), refresh=True)
-        except KeyboardInterrupt:
-            return
+            except ApiError as error:
+                display.update(Text(str(error), style="red"), refresh=True)
 
 
 def nodes(entries: list[dict[str, Any]]) -> Table:
@@ -49,7 +63,7 @@ def nodes(entries: list[dict[str, Any]]) -> Table:
         table.add_row(
             f"{entry['namespace']}/{entry['group']}",
             entry["node"],
-            f"[{_COLORS[state]}]{state}[/]",
+            Text(state, style=_COLORS.get(state, "")),
             entry["reason"],
             _whole(entry["sessions"]),
             _whole(entry["maxSessions"]),
@@ -65,12 +79,12 @@ def nodes(entries: list[dict[str, Any]]) -> Table:
 
 def explanation(answer: dict[str, Any]) -> None:
     """The words and the table of ``switchtender explain``."""
-    console = Console()
+    out = console()
     group, choice = answer.get("group"), answer.get("choice")
     if group is None:
-        console.print("no group matches: the call gets 404", highlight=False)
+        out.print("no group matches: the call gets 404")
         return
-    console.print(f"group {group['namespace']}/{group['name']}", highlight=False)
+    out.print(f"group {group['namespace']}/{group['name']}")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("NODE", "STATE", "VERDICT"):
         table.add_column(name)
@@ -88,11 +102,11 @@ def explanation(answer: dict[str, Any]) -> None:
             f"{candidate['weight']:g}",
             str(candidate["priority"]),
         )
-    console.print(table)
+    out.print(table)
     if choice is None:
-        console.print(f"no node takes the call: {answer.get('reason')}", highlight=False)
+        out.print(f"no node takes the call: {answer.get('reason')}")
     else:
-        console.print(f"goes to {choice['name']} ({choice['sip']}); another draw may differ", highlight=False)
+        out.print(f"goes to {choice['name']} ({choice['sip']}); another draw may differ")
 
 
 def _whole(value: float | None) -> str:

@@ -71,19 +71,24 @@ def make_plan(documents: Documents, *, environ: Mapping[str, str]) -> Plan:
 def nodes_behind(members: Iterable[str], esl: Mapping[str, EslTarget], before: Mapping[str, str]) -> dict[str, str]:
     """Member uid → uid of the node behind it: members that share an Event Socket are one node with one load.
 
-    The node goes by the uid it had ``before``, else by the first of its members' uids, so that its counters live on
-    when a group that names it comes or goes.
+    The node goes by the uid it had ``before``, unless that is now a member somewhere else, or by the first of its
+    members' uids: so its counters and its load live on when a group that names it comes or goes.
     """
     by_endpoint: dict[tuple[str, int], list[str]] = {}
     nodes: dict[str, str] = {}
-    for uid in sorted(members):
+    known = frozenset(members)
+    for uid in sorted(known):
         if uid in esl:
             by_endpoint.setdefault((esl[uid].host, esl[uid].port), []).append(uid)
         else:
             nodes[uid] = uid
+    taken: set[str] = set()
     for sharing in by_endpoint.values():
-        known = [before[uid] for uid in sharing if before.get(uid) in sharing]
-        nodes |= dict.fromkeys(sharing, known[0] if known else sharing[0])
+        former = (before[uid] for uid in sharing if uid in before)
+        kept = (uid for uid in former if uid not in taken and (uid in sharing or uid not in known))
+        node = next(kept, sharing[0])
+        taken.add(node)
+        nodes |= dict.fromkeys(sharing, node)
     return nodes
 
 

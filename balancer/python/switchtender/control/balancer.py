@@ -16,7 +16,7 @@ from switchtender.config.plan import Plan, nodes_behind
 from switchtender.config.snapshot import GroupMembers, snapshot
 from switchtender.config.state_dir import TokenKey
 from switchtender.control.watch import Watch
-from switchtender.load.model import Policy
+from switchtender.load.model import Policy, WhenStale
 
 log = logging.getLogger(__name__)
 
@@ -36,42 +36,40 @@ class Balancer:
         self.plan: Plan | None = None
         self.generation = 0
         self.watches: dict[str, Watch] = {}
-        self.node_of: Mapping[str, str] = {}
-        self.groups_of: Mapping[str, list[GroupMembers]] = {}
+        self._node_of: Mapping[str, str] = {}
+        self._groups_of: Mapping[str, list[GroupMembers]] = {}
         self._nodes_of: Mapping[str, frozenset[str]] = {}
+        self._names: Mapping[tuple[str, str], str] = {}
         self._fresh: Mapping[str, float] = {}
         self._keys = keys
         self._clock = clock
         self._replicas = replicas
 
     async def apply(self, plan: Plan) -> None:
-        """Put ``plan`` in force, the packet core first. Raises ConfigError; the plan before then stays."""
+        """Put ``plan`` in force, the packet core first. Raises ConfigError; the plan before then stays in force whole.
+
+        Nothing is awaited before all of it is in force, so no event of a driver meets half a plan.
+        """
         members = {member.uid: member for entry in plan.groups for member in entry.members}
-        node_of = nodes_behind(members, plan.esl, self.node_of)
+        node_of = nodes_behind(members, plan.esl, self._node_of)
         document = snapshot(plan.groups, keys=self._keys, node_of=node_of)
         self.generation = self.core.apply(json.dumps(document).encode())
-        self.plan, self.node_of = plan, node_of
-        self._nodes_of = {
-            entry.group.key: frozenset(node_of[member.uid] for member in entry.members) for entry in plan.groups
-        }
-        groups_of: dict[str, list[GroupMembers]] = {}
-        for entry in plan.groups:
-            for uid in self._nodes_of[entry.group.key]:
-                groups_of.setdefault(uid, []).append(entry)
-        self.groups_of = groups_of
-        gone = []
-        wanted = {uid: plan.esl.get(uid) for uid in dict.fromkeys(node_of.values())}
-        for uid, watch in list(self.watches.items()):
-            if uid not in wanted or wanted[uid] != watch.esl:
-                gone.append(self.watches.pop(uid))
-        for uid, esl in wanted.items():
-            watch = self.watches.get(uid) or Watch(
-                uid, members[uid].name, esl, self.core, clock=self._clock, changed=self._changed
-            )
-            self.watches[uid] = watch
-            watch.start(_policy(uid, groups_of[uid], node_of), _poll_interval(groups_of[uid]))
+        joined = None if self.plan is None else self._clock()
+        self.plan, self._node_of = plan, node_of
+        self._index(plan, node_of)
+        gone = [self.watches.pop(uid) for uid in list(self.watches) if uid not in self._groups_of]
+        esl = {node_of[uid]: plan.esl.get(uid) for uid in members}
+        for uid, groups in self._groups_of.items():
+            if uid not in self.watches:
+                name = self._names[uid, groups[0].group.key]
+                self.watches[uid] = Watch(uid, name, self.core, clock=self._clock, changed=self._changed, joined=joined)
+            self.watches[uid].take_up(_policy(uid, groups, node_of), esl[uid], _poll_interval(groups))
         self._publish_all()
         await asyncio.gather(*(watch.stop() for watch in gone))
+
+    def member_name(self, uid: str, namespace: str, group: str) -> str | None:
+        """What a group calls the node of this uid; None where it is no member of it."""
+        return self._names.get((uid, f"{namespace}/{group}"))
 
     async def run(self) -> None:
         """Keep what depends on time up to date, and log what the packet core tells, until canceled."""
@@ -87,6 +85,18 @@ class Balancer:
     async def close(self) -> None:
         """Say goodbye to every node."""
         await asyncio.gather(*(watch.stop() for watch in self.watches.values()))
+
+    def _index(self, plan: Plan, node_of: Mapping[str, str]) -> None:
+        groups_of: dict[str, list[GroupMembers]] = {}
+        names: dict[tuple[str, str], str] = {}
+        for entry in plan.groups:
+            for member in entry.members:
+                groups_of.setdefault(node_of[member.uid], []).append(entry)
+                names[node_of[member.uid], entry.group.key] = member.name
+        self._groups_of, self._names = groups_of, names
+        self._nodes_of = {
+            entry.group.key: frozenset(node_of[member.uid] for member in entry.members) for entry in plan.groups
+        }
 
     def _changed(self, watch: Watch) -> None:
         if self.watches.get(watch.uid) is watch:
@@ -105,7 +115,7 @@ class Balancer:
             measured = [watch for uid in uids if (watch := self.watches[uid]).policy.measured]
             counts[key] = (sum(watch.fresh for watch in measured), len(measured))
         shares = {}
-        for uid, groups in self.groups_of.items():
+        for uid, groups in self._groups_of.items():
             fresh, measured_nodes = (sum(counts[entry.group.key][index] for entry in groups) for index in (0, 1))
             shares[uid] = fresh / measured_nodes if measured_nodes else 1.0
         return shares
@@ -123,8 +133,16 @@ class Balancer:
             log.log(level, "packet core: %s", kind.replace("_", " "), extra=extra)
 
 
+_STRICTEST_FIRST: tuple[WhenStale, ...] = ("Exclude", "Auto", "LastValue", "StaticWeight")
+
+
 def _policy(uid: str, groups: Iterable[GroupMembers], node_of: Mapping[str, str]) -> Policy:
-    """What the groups of a node say of it together, the strictest where they differ."""
+    """What the groups of a node say of it together, the strictest where they differ.
+
+    Two are not a matter of degree: headroom is learned unless every group fixes one, and a ``staleAfter`` that a
+    group gives stands before Auto. The node is drained when every group drains it; one group alone keeps its own
+    calls away, which is the packet core's business.
+    """
     specs = [entry.group.spec for entry in groups]
     caps = [spec.capacity.max_sessions for spec in specs if spec.capacity.max_sessions is not None]
     fixed = [float(spec.capacity.headroom) for spec in specs if spec.capacity.headroom != "Auto"]
@@ -135,7 +153,7 @@ def _policy(uid: str, groups: Iterable[GroupMembers], node_of: Mapping[str, str]
         cap=float(min(caps)) if caps else None,
         headroom=max(fixed) if len(fixed) == len(specs) else None,
         stale_after=min(stale) if stale else None,
-        when_stale=specs[0].health.when_stale,
+        when_stale=min((spec.health.when_stale for spec in specs), key=_STRICTEST_FIRST.index),
         measured=any(member.esl is not None for member in members),
         drained=all(member.drain is not None for member in members),
     )

@@ -1,12 +1,13 @@
 """How many balancers share the nodes: the other replicas are asked once a second, and those that answered lately count.
 
-R = those of ``peers.static`` that answered within ``ALIVE`` seconds, and this process. A peer that turns out to be
-this process itself is not counted twice.
+R = those of ``peers.static`` that answered within ``ALIVE`` seconds, and this process. Two addresses of one peer
+count once; a peer that turns out to be this process itself does not count.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,11 +19,19 @@ log = logging.getLogger(__name__)
 INTERVAL = 1.0
 ALIVE = 5.0
 _TIMEOUT = aiohttp.ClientTimeout(total=1.0)
+_LONGEST = 4096
+"""Bytes of an answer that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    instance: str
+    at: float
 
 
 @dataclass
 class Peers:
-    """Asks each of ``addresses`` ("host:port" of a replica's HTTP) every second;
+    """Asks each of ``addresses`` ("host:port" of a replica's HTTP) every second.
 
     ``instance`` is this process's own id.
     """
@@ -30,31 +39,45 @@ class Peers:
     addresses: tuple[str, ...]
     instance: str
     clock: Callable[[], float]
-    _answered: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _alive: dict[str, _Answer] = field(default_factory=dict)
 
     def replicas(self) -> int:
         """Balancers alive, this one included: R of the load model."""
         now = self.clock()
-        alive = {instance for instance, at in self._answered.values() if now - at <= ALIVE}
+        alive = {answer.instance for answer in self._alive.values() if now - answer.at <= ALIVE}
         return 1 + len(alive - {self.instance})
 
     async def run(self) -> None:
         """Ask for ever; returns at once when there is nobody to ask."""
         if not self.addresses:
             return
-        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-            while True:
-                await asyncio.gather(*(self._ask(session, address) for address in self.addresses))
-                await asyncio.sleep(INTERVAL)
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, asyncio.TaskGroup() as tasks:
+            for address in self.addresses:
+                tasks.create_task(self._follow(session, address))
 
-    async def _ask(self, session: aiohttp.ClientSession, address: str) -> None:
-        known = self._answered.get(address)
-        try:
-            async with session.get(f"http://{address}/healthz") as answer:
-                document = await answer.json()
-                instance = str(document["instance"])
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
-            return
-        if known is None or self.clock() - known[1] > ALIVE:
-            log.info("a peer answers", extra={"peer": address, "instance": instance})
-        self._answered[address] = (instance, self.clock())
+    async def _follow(self, session: aiohttp.ClientSession, address: str) -> None:
+        """Each peer at its own pace, so that a dead one does not make the others look late."""
+        while True:
+            self._heard(address, await _instance(session, address))
+            await asyncio.sleep(INTERVAL)
+
+    def _heard(self, address: str, instance: str | None) -> None:
+        known = self._alive.get(address)
+        if instance is not None:
+            if known is None or known.instance != instance:
+                what = "a peer is this process itself" if instance == self.instance else "a peer answers"
+                log.info(what, extra={"peer": address, "instance": instance})
+            self._alive[address] = _Answer(instance, self.clock())
+        elif known is not None and self.clock() - known.at > ALIVE:
+            del self._alive[address]
+            log.warning("a peer no longer answers", extra={"peer": address, "instance": known.instance})
+
+
+async def _instance(session: aiohttp.ClientSession, address: str) -> str | None:
+    """The id of the process behind ``address``; None where no balancer answers."""
+    try:
+        async with session.get(f"http://{address}/healthz", allow_redirects=False) as answer:
+            document = json.loads(await answer.content.read(_LONGEST))
+        return str(document["instance"]) if answer.status == 200 else None
+    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -7,30 +7,35 @@ import contextlib
 import json
 import logging
 import secrets
-import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from switchtender._core import ConfigError, Core
+from switchtender._core import Core, CoreStopped
 from switchtender.config.plan import Plan, read_plan
-from switchtender.config.settings import fixed_fields_changed, settings
+from switchtender.config.settings import settings
 from switchtender.config.state_dir import StateDir
+from switchtender.control import signals
 from switchtender.control.balancer import Balancer
+from switchtender.control.follow import follow
 from switchtender.control.peers import Peers
 from switchtender.control.views import BalancerView
-from switchtender.http.app import application
+from switchtender.http.listen import listening
 from switchtender.metrics.collector import register
 from switchtender.metrics.reloads import Reloads
-from switchtender.sources.file import changes, identity
-from switchtender_api.problems import DocumentErrors
+from switchtender.sources.file import Identity, identity
+from switchtender_api.v1alpha1.endpoints import format_endpoint
 
 log = logging.getLogger(__name__)
 
 _STOP_POLL = 0.1
+_LIVENESS = 1.0
+"""Seconds between two looks at whether the packet workers live."""
+
+
+class ServeError(Exception):
+    """A part of the control side failed while serving; what failed stands in the log."""
 
 
 class Server:
@@ -43,124 +48,86 @@ class Server:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then until no transaction is open or the deadline has come.
 
-        Raises DocumentErrors, StateDirInUseError, StateDirCorruptError, BindError or OSError when it cannot start.
+        Raises DocumentErrors, StateDirInUseError, StateDirCorruptError, BindError, HttpBindError, ConfigError or
+        OSError when it cannot start, ServeError when it fails later.
         """
-        seen = identity(self.path)
-        plan = read_plan(self.path)
-        spec = plan.documents.config.spec
-        with contextlib.closing(StateDir(Path(spec.state_dir))) as state_dir:
-            core = Core(json.dumps(settings(spec)).encode())
-            instance = secrets.token_hex(8)
-            peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic)
-            balancer = Balancer(core, state_dir.keys, clock=time.monotonic, replicas=peers.replicas)
-            registry = CollectorRegistry()
-            view = BalancerView(balancer, instance, registry, time.monotonic)
-            register(registry, balancer, view, self.reloads)
-            try:
-                async with _http(view, str(spec.http.address), spec.http.port), asyncio.TaskGroup() as tasks:
-                    await balancer.apply(plan)
-                    core.start()
-                    self.reloads.succeeded(time.time())
-                    _announce(core, spec.http.address, spec.http.port)
-                    background = [
-                        tasks.create_task(balancer.run()),
-                        tasks.create_task(peers.run()),
-                        tasks.create_task(self._follow(balancer, seen)),
-                    ]
-                    await _told_to_stop()
-                    await _drain(core, spec.stop.deadline.total_seconds())
-                    for task in background:
-                        task.cancel()
-            finally:
-                await balancer.close()
-                core.stop(0.0)
+        with signals.followed() as told:
+            async with contextlib.AsyncExitStack() as stack:
+                seen = identity(self.path)
+                plan = await asyncio.to_thread(read_plan, self.path)
+                balancer, peers = await self._start(plan, stack)
+                await self._serve(balancer, peers, seen, told)
         log.info("stopped")
 
-    async def _follow(self, balancer: Balancer, seen: tuple[int, int, int, int] | None) -> None:
-        """Reload on SIGHUP and on a change of the file."""
-        wanted = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, wanted.set)
+    async def _start(self, plan: Plan, stack: contextlib.AsyncExitStack) -> tuple[Balancer, Peers]:
+        """Everything up, or nothing left behind: each step that is done stands in ``stack``, to be undone."""
+        spec = plan.documents.config.spec
+        state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir))))
+        core = Core(json.dumps(settings(spec)).encode())
+        stack.push_async_callback(_end, core)
+        instance = secrets.token_hex(8)
+        peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic)
+        balancer = Balancer(core, state_dir.keys, clock=time.monotonic, replicas=peers.replicas)
+        stack.push_async_callback(balancer.close)
+        registry = CollectorRegistry()
+        view = BalancerView(balancer, instance, registry, time.monotonic)
+        register(registry, balancer, view, self.reloads)
+        http = await stack.enter_async_context(listening(view, str(spec.http.address), spec.http.port))
+        await balancer.apply(plan)
+        core.start()
+        self.reloads.succeeded(time.time())
+        log.info("serving", extra={"listeners": _listeners(core), "http": http, "groups": len(plan.groups)})
+        return balancer, peers
 
-        async def watch_file() -> None:
-            async for _ in changes(self.path, seen):
-                wanted.set()
-
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(watch_file())
-            while True:
-                await wanted.wait()
-                wanted.clear()
-                await self._reload(balancer)
-
-    async def _reload(self, balancer: Balancer) -> None:
+    async def _serve(self, balancer: Balancer, peers: Peers, seen: Identity, told: signals.Told) -> None:
+        core = balancer.core
         try:
-            plan = read_plan(self.path)
-            _refuse_fixed(balancer.plan, plan)
-            await balancer.apply(plan)
-        except DocumentErrors as errors:
-            for problem in errors.problems:
-                log.error("configuration refused: %s", problem.render())
-            self.reloads.failed()
-        except (ConfigError, FixedFieldsError) as error:
-            log.error("configuration refused: %s", error)
-            self.reloads.failed()
-        else:
-            log.info("configuration in force", extra={"generation": balancer.generation, "groups": len(plan.groups)})
-            self.reloads.succeeded(time.time())
+            async with asyncio.TaskGroup() as tasks:
+                background = [
+                    tasks.create_task(balancer.run()),
+                    tasks.create_task(peers.run()),
+                    tasks.create_task(follow(self.path, seen, told.reload, balancer, self.reloads)),
+                    tasks.create_task(_workers_live(core, told.stop)),
+                ]
+                await told.stop.wait()
+                await _drain(core, _deadline(balancer), told.hurry)
+                for task in background:
+                    task.cancel()
+        except ExceptionGroup as failed:
+            for error in _leaves(failed):
+                log.critical("a part of the control side failed: the process ends", exc_info=error)
+            raise ServeError(f"{_leaves(failed)[0]!r}") from None
 
 
-class FixedFieldsError(Exception):
-    """A reload would change what is fixed for the life of the process."""
+def _deadline(balancer: Balancer) -> float:
+    """Of the configuration in force, not of the one that the process was started with."""
+    return 0.0 if balancer.plan is None else balancer.plan.documents.config.spec.stop.deadline.total_seconds()
 
 
-def _refuse_fixed(before: Plan | None, after: Plan) -> None:
-    if before is None:
-        return
-    changed = fixed_fields_changed(before.documents.config.spec, after.documents.config.spec)
-    if changed:
-        raise FixedFieldsError(
-            f"{', '.join(changed)} cannot change without a restart; nothing of the file was taken up"
-        )
+def _listeners(core: Core) -> list[str]:
+    listeners = json.loads(core.addresses())["listeners"]
+    return [f"{entry['name']} {format_endpoint(entry['address'], entry['port'])}" for entry in listeners]
 
 
-def _announce(core: Core, http_address: object, http_port: int) -> None:
-    addresses = json.loads(core.addresses())
-    log.info(
-        "serving",
-        extra={
-            "listeners": [f"{entry['name']} {entry['address']}:{entry['port']}" for entry in addresses["listeners"]],
-            "http": f"{http_address}:{http_port}",
-        },
-    )
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
+    """What failed, without the groups that tasks wrap it in."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
 
 
-@contextlib.asynccontextmanager
-async def _http(view: BalancerView, address: str, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(application(view), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, address, port).start()
-        yield
-    finally:
-        await runner.cleanup()
+async def _workers_live(core: Core, stopping: asyncio.Event) -> None:
+    """Raise RuntimeError when the packet workers have ended though nobody stopped them."""
+    while not stopping.is_set():
+        if core.stopped():
+            raise RuntimeError("every packet worker has ended")
+        await asyncio.sleep(_LIVENESS)
 
 
-async def _told_to_stop() -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
-
-
-async def _drain(core: Core, deadline: float) -> None:
-    """Everything is served on, new calls too, until no transaction was open for a while; a second signal ends it."""
+async def _drain(core: Core, deadline: float, hurry: asyncio.Event) -> None:
+    """Everything is served on, new calls too, until no transaction was open for a while; ``hurry`` ends it."""
     log.info("stopping", extra={"deadline": deadline, "openTransactions": core.open_transactions()})
-    hurry = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, hurry.set)
     core.stop(deadline)
     while not core.stopped() and not hurry.is_set():
         with contextlib.suppress(TimeoutError):
@@ -168,3 +135,10 @@ async def _drain(core: Core, deadline: float) -> None:
     lost = core.open_transactions()
     if lost:
         log.warning("stopped with open transactions", extra={"openTransactions": lost})
+
+
+async def _end(core: Core) -> None:
+    """End the workers now, and wait for it."""
+    core.stop(0.0)
+    with contextlib.suppress(CoreStopped):  # never started
+        await asyncio.to_thread(core.join)

@@ -10,9 +10,10 @@ from prometheus_client.registry import CollectorRegistry
 
 from switchtender._core import ConfigError, Core
 from switchtender.control.balancer import Balancer
-from switchtender.control.watch import Watch
+from switchtender.control.watch import ESL_ERRORS, Watch
 from switchtender.http.views import BadQuestionError, Json
 from switchtender.load.states import STATES, StateName
+from switchtender_api.v1alpha1.endpoints import format_endpoint
 
 _QUESTION = {
     "requestUri": "request_uri",
@@ -23,6 +24,7 @@ _QUESTION = {
     "callId": "call_id",
     "headers": "headers",
 }
+_ASKED_AS = {f"/{core}": asked for asked, core in _QUESTION.items()}
 
 
 class BalancerView:
@@ -55,7 +57,7 @@ class BalancerView:
         watches = self._balancer.watches
         now = self._clock()
         return [
-            _node(node, place, watches[node["uid"]], now)
+            _node(node, place, self._name(node, place["namespace"], place["name"]), watches[node["uid"]], now)
             for node in _core_nodes(self._balancer.core)
             if node["uid"] in watches
             for place in node["groups"]
@@ -63,10 +65,14 @@ class BalancerView:
 
     def groups(self) -> list[Json]:
         """Every group with its sums; draining, stale and down nodes add nothing to capacity."""
+        return self.groups_of(self.nodes())
+
+    def groups_of(self, nodes: list[Json]) -> list[Json]:
+        """Every group with its sums over ``nodes``, which ``nodes()`` gave."""
         if self._balancer.plan is None:
             return []
         by_group: dict[tuple[str, str], list[Json]] = {}
-        for node in self.nodes():
+        for node in nodes:
             by_group.setdefault((node["namespace"], node["group"]), []).append(node)
         return [
             _group(entry.group.namespace, entry.group.name, entry.group.spec.routing.algorithm, by_group)
@@ -85,12 +91,22 @@ class BalancerView:
             answer: Json = json.loads(self._balancer.core.explain(json.dumps(question).encode()))
         except ConfigError as error:
             pointer, message = error.args
-            raise BadQuestionError(f"{pointer}: {message}") from None
-        for candidate in answer.get("candidates", []):
-            watch = self._balancer.watches.get(candidate["uid"])
-            if watch is not None:
-                candidate["state"], candidate["reason"] = watch.state.name, watch.state.reason
+            raise BadQuestionError(f"{_ASKED_AS.get(pointer, pointer)}: {message}") from None
+        if answer["group"] is not None:
+            place = answer["group"]["namespace"], answer["group"]["name"]
+            for candidate in answer["candidates"]:
+                candidate["name"] = self._name(candidate, *place)
+                watch = self._balancer.watches.get(candidate["uid"])
+                if watch is not None:
+                    candidate["state"], candidate["reason"] = display_state(watch, candidate)
+            if answer["choice"] is not None:
+                answer["choice"]["name"] = self._name(answer["choice"], *place)
         return answer
+
+    def _name(self, node: dict[str, Any], namespace: str, group: str) -> str:
+        """What the group calls the node: groups that share one may have names of their own for it."""
+        name: str = self._balancer.member_name(node["uid"], namespace, group) or node["name"]
+        return name
 
 
 def _core_nodes(core: Core) -> list[dict[str, Any]]:
@@ -107,21 +123,22 @@ def display_state(watch: Watch, place: dict[str, Any]) -> tuple[StateName, str]:
     return watch.state.name, watch.state.reason
 
 
-def _node(node: dict[str, Any], place: dict[str, Any], watch: Watch, now: float) -> Json:
+def _node(node: dict[str, Any], place: dict[str, Any], name: str, watch: Watch, now: float) -> Json:
     state, reason = display_state(watch, place)
     report = watch.model.report
     return {
         "namespace": place["namespace"],
         "group": place["name"],
-        "node": node["name"],
+        "node": name,
         "uid": node["uid"],
         "sip": node["sip"],
-        "esl": None if watch.esl is None else f"{watch.esl.host}:{watch.esl.port}",
+        "esl": None if watch.esl is None else format_endpoint(watch.esl.host, watch.esl.port),
         "state": state,
         "reason": reason,
         "stateSeconds": round(now - watch.since, 3),
         "link": watch.model.link,
         "linkDetail": watch.model.link_detail,
+        "eslErrors": {reason: watch.errors[reason] for reason in ESL_ERRORS},
         "sessions": None if report is None else report.sessions,
         "maxSessions": None if report is None else report.max_sessions,
         "reportAge": None if report is None else round(now - report.received, 3),

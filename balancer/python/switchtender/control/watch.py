@@ -7,16 +7,17 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import get_args
 
 from switchtender._core import Core
 from switchtender.config.plan import EslTarget
 from switchtender.drivers.esl.driver import EslDriver, Timing
 from switchtender.drivers.esl.session import Pace
 from switchtender.drivers.esl.wire import Credentials
-from switchtender.drivers.reports import Event, Link, Report
+from switchtender.drivers.reports import Event, Link, LinkState, Report
 from switchtender.load.age import report_age
 from switchtender.load.model import NodeModel, Policy, observe, observe_report
-from switchtender.load.states import Published, State, publish
+from switchtender.load.states import State, publish
 
 log = logging.getLogger(__name__)
 
@@ -25,61 +26,62 @@ _RESTART = 1.0
 
 _UNHEARD = State("unknown", "NoReportYet")
 
+ESL_ERRORS = tuple(state for state in get_args(LinkState) if state not in ("connecting", "authenticated"))
+"""The ways in which an Event Socket fails: ``reason`` of the error count."""
+
 
 class Watch:
-    """The watch over one node. ``changed`` is called after each of its driver's events, in the event loop."""
+    """The watch over one node. ``changed`` is called after each of its driver's events, in the event loop.
+
+    ``joined``: since when the node is a new one in a running pool, which starts slowly; None in a pool that is new
+    itself.
+    """
 
     def __init__(
         self,
         uid: str,
         name: str,
-        esl: EslTarget | None,
         core: Core,
         *,
         clock: Callable[[], float],
         changed: Callable[[Watch], None],
+        joined: float | None = None,
     ) -> None:
         self.uid = uid
         self.name = name
-        self.esl = esl
+        self.esl: EslTarget | None = None
         self.policy = Policy()
         self.poll_interval = 1.0
-        self.model = NodeModel()
+        self.model = NodeModel(restarted_at=joined)
         self.state = _UNHEARD
-        self.published: Published | None = None
         self.since = clock()
-        self.links: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
         self._core = core
         self._clock = clock
         self._changed = changed
         self._driver: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._stopped = False
 
-    def start(self, policy: Policy, poll_interval: float) -> None:
-        """Take up ``policy``; start the driver where there is an Event Socket and none runs at this interval."""
+    def take_up(self, policy: Policy, esl: EslTarget | None, poll_interval: float) -> None:
+        """Go by this from now on; a driver that runs with another login or at another interval is replaced.
+
+        What is known of the node stays, as long as its Event Socket is where it was.
+        """
         self.policy = policy
-        if self._stopped or self.esl is None or (self._driver is not None and poll_interval == self.poll_interval):
+        if (esl, poll_interval) == (self.esl, self.poll_interval) and (self._driver is not None or esl is None):
             return
-        self.poll_interval = poll_interval
-        if self._driver is not None:
-            self._driver.cancel()
-        driver = EslDriver(
-            self.esl.host,
-            self.esl.port,
-            Credentials(user=self.esl.user, password=self.esl.password.get_secret_value()),
-            self._on_event,
-            node=self.name,
-            timing=Timing(pace=Pace(poll=poll_interval)),
-        )
-        self._driver = asyncio.get_running_loop().create_task(driver.run(), name=f"esl {self.name}")
-        self._driver.add_done_callback(self._on_driver_ended)
+        if self.esl is not None and _endpoint(esl) != _endpoint(self.esl):
+            self.model = NodeModel(restarted_at=self.model.restarted_at)
+        self.esl, self.poll_interval = esl, poll_interval
+        self._dismiss()
+        self._drive()
 
     async def stop(self) -> None:
         """End the driver; it says goodbye to the node."""
         self._stopped = True
-        if self._driver is not None:
-            self._driver.cancel()
-            await asyncio.gather(self._driver, return_exceptions=True)
+        self._dismiss()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     @property
     def fresh(self) -> bool:
@@ -89,8 +91,8 @@ class Watch:
     def publish(self, *, replicas: int, fresh_share: float) -> None:
         """Derive the state anew and tell the packet core; a change of state is logged."""
         now = self._clock()
-        state, self.published = publish(self.model, self.policy, replicas=replicas, fresh_share=fresh_share, now=now)
-        self._core.report(self.uid, **asdict(self.published))
+        state, published = publish(self.model, self.policy, replicas=replicas, fresh_share=fresh_share, now=now)
+        self._core.report(self.uid, **asdict(published))
         if state == self.state:
             return
         if state.name != self.state.name:
@@ -103,20 +105,43 @@ class Watch:
             extra={"node": self.name, "state": state.name, "reason": state.reason, "before": before.name},
         )
 
+    def _drive(self) -> None:
+        if self._stopped or self.esl is None or self._driver is not None:
+            return
+        driver = EslDriver(
+            self.esl.host,
+            self.esl.port,
+            Credentials(user=self.esl.user, password=self.esl.password.get_secret_value()),
+            self._on_event,
+            node=self.name,
+            timing=Timing(pace=Pace(poll=self.poll_interval)),
+        )
+        self._driver = asyncio.get_running_loop().create_task(driver.run(), name=f"esl {self.name}")
+        self._driver.add_done_callback(self._on_driver_ended)
+
+    def _dismiss(self) -> None:
+        """Let the driver say goodbye beside whatever comes after it: it tells us nothing any more."""
+        if self._driver is None:
+            return
+        leaving, self._driver = self._driver, None
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        leaving.cancel()
+
     def _on_driver_ended(self, driver: asyncio.Task[None]) -> None:
         """A driver ends only when canceled; anything else is a fault of ours, and the node is watched again."""
         if driver.cancelled() or driver is not self._driver:
             return
         log.error("the driver failed and starts anew", exc_info=driver.exception(), extra={"node": self.name})
         self._driver = None
-        asyncio.get_running_loop().call_later(_RESTART, self.start, self.policy, self.poll_interval)
+        asyncio.get_running_loop().call_later(_RESTART, self._drive)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Report):
             self._on_report(event)
         else:
-            if isinstance(event, Link):
-                self.links[event.state] += 1
+            if isinstance(event, Link) and event.state in ESL_ERRORS:
+                self.errors[event.state] += 1
             self.model = observe(self.model, event)
         self._changed(self)
 
@@ -125,3 +150,7 @@ class Watch:
         elapsed = max(0.0, self._clock() - report.received)
         totals = self._core.baseline(self.uid, (age or 0.0) + elapsed)
         self.model = observe_report(self.model, report, clock=clock, age=age, totals=totals, policy=self.policy)
+
+
+def _endpoint(esl: EslTarget | None) -> tuple[str, int] | None:
+    return None if esl is None else (esl.host, esl.port)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from switchtender.http.views import BadQuestionError, Json, View
+from switchtender.http.views import BadQuestionError, View
+
+log = logging.getLogger(__name__)
 
 _VIEW: web.AppKey[View] = web.AppKey("view", View)
 
 MAX_BODY = 64 * 1024
+
+_dumps = functools.partial(json.dumps, allow_nan=False)
 
 
 def application(view: View) -> web.Application:
@@ -35,25 +42,40 @@ def application(view: View) -> web.Application:
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+def _json(document: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response(document, status=status, dumps=_dumps)
+
+
+def _error(status: int, text: str) -> web.Response:
+    return _json({"error": text}, status)
+
+
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error is an object with the one field ``error``; what we did not foresee is logged and says no more."""
     try:
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return web.json_response({"error": error.reason}, status=error.status)
+        answer = _error(error.status, error.reason)
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return answer
+    except Exception:
+        log.exception("a request could not be answered", extra={"method": request.method, "path": request.path})
+        return _error(500, "internal error; the log says more")
 
 
 async def _healthz(request: web.Request) -> web.Response:
-    return web.json_response({"status": "ok", "instance": request.app[_VIEW].instance})
+    return _json({"status": "ok", "instance": request.app[_VIEW].instance})
 
 
 async def _readyz(request: web.Request) -> web.Response:
     reason = request.app[_VIEW].not_ready()
     if reason is None:
-        return web.json_response({"status": "ready"})
-    return web.json_response({"status": "not ready", "reason": reason}, status=503)
+        return _json({"status": "ready"})
+    return _json({"status": "not ready", "reason": reason}, 503)
 
 
 async def _metrics(request: web.Request) -> web.Response:
@@ -62,25 +84,24 @@ async def _metrics(request: web.Request) -> web.Response:
 
 
 async def _nodes(request: web.Request) -> web.Response:
-    return web.json_response({"nodes": request.app[_VIEW].nodes()})
+    return _json({"nodes": request.app[_VIEW].nodes()})
 
 
 async def _groups(request: web.Request) -> web.Response:
-    return web.json_response({"groups": request.app[_VIEW].groups()})
+    return _json({"groups": request.app[_VIEW].groups()})
 
 
 async def _explain(request: web.Request) -> web.Response:
+    body = await request.read()
     try:
-        call = await request.json()
-    except json.JSONDecodeError as error:
-        return web.json_response({"error": f"the body is not JSON: {error}"}, status=400)
+        call = json.loads(body)
+    except RecursionError:
+        return _error(400, "the body is nested too deeply")
+    except ValueError as error:  # no JSON, or not even text
+        return _error(400, f"the body is not JSON: {error}")
     if not isinstance(call, dict):
-        return web.json_response(
-            {"error": "the body must be a JSON object with requestUri and optionally method, from, to, callId, source"},
-            status=400,
-        )
+        return _error(400, "the body must be a JSON object with requestUri and optionally method, source and more")
     try:
-        answer: Json = request.app[_VIEW].explain(call)
+        return _json(request.app[_VIEW].explain(call))
     except BadQuestionError as error:
-        return web.json_response({"error": str(error)}, status=400)
-    return web.json_response(answer)
+        return _error(400, str(error))

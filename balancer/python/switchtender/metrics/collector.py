@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from prometheus_client import ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -20,6 +21,7 @@ from switchtender._core import __version__ as core_version
 from switchtender.control.balancer import Balancer
 from switchtender.control.views import BalancerView
 from switchtender.load.states import STATES
+from switchtender.metrics.families import core_help
 from switchtender.metrics.reloads import Reloads
 
 PREFIX = "switchtender_"
@@ -36,7 +38,6 @@ _NODE_GAUGES = {
     "node_headroom_sessions": ("headroom", "Sessions kept free on the node."),
     "node_share": ("share", "This balancer's part of the node's new sessions, 0 to 1."),
     "node_heartbeat_age_seconds": ("reportAge", "Seconds since the node's last report."),
-    "node_idle_cpu_percent": ("idleCPU", "Idle CPU of the node's host, percent."),
     "node_requests_per_second": ("requestsPerSecond", "SIP requests sent to the node in the last second."),
     "node_legs_per_second": ("legsPerSecond", "Legs of new calls sent to the node in the last second."),
     "node_invites_in_flight": ("inFlight", "Calls offered to the node that have no final response yet."),
@@ -62,20 +63,22 @@ class BalancerCollector(Collector):
         self._reloads = reloads
 
     def collect(self) -> Iterator[Metric]:
-        """Every family."""
+        """Every family, all numbers of the same moment."""
         yield InfoMetricFamily(f"{PREFIX}build", "Version of the balancer.", value={"version": core_version})
         yield from _reloads(self._reloads, self._balancer.generation)
         nodes = self._view.nodes()
         yield from _gauges(_NODE_GAUGES, _NODE_LABELS, nodes)
         yield from _counters(_NODE_COUNTERS, _NODE_LABELS, nodes)
         yield _states(nodes)
-        yield _links(self._balancer)
-        yield from _gauges(_GROUP_GAUGES, _GROUP_LABELS, self._view.groups())
+        yield _idle_cpu(nodes)
+        yield _esl_errors(nodes)
+        yield from _gauges(_GROUP_GAUGES, _GROUP_LABELS, self._view.groups_of(nodes))
         yield from _core(self._balancer.core)
 
 
 def register(registry: CollectorRegistry, balancer: Balancer, view: BalancerView, reloads: Reloads) -> None:
-    """Add this balancer's metrics to ``registry``."""
+    """Add this balancer's metrics, and those of its process, to ``registry``."""
+    ProcessCollector(registry=registry)
     registry.register(BalancerCollector(balancer, view, reloads))
 
 
@@ -124,15 +127,21 @@ def _states(nodes: list[dict[str, Any]]) -> Metric:
     return family
 
 
-def _links(balancer: Balancer) -> Metric:
-    family = CounterMetricFamily(
-        f"{PREFIX}esl_connection_changes",
-        "Changes of the Event Socket connection, by what it changed to.",
-        labels=["node", "reason"],
-    )
-    for watch in balancer.watches.values():
-        for reason, count in sorted(watch.links.items()):
-            family.add_metric([watch.name, reason], count)
+def _idle_cpu(nodes: list[dict[str, Any]]) -> Metric:
+    text = "Idle CPU of the node's host as it last reported it, 0 to 1."
+    family = GaugeMetricFamily(f"{PREFIX}node_idle_cpu_ratio", text, labels=_NODE_LABELS)
+    for node in nodes:
+        if node["idleCPU"] is not None:
+            family.add_metric([node[label] for label in _NODE_LABELS], node["idleCPU"] / 100)
+    return family
+
+
+def _esl_errors(nodes: list[dict[str, Any]]) -> Metric:
+    text = "Event Socket connections that failed or ended, by reason."
+    family = CounterMetricFamily(f"{PREFIX}esl_errors", text, labels=[*_NODE_LABELS, "reason"])
+    for node in nodes:
+        for reason, count in node["eslErrors"].items():
+            family.add_metric([*(node[label] for label in _NODE_LABELS), reason], count)
     return family
 
 
@@ -140,20 +149,19 @@ def _core(core: Core) -> Iterator[Metric]:
     """The packet core declares its own names and labels; what it counts comes up as it is."""
     stats = json.loads(core.stats())
     for family_type, entries in ((CounterMetricFamily, stats["counters"]), (GaugeMetricFamily, stats["gauges"])):
-        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        families: dict[str, tuple[list[str], CounterMetricFamily | GaugeMetricFamily]] = {}
         for entry in entries:
-            name = PREFIX + entry["name"].removesuffix("_total")
-            labels = entry["labels"]
-            family = families.setdefault(name, family_type(name, _help(entry["name"]), labels=list(labels)))
-            family.add_metric(list(labels.values()), entry["value"])
-        yield from families.values()
+            name = entry["name"].removesuffix("_total")
+            if name not in families:
+                labels = list(entry["labels"])
+                families[name] = labels, family_type(PREFIX + name, core_help(name), labels=labels)
+            labels, family = families[name]
+            family.add_metric([entry["labels"][label] for label in labels], entry["value"])
+        yield from (family for _, family in families.values())
     for entry in stats["histograms"]:
-        histogram = HistogramMetricFamily(PREFIX + entry["name"], _help(entry["name"]), labels=list(entry["labels"]))
+        labels = list(entry["labels"])
+        histogram = HistogramMetricFamily(PREFIX + entry["name"], core_help(entry["name"]), labels=labels)
         buckets = [(repr(float(bound)), count) for bound, count in entry["buckets"]]
         buckets.append(("+Inf", entry["count"]))
-        histogram.add_metric(list(entry["labels"].values()), buckets, sum_value=entry["sum"])
+        histogram.add_metric([entry["labels"][label] for label in labels], buckets, sum_value=entry["sum"])
         yield histogram
-
-
-def _help(name: str) -> str:
-    return name.removesuffix("_total").replace("_", " ").capitalize() + ", counted by the packet core."

@@ -1,0 +1,43 @@
+"""The socket of the HTTP interface."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from switchtender.http.app import application
+from switchtender.http.views import View
+from switchtender_api.v1alpha1.endpoints import format_endpoint
+
+_GOODBYE = 1.0
+"""Seconds for requests under way when the interface closes."""
+
+
+class HttpBindError(Exception):
+    """The address of the HTTP interface could not be bound; ``address``, ``port``, ``reason`` and ``errno`` say it."""
+
+    def __init__(self, address: str, port: int, error: OSError) -> None:
+        self.address = address
+        self.port = port
+        self.errno = error.errno
+        self.reason = os.strerror(error.errno) if error.errno else str(error)
+        super().__init__(f"HTTP: cannot bind {address} port {port}: {self.reason}")
+
+
+@contextlib.asynccontextmanager
+async def listening(view: View, address: str, port: int) -> AsyncIterator[str]:
+    """Serve ``view`` while the block lasts; gives "address:port" as bound. Raises HttpBindError."""
+    runner = web.AppRunner(application(view), access_log=None, shutdown_timeout=_GOODBYE)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, address, port).start()
+        except OSError as error:
+            raise HttpBindError(address, port, error) from None
+        host, bound, *_ = runner.addresses[0]
+        yield format_endpoint(host, bound)
+    finally:
+        await runner.cleanup()

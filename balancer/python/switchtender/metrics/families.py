@@ -1,0 +1,65 @@
+"""The metric families that the packet core counts, by the name it gives them, and what each says to its reader."""
+
+from __future__ import annotations
+
+CORE_HELP = {
+    "calls_offered": "New calls that the group took on: a first node was chosen, or none had room.",
+    "calls": "Calls of the group by how they ended for the caller.",
+    "calls_rejected": "Calls of the group that no node took, by cause.",
+    "failovers": "Times a call of the group went on to its next node, by cause.",
+    "datagrams_received": "Datagrams read from the network.",
+    "datagrams_sent": "Datagrams given to the network.",
+    "datagrams_dropped": "Datagrams lost within this host, by cause.",
+    "datagrams_taken_over": "Datagrams taken over from another worker, which had received them.",
+    "icmp_errors": "ICMP errors received for what was sent.",
+    "receive_errors": "Receive calls that failed.",
+    "events_lost": "Log events that the packet core could not hand to the control side; nothing depends on them.",
+    "fingerprints_unpublished": "Server transactions that the other workers could not be told of.",
+    "worker_panics": "Panics caught in a packet worker: faults of ours.",
+    "transactions_lost_at_stop": "Transactions that were open when the process ended.",
+    "transactions_open": "Transactions that wait for a final answer.",
+    "transactions": "Transactions held, those that only absorb retransmissions included.",
+    "snapshot_generation": "Snapshot that the packet core goes by.",
+    "post_dial_delay_seconds": "Seconds from a new call's INVITE to the first answer above 100.",
+    "sip_received": "Datagrams given to the SIP layer, those of other workers included.",
+    "sip_requests_received": "Well-formed SIP requests received.",
+    "sip_responses_received": "Well-formed SIP responses received.",
+    "sip_keep_alives": "Keep-alives and empty datagrams received.",
+    "sip_malformed_dropped": "Malformed datagrams that were dropped.",
+    "sip_malformed_answered": "Malformed requests that were answered.",
+    "sip_retransmissions": "Requests received that matched a transaction: the sender had sent them before.",
+    "sip_stray_acks": "ACKs that belong to nothing.",
+    "sip_stray_responses": "Responses that belong to nothing: of an earlier life, of another element, or forged.",
+    "sip_mismatched_responses": "Responses whose Call-ID or CSeq is not that of the transaction their branch names.",
+    "sip_responses_without_via": "Responses with no Via below ours (RFC 3261 section 16.7 step 3).",
+    "sip_handed_over": "Datagrams handed to the worker that owns their transaction.",
+    "sip_hand_overs_lost": "Datagrams meant for another worker that could not be passed to it.",
+    "sip_oversized": "Messages that would not fit once forwarded.",
+    "sip_requests_sent": "SIP requests sent, retransmissions included.",
+    "sip_responses_sent": "SIP responses sent, retransmissions included.",
+    "sip_retransmitted": "Messages sent again because nothing came back.",
+    "sip_rejected_target": "Requests refused by the balancer itself with 404, 405 or 416.",
+    "sip_rejected_extension": "Requests refused with 420.",
+    "sip_rejected_no_dialog": "Requests in dialogs, and CANCELs, answered with 481.",
+    "sip_rejected_loop": "Requests answered with 482 (RFC 3261 section 16.3 step 4).",
+    "sip_rejected_hops": "Requests answered with 483.",
+    "sip_rejected_overload": "Requests refused because of the balancer's own limits.",
+    "sip_rejected_over_limit": "New requests refused because no node of their group may take them.",
+    "sip_rejected_budget": "Requests in dialogs refused because of a node's request budget.",
+    "sip_dropped_overload": "Requests dropped because even transactions in dialogs passed twice the limit.",
+    "sip_rejected_foreign_path": "Requests from a caller whose path token only nodes may use.",
+    "sip_tokens_refused": "Record-Route tokens that could not be trusted, or are of another dialog.",
+    "sip_forced_to_flow": "Requests of nodes for some address that went to the caller's own flow instead.",
+    "sip_cancels": "CANCELs that found their INVITE.",
+    "sip_transport_errors": "Transport errors that found their transaction.",
+    "sip_stray_transport_errors": "Transport errors that found no transaction.",
+    "sip_options_answered": "OPTIONS that the balancer answered itself.",
+    "sip_further_2xx": "Late or further 2xx that were passed on.",
+    "sip_challenged": "INVITEs sent to the node that had challenged their Call-ID.",
+}
+"""By the name without prefix and ``_total``."""
+
+
+def core_help(name: str) -> str:
+    """What the core's family says; of one that is not in the table, its own name must do."""
+    return CORE_HELP.get(name) or name.replace("_", " ").capitalize() + "."
