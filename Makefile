@@ -64,7 +64,7 @@ judges:
 
 .PHONY: bench
 bench: build ## Time the packet core: parse, forward, select
-	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --workspace --locked
+	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --package switchtender-bench --locked
 
 # --- checks ---------------------------------------------------------------------------------------------------
 
