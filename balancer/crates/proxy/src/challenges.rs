@@ -37,8 +37,10 @@ impl Challenges {
         self.order.push_back((until, call_id));
     }
 
-    pub(crate) fn node(&self, call_id: u64, now: Time) -> Option<NodeSlot> {
-        self.nodes.get(&call_id).filter(|(_, until)| now < *until).map(|(node, _)| *node)
+    /// The node that challenged this Call-ID, and how long ago.
+    pub(crate) fn node(&self, call_id: u64, now: Time) -> Option<(NodeSlot, Duration)> {
+        let (node, until) = self.nodes.get(&call_id).filter(|(_, until)| now < *until)?;
+        Some((*node, now.since(*until - KEPT)))
     }
 }
 
@@ -51,9 +53,9 @@ mod tests {
         let mut challenges = Challenges::default();
         challenges.note(1, NodeSlot(1), Time::from_secs(1));
         challenges.note(1, NodeSlot(2), Time::from_secs(30));
-        assert_eq!(challenges.node(1, Time::from_secs(62)), Some(NodeSlot(2)));
+        assert_eq!(challenges.node(1, Time::from_secs(62)), Some((NodeSlot(2), Duration::from_secs(32))));
         challenges.note(2, NodeSlot(1), Time::from_secs(62));
-        assert_eq!(challenges.node(1, Time::from_secs(62)), Some(NodeSlot(2)), "renewed entries stay");
+        assert!(challenges.node(1, Time::from_secs(62)).is_some(), "renewed entries stay");
         assert_eq!(challenges.node(1, Time::from_secs(90)), None);
         challenges.note(3, NodeSlot(1), Time::from_secs(200));
         assert_eq!((challenges.nodes.len(), challenges.order.len()), (1, 1));
@@ -66,6 +68,6 @@ mod tests {
             challenges.note(call, NodeSlot(0), Time::from_secs(1));
         }
         assert!(challenges.nodes.len() <= LIMIT && challenges.order.len() <= LIMIT);
-        assert_eq!(challenges.node(99_999, Time::from_secs(1)), Some(NodeSlot(0)));
+        assert_eq!(challenges.node(99_999, Time::from_secs(1)), Some((NodeSlot(0), Duration::ZERO)));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Decides and changes nothing, but for whose turn it is.
 
+use std::time::Duration;
+
 use switchtender_select::{
     Call, Group, GroupSlot, NoNode, NodeSlot, Nodes, Snapshot, Verdict, choose, judge, may_send_in_dialog,
 };
@@ -16,6 +18,10 @@ use crate::reply::Reply;
 use crate::route::{self, Found, Preprocessed, Target};
 use crate::token::{Kind, Token};
 use crate::transaction::{NextHop, Record, Shape, TIMER_C, TIMER_C_STEP};
+
+/// For so long a challenged attempt is taken to count as a session at its node: the next report, after which it does
+/// not, is never much further away.
+const ATTEMPT_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// What is to be done with a request; everything is decided before anything is changed.
 pub(crate) struct Plan {
@@ -150,9 +156,14 @@ impl Core {
         if !credentials.into_iter().any(|name| message.first(name).is_some()) {
             return None;
         }
-        let node = self.challenges.node(fingerprint::of_call_id(&self.config.secret, message), step.now)?;
+        let (node, age) = self.challenges.node(fingerprint::of_call_id(&self.config.secret, message), step.now)?;
         let member = group.members.iter().find(|member| member.slot == node)?;
-        let (_, verdict) = judge(group, member, &step.nodes.load(node, step.now), step.now);
+        let mut load = step.nodes.load(node, step.now);
+        if age < ATTEMPT_REMEMBERED {
+            // The attempt that was challenged still counts as a session, and this is the same call.
+            load.assigned = load.assigned.saturating_sub(1);
+        }
+        let (_, verdict) = judge(group, member, &load, step.now);
         (verdict == Verdict::Eligible).then(|| {
             self.count(Counter::Challenged);
             node

@@ -344,7 +344,7 @@ fn an_invite_with_credentials_returns_to_the_node_that_challenged_it() {
     {
         let mut world = World::new();
         let high = world.slot(NODES[0]);
-        world.book.edit(high, |ledger| ledger.full = true);
+        world.book.edit(high, |ledger| ledger.sessions = 999.0);
         let invite = Request::invite();
         let first = place(&mut world, &invite);
         assert!(first.to_node(NODES[1]));
@@ -356,7 +356,7 @@ fn an_invite_with_credentials_returns_to_the_node_that_challenged_it() {
         world.caller_sends(invite.of_same_transaction("ACK"));
 
         // By room alone the first node would have it now.
-        world.book.edit(high, |ledger| ledger.full = false);
+        world.book.edit(high, |ledger| ledger.sessions = 0.0);
         let again = |branch: &str, call_id: &str| {
             let mut again = Request::new("INVITE", branch).call_id(call_id);
             again.cseq = 2;
@@ -378,4 +378,25 @@ fn an_invite_with_credentials_returns_to_the_node_that_challenged_it() {
         world.book.edit(slot, |ledger| ledger.suspect = false);
         assert!(place(&mut world, &again("fourth", "call@192.0.2.10")).to_node(NODES[0]));
     }
+}
+
+#[test]
+fn a_challenged_call_finds_the_place_that_its_first_attempt_took() {
+    let mut world = World::new();
+    let slot = world.slot(NODES[0]);
+    world.book.edit(slot, |ledger| ledger.sessions = 997.0);
+    let invite = Request::invite();
+    let first = place(&mut world, &invite);
+    assert!(first.to_node(NODES[0]));
+    world.respond(&first, first.text.response(407, "Proxy Authentication Required", ""));
+    world.caller_sends(invite.of_same_transaction("ACK"));
+    world.drain();
+    let with_credentials = |branch: &str, cseq: u32| {
+        let mut again = Request::new("INVITE", branch).extra("Proxy-Authorization: Digest username=\"u\"");
+        again.cseq = cseq;
+        again
+    };
+    // Full by our count, but for this very call.
+    assert!(place(&mut world, &with_credentials("again", 2)).to_node(NODES[0]));
+    assert!(place(&mut world, &with_credentials("third", 3)).to_node(NODES[1]), "two calls would be one too many");
 }

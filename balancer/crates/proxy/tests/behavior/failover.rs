@@ -127,7 +127,7 @@ fn attempts_bound_how_many_nodes_are_tried() {
 fn a_full_node_is_never_tried() {
     let mut world = World::new();
     let slot = world.slot(NODES[1]);
-    world.book.edit(slot, |ledger| ledger.full = true);
+    world.book.edit(slot, |ledger| ledger.sessions = 999.0);
     let first = place(&mut world, &Request::invite());
     world.respond(&first, first.text.response(503, FULL, FULL_FIELDS));
     world.sent_request("ACK");
@@ -140,7 +140,7 @@ fn a_group_without_room_is_answered_at_once_and_without_a_transaction() {
     let mut world = World::new();
     for node in NODES {
         let slot = world.slot(node);
-        world.book.edit(slot, |ledger| ledger.full = true);
+        world.book.edit(slot, |ledger| ledger.sessions = 999.0);
     }
     let mut seen = std::collections::BTreeSet::new();
     for call in 0..50 {

@@ -43,7 +43,8 @@ pub struct Ledger {
     pub requests: u64,
     pub cooling_until: Time,
     pub suspect: bool,
-    pub full: bool,
+    /// Sessions at its last report, of 999 that it takes.
+    pub sessions: f64,
     pub closed: bool,
     pub requests_last_second: u64,
 }
@@ -68,8 +69,9 @@ impl Nodes for Book {
         let ledger = self.of(slot);
         NodeLoad {
             admission: if ledger.closed { Admission::Closed } else { Admission::Open },
-            sessions: if ledger.full { 99.0 } else { 0.0 },
-            max_sessions: 100.0,
+            sessions: ledger.sessions,
+            max_sessions: 1000.0,
+            assigned: ledger.assigned,
             sessions_per_second: Some(1000.0),
             cooling_until: ledger.cooling_until,
             suspect: ledger.suspect,
