@@ -1,0 +1,177 @@
+"""The HTTP interface over a stub of the balancer: every route, every way to ask wrongly."""
+
+import contextlib
+import logging
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.parser import text_string_to_metric_families
+
+from switchtender.http.app import MAX_BODY, application
+from switchtender.http.listen import HttpBindError, listening
+from switchtender.http.views import BadQuestionError
+
+NODE = {"namespace": "voice", "group": "ivr", "node": "fs1", "state": "ready", "sessions": 3, "effective": 3.5}
+GROUP = {"namespace": "voice", "group": "ivr", "nodes": 1}
+
+
+class StubView:
+    def __init__(self):
+        self.instance = "0123456789abcdef"
+        self.registry = CollectorRegistry()
+        Gauge("switchtender_probe", "A gauge.", registry=self.registry).set(7)
+        self.reason = None
+        self.asked = []
+
+    def not_ready(self):
+        return self.reason
+
+    def nodes(self):
+        return [NODE]
+
+    def groups(self):
+        return [GROUP]
+
+    def explain(self, call):
+        self.asked.append(call)
+        if "requestUri" not in call:
+            raise BadQuestionError("requestUri: required")
+        return {"group": None, "choice": None, "candidates": []}
+
+
+@pytest.fixture
+def view():
+    return StubView()
+
+
+@pytest.fixture
+async def client(view):
+    async with TestClient(TestServer(application(view))) as running:
+        yield running
+
+
+async def answer(response, status):
+    assert response.status == status, await response.text()
+    assert response.content_type == "application/json"
+    return await response.json()
+
+
+async def test_nodes_and_groups_are_lists_under_their_name(client):
+    assert await answer(await client.get("/api/v1/nodes"), 200) == {"nodes": [NODE]}
+    assert await answer(await client.get("/api/v1/groups"), 200) == {"groups": [GROUP]}
+
+
+async def test_healthz_names_this_process(client, view):
+    assert await answer(await client.get("/healthz"), 200) == {"status": "ok", "instance": view.instance}
+
+
+async def test_readyz_before_and_after(client, view):
+    view.reason = "no configuration is in force yet"
+    assert await answer(await client.get("/readyz"), 503) == {
+        "status": "not ready",
+        "reason": "no configuration is in force yet",
+    }
+    view.reason = None
+    assert await answer(await client.get("/readyz"), 200) == {"status": "ready"}
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+async def test_metrics_in_the_form_that_was_asked_for(client, accept):
+    response = await client.get("/metrics", headers={"Accept": accept} if accept else {})
+    assert response.status == 200
+    assert response.content_type == ("application/openmetrics-text" if accept else "text/plain")
+    text = await response.text()
+    families = {family.name for family in text_string_to_metric_families(text.replace("# EOF\n", ""))}
+    assert families == {"switchtender_probe"}
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/v1/node", "/api/v2/nodes", "/nodes/", "/../etc/passwd"])
+async def test_an_unknown_route_is_404_in_json(client, path):
+    assert await answer(await client.get(path), 404) == {"error": "Not Found"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"), [("POST", "/api/v1/nodes", "GET"), ("GET", "/api/v1/explain", "POST")]
+)
+async def test_a_wrong_method_is_405_and_says_which_is_right(client, method, path, allowed):
+    response = await client.request(method, path)
+    assert await answer(response, 405) == {"error": "Method Not Allowed"}
+    assert allowed in response.headers["Allow"].split(", ")
+
+
+async def test_a_question_reaches_the_view_as_it_was_put(client, view):
+    question = {"requestUri": "sip:1@example.com", "source": "192.0.2.1"}
+    assert (await answer(await client.post("/api/v1/explain", json=question), 200))["choice"] is None
+    assert view.asked == [question]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "not JSON"),
+        (b"requestUri=sip:1@a", "not JSON"),
+        (b"\xff\xfe\xfa\x80", "not JSON"),
+        (b"\x80abc", "not JSON"),
+        (b"[" * 60_000, "nested too deeply"),
+        (b"[]", "must be a JSON object"),
+        (b'"sip:1@a"', "must be a JSON object"),
+        (b"null", "must be a JSON object"),
+        (b"{}", "requestUri: required"),
+    ],
+)
+async def test_a_bad_body_is_400_and_says_what_is_wrong(client, body, said):
+    document = await answer(await client.post("/api/v1/explain", data=body), 400)
+    assert set(document) == {"error"}
+    assert said in document["error"]
+
+
+async def test_a_content_type_from_nowhere_does_not_matter(client):
+    headers = {"Content-Type": "text/plain; charset=no-such-charset"}
+    await answer(await client.post("/api/v1/explain", data=b'{"requestUri": "sip:1@a"}', headers=headers), 200)
+
+
+async def test_too_much_is_413(client):
+    document = await answer(await client.post("/api/v1/explain", data=b" " * (MAX_BODY + 1)), 413)
+    assert set(document) == {"error"}
+
+
+async def test_what_goes_wrong_within_is_500_without_details_and_logged(client, view, monkeypatch, caplog):
+    def fails():
+        raise RuntimeError("a detail for the log")
+
+    monkeypatch.setattr(view, "nodes", fails)
+    with caplog.at_level(logging.ERROR):
+        assert await answer(await client.get("/api/v1/nodes"), 500) == {"error": "internal error; the log says more"}
+    assert "a detail for the log" in caplog.text
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+async def test_what_is_not_json_never_leaves(client, view, monkeypatch, number):
+    monkeypatch.setattr(view, "nodes", lambda: [{**NODE, "effective": number}])
+    await answer(await client.get("/api/v1/nodes"), 500)
+
+
+async def test_listening_tells_what_was_bound_and_lets_it_go(view):
+    async with listening(view, "127.0.0.1", 0) as bound:
+        host, _, port = bound.rpartition(":")
+        assert (host, int(port) > 0) == ("127.0.0.1", True)
+    async with listening(view, host, int(port)) as again:
+        assert again == bound
+
+
+async def test_listening_on_ipv6_is_written_with_brackets(view):
+    async with listening(view, "::1", 0) as bound:
+        assert bound.startswith("[::1]:")
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"), [("127.0.0.1", "Address already in use"), ("192.0.2.1", "Cannot assign")]
+)
+async def test_an_address_that_cannot_be_had_is_named(view, address, reason):
+    async with contextlib.AsyncExitStack() as stack:
+        port = int((await stack.enter_async_context(listening(view, "127.0.0.1", 0))).rpartition(":")[2])
+        with pytest.raises(HttpBindError) as refused:
+            await stack.enter_async_context(listening(view, address, port))
+    assert (refused.value.address, refused.value.port) == (address, port)
+    assert reason in refused.value.reason

@@ -1,0 +1,205 @@
+"""What a scrape gets, read back by Prometheus' own parser, over a real packet core and a view of our making."""
+
+import json
+import re
+
+import pytest
+from core_calls import settings, snapshot
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from switchtender._core import Core
+from switchtender.control.watch import ESL_ERRORS
+from switchtender.load.states import STATES
+from switchtender.metrics.collector import register
+from switchtender.metrics.families import CORE_HELP
+from switchtender.metrics.reloads import Reloads
+
+
+def node(group, name, **changes):
+    return {
+        "namespace": "voice",
+        "group": group,
+        "node": name,
+        "uid": "voice/ivr/fs1@127.0.0.11:5060",
+        "sip": "127.0.0.11:5060",
+        "esl": "127.0.0.11:8021",
+        "state": "ready",
+        "reason": "Reporting",
+        "eslErrors": {**dict.fromkeys(ESL_ERRORS, 0), "silent": 2},
+        "sessions": 12,
+        "maxSessions": 100,
+        "reportAge": 0.4,
+        "effective": 12.5,
+        "capacity": 97.0,
+        "utilization": 0.125,
+        "headroom": 2.0,
+        "share": 0.5,
+        "assigned": 40,
+        "ended": 30,
+        "inFlight": 1,
+        "legsPerSecond": 3,
+        "requestsPerSecond": 9,
+        "idleCPU": 95.0,
+        **changes,
+    }
+
+
+UNHEARD = {"state": "unknown", "sessions": None, "maxSessions": None, "reportAge": None, "idleCPU": None}
+
+
+class StubView:
+    def __init__(self, *nodes):
+        self._nodes = list(nodes)
+
+    def nodes(self):
+        return self._nodes
+
+    def groups_of(self, nodes):
+        assert nodes is self._nodes
+        return [
+            {
+                "namespace": "voice",
+                "group": "ivr",
+                "sessions": 12,
+                "effective": 12.5,
+                "capacity": 97.0,
+                "utilization": 0.1,
+            }
+        ]
+
+
+class StubBalancer:
+    generation = 3
+
+    def __init__(self):
+        self.core = Core(json.dumps(settings()).encode())
+        self.core.apply(snapshot(("fs1", "127.0.0.11:5060")))
+
+
+def registry_of(*nodes, reloads=None):
+    registry = CollectorRegistry()
+    register(registry, StubBalancer(), StubView(*nodes), reloads or Reloads())
+    return registry
+
+
+@pytest.fixture
+def registry():
+    return registry_of(node("ivr", "fs1"), node("conf", "a"), node("ivr", "fs2", **UNHEARD))
+
+
+@pytest.fixture
+def families(registry):
+    return {family.name: family for family in text_string_to_metric_families(generate_latest(registry).decode())}
+
+
+def own(families):
+    return {name: family for name, family in families.items() if name.startswith("switchtender_")}
+
+
+def samples(family, **labels):
+    return [sample for sample in family.samples if labels.items() <= sample.labels.items()]
+
+
+def test_every_family_is_ours_or_the_process_and_tells_what_it_is(families):
+    assert {name.partition("_")[0] for name in families} == {"switchtender", "process"}
+    for family in families.values():
+        assert family.documentation.endswith("."), family.name
+        assert family.type in {"counter", "gauge", "histogram"}, family.name
+        assert family.samples, family.name
+
+
+def test_names_follow_the_conventions(families):
+    for family in own(families).values():
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name)
+        assert not re.search(r"(_percent|_ms|_milliseconds|_micros|_bits)(_|$)", family.name), "base units"
+        for sample in family.samples:
+            assert sample.name.endswith("_total") == (family.type == "counter"), sample.name
+
+
+def test_what_the_core_counts_is_described_by_hand_without_leftovers():
+    core = StubBalancer().core
+    stats = json.loads(core.stats())
+    counted = {
+        entry["name"].removesuffix("_total") for kind in ("counters", "gauges", "histograms") for entry in stats[kind]
+    }
+    assert counted == set(CORE_HELP)
+
+
+def test_labels_are_names_and_never_addresses(families):
+    allowed = {"namespace", "group", "node", "state", "reason", "result", "cause", "outcome", "version", "le"}
+    for family in own(families).values():
+        for sample in family.samples:
+            assert set(sample.labels) <= allowed, sample
+            assert not any(re.search(r"\d+\.\d+\.\d+\.\d+", value) for value in sample.labels.values()), sample
+
+
+def test_no_series_occurs_twice(families):
+    for family in families.values():
+        seen = [(sample.name, *sorted(sample.labels.items())) for sample in family.samples]
+        assert len(seen) == len(set(seen)), family.name
+
+
+def test_each_known_node_has_a_series_for_each_state(families):
+    family = families["switchtender_node_state"]
+    for group, name, state in (("ivr", "fs1", "ready"), ("conf", "a", "ready"), ("ivr", "fs2", "unknown")):
+        found = {sample.labels["state"]: sample.value for sample in samples(family, group=group, node=name)}
+        assert found == {one: float(one == state) for one in STATES}
+
+
+def test_a_node_that_has_not_reported_shows_no_numbers_that_nobody_told(families):
+    for name in ("node_sessions", "node_max_sessions", "node_heartbeat_age_seconds", "node_idle_cpu_ratio"):
+        family = families[f"switchtender_{name}"]
+        assert samples(family, node="fs1")
+        assert not samples(family, node="fs2"), name
+
+
+def test_esl_errors_count_by_reason_from_zero_on(families):
+    found = {
+        sample.labels["reason"]: sample.value
+        for sample in samples(families["switchtender_esl_errors"], namespace="voice", group="conf", node="a")
+    }
+    assert found == {**dict.fromkeys(ESL_ERRORS, 0.0), "silent": 2.0}
+    assert not {"connecting", "authenticated"} & set(ESL_ERRORS)
+
+
+def test_idle_cpu_is_a_ratio(families):
+    assert samples(families["switchtender_node_idle_cpu_ratio"], node="fs1")[0].value == 0.95
+
+
+def test_groups_have_sessions_capacity_and_utilization(families):
+    values = {
+        name: samples(families[f"switchtender_group_{name}"], namespace="voice", group="ivr")[0].value
+        for name in ("sessions", "effective_sessions", "capacity_sessions", "utilization")
+    }
+    assert values == {"sessions": 12, "effective_sessions": 12.5, "capacity_sessions": 97, "utilization": 0.1}
+
+
+def test_the_post_dial_delay_is_a_histogram_with_growing_buckets(families):
+    family = families["switchtender_post_dial_delay_seconds"]
+    assert family.type == "histogram"
+    bounds = [float(sample.labels["le"]) for sample in family.samples if sample.name.endswith("_bucket")]
+    assert bounds == sorted(bounds)
+    assert bounds[-1] == float("inf")
+    assert bounds[0] < 0.001 < 10 < bounds[-2]
+
+
+def test_reloads_tell_of_success_and_failure():
+    reloads = Reloads()
+    reloads.succeeded(1_700_000_000.5)
+    reloads.failed()
+    text = generate_latest(registry_of(reloads=reloads)).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    total = families["switchtender_config_reloads"]
+    assert {sample.labels["result"]: sample.value for sample in total.samples} == {"success": 1, "failure": 1}
+    assert families["switchtender_config_last_reload_successful"].samples[0].value == 0
+    assert families["switchtender_config_last_reload_success_timestamp_seconds"].samples[0].value == 1_700_000_000.5
+    assert families["switchtender_config_generation"].samples[0].value == 3
+
+
+def test_openmetrics_says_the_same(registry, families):
+    parsed = {family.name for family in parse_openmetrics(generate_openmetrics(registry).decode())}
+    assert {name.removesuffix("_info") for name in own(families)} <= parsed | {"switchtender_build"}
+    assert "switchtender_build" in parsed
