@@ -91,11 +91,11 @@ fmt: build ## Format Python and Rust
 # --- generated files ------------------------------------------------------------------------------------------
 
 .PHONY: generate
-generate: .venv/.python-members ## Write the generated files anew (JSON schemas, configuration reference)
+generate: build ## Write the generated files anew (JSON schemas, configuration reference)
 	@$(BIN)/python -m tools.generate
 
 .PHONY: verify
-verify: .venv/.python-members ## Fail when a generated file is stale
+verify: build ## Fail when a generated file is stale
 	@$(BIN)/python -m tools.generate --check
 
 .PHONY: lock

@@ -1,4 +1,4 @@
-"""Writes what is generated from the API package: JSON schemas for editors, the configuration reference.
+"""Writes what is generated: JSON schemas for editors, the references of the configuration and of node states.
 
 ``--check`` writes nothing and fails when a file is stale (``make verify``).
 """
@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from switchtender.load.states import REASONS, STATES
 from switchtender_api.schema import KINDS, Kind, json_schema
 
 ROOT = Path(__file__).parent.parent
 SCHEMAS = ROOT / "docs" / "reference" / "schemas"
+STATE_PAGE = ROOT / "docs" / "reference" / "states.md"
 REFERENCE = ROOT / "docs" / "reference" / "configuration.md"
 IN_FILES: tuple[Kind, ...] = ("BalancerConfig", "BalancerGroup")
 
@@ -60,7 +62,14 @@ def generated() -> Iterator[tuple[Path, str]]:
     """Every generated file with its text."""
     for kind in KINDS:
         yield SCHEMAS / f"{kind}.json", json.dumps(json_schema(kind), indent=2, ensure_ascii=False) + "\n"
+    yield STATE_PAGE, _states()
     yield REFERENCE, "\n".join([_INTRODUCTION, *(_section(kind) for kind in IN_FILES)])
+
+
+def _states() -> str:
+    lines = ["# States and reasons of a node", "", "Generated (`make generate`); do not edit.", ""]
+    lines += ["States: " + ", ".join(f"`{state}`" for state in STATES) + ".", "", "| reason | meaning |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{reason}` | {text} |" for reason, text in REASONS.items()), ""])
 
 
 def _section(kind: Kind) -> str:

@@ -210,3 +210,9 @@ def test_defaults_are_those_of_the_contract():
         },
         "drain": {"timeout": "2h", "onTimeout": "Hold", "pauseNode": False},
     }
+
+
+def test_defaults_stand_as_an_author_would_write_them():
+    definitions = json_schema("BalancerConfig")["$defs"]
+    assert definitions["Stop"]["properties"]["deadline"]["default"] == "3m"
+    assert definitions["NodeSide"]["properties"]["workerPorts"]["default"] == "5071-5134"

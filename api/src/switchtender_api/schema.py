@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
-from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, DestinationSet
+from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, DestinationSet, PortRange
+from switchtender_api.v1alpha1.units import format_duration
 
 Kind = Literal["BalancerConfig", "BalancerGroup", "DestinationSet"]
 
@@ -21,4 +24,13 @@ _MODELS: dict[Kind, type[BaseModel]] = {
 
 def json_schema(kind: Kind) -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of what a document of this kind may hold, field names as in YAML."""
-    return _MODELS[kind].model_json_schema(by_alias=True, mode="validation")
+    return _MODELS[kind].model_json_schema(by_alias=True, mode="validation", schema_generator=_AsWritten)
+
+
+class _AsWritten(GenerateJsonSchema):
+    """Defaults stand as an author would write them, not as Python holds them."""
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, timedelta):
+            return format_duration(dft)
+        return str(dft) if isinstance(dft, PortRange) else super().encode_default(dft)
