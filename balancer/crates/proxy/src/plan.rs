@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use switchtender_select::{
-    Call, Group, GroupSlot, NoNode, NodeSlot, Nodes, Snapshot, Verdict, choose, judge, may_send_in_dialog,
+    Admission, Call, Group, GroupSlot, NoNode, NodeSlot, Nodes, Snapshot, Verdict, choose, judge, may_send_in_dialog,
 };
 use switchtender_sip::{HeaderName, Host, Message, Method};
 
@@ -162,6 +162,10 @@ impl Core {
         if age < ATTEMPT_REMEMBERED {
             // The attempt that was challenged still counts as a session, and this is the same call.
             load.assigned = load.assigned.saturating_sub(1);
+            // Nor is it unreachable, whatever the control side cannot see.
+            if load.admission == Admission::Unreachable {
+                load.admission = if load.max_sessions > 0.0 { Admission::Open } else { Admission::Unmeasured };
+            }
         }
         let (_, verdict) = judge(group, member, &load, step.now);
         (verdict == Verdict::Eligible).then(|| {

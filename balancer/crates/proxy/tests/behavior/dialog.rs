@@ -396,7 +396,8 @@ fn a_challenged_call_finds_the_place_that_its_first_attempt_took() {
         again.cseq = cseq;
         again
     };
-    // Full by our count, but for this very call.
+    // Full by our count, but for this very call, and not reachable for the control side.
+    world.book.edit(slot, |ledger| ledger.unreachable = true);
     assert!(place(&mut world, &with_credentials("again", 2)).to_node(NODES[0]));
     assert!(place(&mut world, &with_credentials("third", 3)).to_node(NODES[1]), "two calls would be one too many");
 }

@@ -46,6 +46,7 @@ pub struct Ledger {
     /// Sessions at its last report, of 999 that it takes.
     pub sessions: f64,
     pub closed: bool,
+    pub unreachable: bool,
     pub requests_last_second: u64,
 }
 
@@ -68,7 +69,11 @@ impl Nodes for Book {
     fn load(&self, slot: NodeSlot, _now: Time) -> NodeLoad {
         let ledger = self.of(slot);
         NodeLoad {
-            admission: if ledger.closed { Admission::Closed } else { Admission::Open },
+            admission: match ledger {
+                Ledger { closed: true, .. } => Admission::Closed,
+                Ledger { unreachable: true, .. } => Admission::Unreachable,
+                _ => Admission::Open,
+            },
             sessions: ledger.sessions,
             max_sessions: 1000.0,
             assigned: ledger.assigned,
