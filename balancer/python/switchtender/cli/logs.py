@@ -51,7 +51,7 @@ def _line(text: str) -> str:
 
 def _word(value: object) -> str:
     """The value as one word, in quotes where it is none."""
-    text = str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if text and text.isprintable() and not set(text) & {" ", '"'} else json.dumps(text)
 
 

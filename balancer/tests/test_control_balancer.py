@@ -1,0 +1,569 @@
+"""The balancer between a core that records what it is told and drivers that say what the test wants."""
+
+import asyncio
+import json
+import os
+import time
+from typing import ClassVar
+
+import pytest
+from pydantic import SecretStr
+
+from switchtender._core import ConfigError
+from switchtender.config.plan import make_plan
+from switchtender.config.state_dir import TokenKey
+from switchtender.control import watch as watch_module
+from switchtender.control.balancer import Balancer
+from switchtender.control.views import BalancerView
+from switchtender.drivers.reports import Link, PollTimeout, Readiness, Report
+from switchtender.http.views import BadQuestionError
+from switchtender_api.loader import load
+
+CONFIG = """\
+apiVersion: switchtender.dev/v1alpha1
+kind: BalancerConfig
+metadata: {name: default}
+spec: {listeners: [{name: public, address: 127.0.0.1}]}
+"""
+GROUP = """\
+---
+apiVersion: switchtender.dev/v1alpha1
+kind: BalancerGroup
+metadata: {name: %s, namespace: voice}
+spec:
+  members:
+    static:
+"""
+FS1 = "voice/ivr/fs1@127.0.0.11:5060"
+FS2 = "voice/ivr/fs2@127.0.0.12:5060"
+SHARED = "voice/conf/a@127.0.0.11:5060"
+
+
+def group(name, *members, spec=""):
+    return GROUP % name + "".join(f"    - {member}\n" for member in members) + "".join(f"  {line}\n" for line in [spec])
+
+
+def member(name, host, *, esl=True, password="ClueCon", port=8021, rest=""):
+    load_url = f', load: "fs://:{password}@127.0.0.{host}:{port}"' if esl else ""
+    return f'{{name: {name}, sip: "sip:127.0.0.{host}"{load_url}{rest}}}'
+
+
+IVR = group("ivr", member("fs1", 11), member("fs2", 12))
+
+
+def plan_of(*groups):
+    return make_plan(load(CONFIG + "".join(groups), "test.yaml"), environ={})
+
+
+class FakeBaseline:
+    assigned = 0
+    ended = 0
+    exact = True
+
+
+class FakeCore:
+    """Keeps what it was told, in order; holds no more than the balancer may count on."""
+
+    def __init__(self):
+        self.calls = []
+        self.refuses = None
+        self.uids = set()
+        self.waiting = []
+        self.event_fd, self._signal = os.pipe()
+        self.draws = {}
+
+    def apply(self, document):
+        if self.refuses:
+            raise ConfigError(*self.refuses)
+        self.calls.append(("apply", json.loads(document)))
+        self.uids = {node["uid"] for node in json.loads(document)["nodes"]}
+        return sum(call[0] == "apply" for call in self.calls)
+
+    def report(self, uid, **report):
+        if uid not in self.uids:
+            raise KeyError(uid)
+        self.calls.append(("report", uid, report))
+
+    def baseline(self, uid, age):
+        if uid not in self.uids:
+            raise KeyError(uid)
+        self.calls.append(("baseline", uid, age))
+        return FakeBaseline()
+
+    def tell(self, *event):
+        self.waiting.append(event)
+        os.write(self._signal, b"x")
+
+    def events(self, limit):
+        os.read(self.event_fd, 1000)
+        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        return taken
+
+    def nodes(self):
+        document = (self.applied() or [{"nodes": [], "groups": []}])[-1]
+        entries = []
+        for index, node in enumerate(document["nodes"]):
+            places = [
+                {
+                    "namespace": one["namespace"],
+                    "name": one["name"],
+                    "verdict": self.draws.get(node["uid"], "Eligible"),
+                    "eligible": True,
+                    **dict.fromkeys(("effective", "capacity", "free", "utilization"), 1.0),
+                    **{key: entry[key] for key in ("weight", "priority", "draining")},
+                }
+                for one in document["groups"]
+                for entry in one["members"]
+                if entry["node"] == index
+            ]
+            numbers = ("headroom", "share", "assigned", "ended", "in_flight", "legs_per_second", "requests_per_second")
+            entries.append({**node, "removed": False, "groups": places, "cooling": 0.0, **dict.fromkeys(numbers, 0)})
+        gone = {"uid": "voice/ivr/gone@127.0.0.99:5060", "name": "gone", "sip": "x", "removed": True, "groups": []}
+        return json.dumps({"generation": 1, "nodes": [*entries, gone]}).encode()
+
+    def explain(self, question):
+        asked = json.loads(question)
+        if asked["request_uri"] == "bad":
+            raise ConfigError("/request_uri", "not a URI")
+        if "call_id" in asked and not isinstance(asked["call_id"], str):
+            raise ConfigError("/call_id", "expected a string, found a number")
+        document = json.loads(self.nodes())
+        conf = {"namespace": "voice", "name": "conf"}
+        found = [
+            {**place, "uid": node["uid"], "name": node["name"], "sip": node["sip"]}
+            for node in document["nodes"]
+            for place in node["groups"]
+            if place["name"] == "conf"
+        ]
+        choice = {key: found[0][key] for key in ("uid", "name", "sip")} if found else None
+        return json.dumps({"group": conf if found else None, "candidates": found, "choice": choice}).encode()
+
+    def close(self):
+        os.close(self.event_fd)
+        os.close(self._signal)
+
+    def applied(self):
+        return [call[1] for call in self.calls if call[0] == "apply"]
+
+    def reports(self, uid):
+        return [call[2] for call in self.calls if call[0] == "report" and call[1] == uid]
+
+
+class FakeDriver:
+    """Says what the test makes it say; knows when it was let go."""
+
+    made: ClassVar[list] = []
+
+    def __init__(self, host, port, credentials, listener, *, node, timing):
+        self.host, self.port, self.credentials, self.node = host, port, credentials, node
+        self.poll = timing.pace.poll
+        self.say = listener
+        self.left = False
+        self.failure = asyncio.get_running_loop().create_future()
+        FakeDriver.made.append(self)
+
+    async def run(self):
+        try:
+            await self.failure
+        finally:
+            self.left = True
+
+    def login(self):
+        self.say(Link(state="connecting", detail="connecting", since=time.monotonic()))
+        self.say(Link(state="authenticated", detail="logged in", since=time.monotonic()))
+
+    def reports(self, sessions=3, max_sessions=100, **rest):
+        now = time.monotonic()
+        self.say(Report(source="poll", sessions=sessions, max_sessions=max_sessions, sent=now, received=now, **rest))
+
+
+@pytest.fixture(autouse=True)
+def drivers(monkeypatch):
+    FakeDriver.made = []
+    monkeypatch.setattr(watch_module, "EslDriver", FakeDriver)
+    return FakeDriver.made
+
+
+@pytest.fixture
+def core():
+    made = FakeCore()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def balancer(core):
+    made = Balancer(core, (TokenKey(7, bytes(64)),), clock=time.monotonic, replicas=lambda: 1)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def view(balancer):
+    return BalancerView(balancer, "me", None, time.monotonic)
+
+
+def driver(drivers, name):
+    """The one that works for this node now."""
+    [found] = [one for one in drivers if one.node == name and not one.left]
+    return found
+
+
+async def up(balancer, drivers, *groups):
+    await balancer.apply(plan_of(*(groups or (IVR,))))
+    await asyncio.sleep(0)
+    for one in [one for one in drivers if not one.left]:
+        one.login()
+        one.reports()
+
+
+def states(balancer):
+    return {uid: (watch.state.name, watch.state.reason) for uid, watch in balancer.watches.items()}
+
+
+async def test_the_core_gets_the_snapshot_before_any_report(balancer, core):
+    await balancer.apply(plan_of(IVR))
+    assert core.calls[0][0] == "apply"
+    assert [call[:2] for call in core.calls[1:]] == [("report", FS1), ("report", FS2)]
+    assert {report["admission"] for call in core.calls[1:] for report in call[2:]} == {"unknown"}
+    assert balancer.generation == 1
+
+
+async def test_a_report_takes_its_baseline_before_it_is_published(balancer, core, drivers):
+    await up(balancer, drivers)
+    core.calls.clear()
+    driver(drivers, "fs1").reports(sessions=5)
+    assert [call[:2] for call in core.calls] == [("baseline", FS1), ("report", FS1)]
+    published = core.reports(FS1)[-1]
+    assert (published["admission"], published["sessions"], published["max_sessions"]) == ("open", 5.0, 100.0)
+    assert states(balancer)[FS1] == ("ready", "Reporting")
+
+
+async def test_every_event_is_published_at_once(balancer, core, drivers):
+    await up(balancer, drivers)
+    driver(drivers, "fs1").say(Readiness(ready=True, paused_inbound=True, received=time.monotonic()))
+    assert core.reports(FS1)[-1]["admission"] == "closed"
+    assert states(balancer)[FS1] == ("draining", "Paused")
+    driver(drivers, "fs2").say(PollTimeout(received=time.monotonic()))
+    assert states(balancer)[FS2] == ("stale", "PollsUnanswered")
+
+
+async def test_a_refused_snapshot_leaves_the_plan_before_it_whole(balancer, core, drivers):
+    await up(balancer, drivers)
+    before, known = balancer.plan, states(balancer)
+    core.refuses = ("/groups/0", "no")
+    with pytest.raises(ConfigError):
+        await balancer.apply(plan_of(group("other", member("x", 13)), group("ivr", member("fs1", 11, password="new"))))
+    assert balancer.plan is before
+    assert balancer.generation == 1
+    assert states(balancer) == known
+    assert balancer.member_name(FS2, "voice", "ivr") == "fs2"
+    driver(drivers, "fs1").reports(sessions=9)
+    assert core.reports(FS1)[-1]["sessions"] == 9.0
+    assert len(drivers) == 2
+
+
+async def test_a_node_that_leaves_is_said_goodbye_to_and_heard_no_more(balancer, core, drivers):
+    await up(balancer, drivers)
+    leaving = driver(drivers, "fs2")
+    await balancer.apply(plan_of(group("ivr", member("fs1", 11))))
+    assert leaving.left
+    assert set(balancer.watches) == {FS1}
+    leaving.say(Link(state="reset", detail="too late", since=0.0))
+    assert core.reports(FS2)[-1]["admission"] == "open", "nothing was published of it after it left"
+
+
+async def test_reports_that_arrive_while_a_driver_says_goodbye_go_to_the_new_plan(balancer, core, drivers):
+    await up(balancer, drivers)
+    applying = asyncio.create_task(balancer.apply(plan_of(group("ivr", member("fs1", 11), member("fs3", 13)))))
+    await asyncio.sleep(0)
+    driver(drivers, "fs1").reports(sessions=8)
+    await applying
+    assert core.reports(FS1)[-1]["sessions"] == 8.0
+    assert states(balancer)["voice/ivr/fs3@127.0.0.13:5060"] == ("unknown", "NoReportYet")
+
+
+async def test_an_unchanged_node_keeps_its_driver_over_a_reload(balancer, drivers):
+    await up(balancer, drivers)
+    await balancer.apply(plan_of(IVR))
+    assert len(drivers) == 2
+    assert not any(one.left for one in drivers)
+
+
+async def test_a_new_password_is_used_at_once_and_what_is_known_stays(balancer, core, drivers):
+    await up(balancer, drivers)
+    old = driver(drivers, "fs1")
+    await balancer.apply(plan_of(group("ivr", member("fs1", 11, password="new"), member("fs2", 12))))
+    await asyncio.sleep(0)
+    fresh = driver(drivers, "fs1")
+    assert old.left
+    assert fresh.credentials.password == "new"
+    assert states(balancer)[FS1] == ("ready", "Reporting"), "the pool does not stand still for a new password"
+    fresh.say(Link(state="auth_failed", detail="the node refused the login", since=time.monotonic()))
+    assert states(balancer)[FS1] == ("down", "AuthenticationFailed")
+
+
+async def test_another_event_socket_starts_from_nothing(balancer, drivers):
+    await up(balancer, drivers)
+    old = driver(drivers, "fs1")
+    await balancer.apply(plan_of(group("ivr", member("fs1", 11, port=8022), member("fs2", 12))))
+    await asyncio.sleep(0)
+    assert old.left
+    assert driver(drivers, "fs1").port == 8022
+    assert states(balancer)[FS1] == ("unknown", "NoReportYet")
+
+
+async def test_another_poll_interval_replaces_the_driver_and_keeps_the_state(balancer, drivers):
+    await up(balancer, drivers)
+    await balancer.apply(plan_of(group("ivr", member("fs1", 11), spec="health: {pollInterval: 200ms}")))
+    await asyncio.sleep(0)
+    assert driver(drivers, "fs1").poll == 0.2
+    assert states(balancer)[FS1] == ("ready", "Reporting")
+
+
+async def test_a_node_that_loses_its_event_socket_in_the_file_is_unmeasured(balancer, core, drivers):
+    await up(balancer, drivers)
+    await balancer.apply(plan_of(group("ivr", member("fs1", 11, esl=False), member("fs2", 12))))
+    await asyncio.sleep(0)
+    assert not [one for one in drivers if one.node == "fs1" and not one.left]
+    assert states(balancer)[FS1] == ("ready", "Unmeasured")
+    assert core.reports(FS1)[-1]["admission"] == "unmeasured"
+
+
+async def test_a_driver_that_fails_is_logged_and_started_anew(balancer, drivers, monkeypatch, caplog):
+    monkeypatch.setattr(watch_module, "_RESTART", 0.01)
+    await up(balancer, drivers)
+    driver(drivers, "fs1").failure.set_exception(RuntimeError("a fault of ours"))
+    async with asyncio.timeout(5):
+        while len(drivers) < 3:
+            await asyncio.sleep(0.005)
+    assert driver(drivers, "fs1").node == "fs1"
+    assert "a fault of ours" in caplog.text
+    assert states(balancer)[FS1] == ("ready", "Reporting")
+
+
+async def test_a_reload_in_the_second_before_a_failed_driver_restarts_makes_one_driver(balancer, drivers, monkeypatch):
+    monkeypatch.setattr(watch_module, "_RESTART", 0.02)
+    await up(balancer, drivers)
+    driver(drivers, "fs1").failure.set_exception(RuntimeError("a fault of ours"))
+    await asyncio.sleep(0)
+    await balancer.apply(plan_of(IVR))
+    await asyncio.sleep(0.06)
+    assert driver(drivers, "fs1")
+    assert len(drivers) == 3
+
+
+async def test_a_failed_driver_of_a_node_that_left_stays_down(balancer, drivers, monkeypatch):
+    monkeypatch.setattr(watch_module, "_RESTART", 0.02)
+    await up(balancer, drivers)
+    driver(drivers, "fs2").failure.set_exception(RuntimeError("a fault of ours"))
+    await asyncio.sleep(0)
+    await balancer.apply(plan_of(group("ivr", member("fs1", 11))))
+    await asyncio.sleep(0.06)
+    assert len(drivers) == 2
+
+
+CONF = group("conf", member("a", 11))
+
+
+async def test_members_that_share_an_event_socket_are_one_node_with_one_driver(balancer, core, drivers, view):
+    await up(balancer, drivers, IVR, CONF)
+    assert len(drivers) == 2
+    [document] = core.applied()
+    assert len(document["nodes"]) == 2
+    shown = {(node["group"], node["node"]) for node in view.nodes()}
+    assert shown == {("ivr", "fs1"), ("ivr", "fs2"), ("conf", "a")}, "each group calls it by its own name"
+
+
+async def test_a_shared_node_lives_on_when_the_group_that_named_it_goes(balancer, core, drivers):
+    await up(balancer, drivers, IVR, CONF)
+    known = core.applied()[-1]["nodes"]
+    await balancer.apply(plan_of(CONF))
+    [node] = core.applied()[-1]["nodes"]
+    assert node["uid"] in {one["uid"] for one in known}
+    assert states(balancer) == {node["uid"]: ("ready", "Reporting")}
+    assert sum(not one.left for one in drivers) == 1
+
+
+async def test_a_node_may_be_named_as_another_one_is_in_the_next_group(balancer, drivers, view):
+    """Labels must stay unique: conf has its own fs1, and calls ivr's fs1 by the name a."""
+    await up(balancer, drivers, IVR, group("conf", member("a", 11), member("fs1", 12)))
+    names = [(node["group"], node["node"]) for node in view.nodes()]
+    assert sorted(names) == [("conf", "a"), ("conf", "fs1"), ("ivr", "fs1"), ("ivr", "fs2")]
+
+
+STRICT = """\
+capacity: {maxSessions: 50, headroom: 4, legsPerCall: 2}
+  health: {staleAfter: 10s, whenStale: Exclude, pollInterval: 500ms}"""
+LOOSE = """\
+capacity: {maxSessions: 80, headroom: 2, legsPerCall: 1}
+  health: {staleAfter: 30s, whenStale: LastValue, pollInterval: 2s}"""
+
+
+@pytest.mark.parametrize("order", [(STRICT, LOOSE), (LOOSE, STRICT)])
+async def test_a_shared_node_goes_by_the_strictest_of_its_groups(balancer, drivers, order):
+    first, second = order
+    await balancer.apply(
+        plan_of(group("ivr", member("fs1", 11), spec=first), group("conf", member("a", 11), spec=second))
+    )
+    [watch] = balancer.watches.values()
+    policy = watch.policy
+    assert (policy.cap, policy.headroom, policy.legs_per_call) == (50.0, 4.0, 2)
+    assert (policy.stale_after, policy.when_stale, watch.poll_interval) == (10.0, "Exclude", 0.5)
+
+
+async def test_headroom_is_learned_unless_every_group_fixes_one(balancer):
+    await balancer.apply(
+        plan_of(group("ivr", member("fs1", 11), spec="capacity: {headroom: 4}"), group("conf", member("a", 11)))
+    )
+    [watch] = balancer.watches.values()
+    assert watch.policy.headroom is None
+
+
+async def test_one_group_drains_its_member_and_the_node_goes_on_in_the_other(balancer, core, drivers, view):
+    drained = member("fs1", 11, rest=", drain: 2026-11-23T10:00:00Z")
+    await up(balancer, drivers, group("ivr", drained), CONF)
+    assert {node["group"]: (node["state"], node["reason"]) for node in view.nodes()} == {
+        "ivr": ("draining", "Draining"),
+        "conf": ("ready", "Reporting"),
+    }
+    [watch] = balancer.watches.values()
+    assert core.reports(watch.uid)[-1]["admission"] == "open"
+    await balancer.apply(plan_of(group("ivr", drained)))
+    assert core.reports(watch.uid)[-1]["admission"] == "closed"
+
+
+async def test_the_last_value_is_used_only_where_most_of_the_group_is_not_fresh(balancer, core, drivers):
+    await up(balancer, drivers, group("ivr", *(member(f"fs{host}", host) for host in (11, 12, 13))))
+    driver(drivers, "fs11").say(PollTimeout(received=time.monotonic()))
+    balancer._publish_all()
+    uid = {watch.name: uid for uid, watch in balancer.watches.items()}
+    assert core.reports(uid["fs11"])[-1]["admission"] == "unreachable"
+    driver(drivers, "fs12").say(PollTimeout(received=time.monotonic()))
+    balancer._publish_all()
+    assert core.reports(uid["fs11"])[-1]["admission"] == "open"
+    assert core.reports(uid["fs13"])[-1]["admission"] == "open"
+
+
+async def test_a_node_that_joins_a_running_pool_starts_slowly(balancer, core, drivers):
+    await up(balancer, drivers)
+    assert {core.reports(uid)[-1]["weight_factor"] for uid in (FS1, FS2)} == {1.0}
+    joined = "voice/ivr/fs3@127.0.0.13:5060"
+    await up(balancer, drivers, group("ivr", member("fs1", 11), member("fs2", 12), member("fs3", 13)))
+    assert core.reports(joined)[-1]["weight_factor"] == pytest.approx(0.1, abs=0.01)
+    assert core.reports(FS1)[-1]["weight_factor"] == 1.0
+
+
+async def test_core_events_become_log_records(balancer, core, drivers, caplog):
+    caplog.set_level("DEBUG")
+    await up(balancer, drivers)
+    running = asyncio.create_task(balancer.run())
+    await asyncio.sleep(0)
+    core.tell("log", 1.0, 0, "", 30, "100% of a rate was reached")
+    core.tell("worker_panicked", 1.0, 1, "", 0, "index out of bounds")
+    core.tell("node_refused", 1.0, 0, FS1, 503, "Maximum Calls In Progress")
+    core.tell("node_timed_out", 1.0, 0, "voice/ivr/gone@127.0.0.99:5060", 0, "no response")
+    async with asyncio.timeout(5):
+        while "no response" not in [getattr(record, "detail", "") for record in caplog.records]:
+            await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    found = [record for record in caplog.records if record.name == "switchtender.control.balancer"]
+    assert [(record.levelname, record.getMessage()) for record in found] == [
+        ("WARNING", "100% of a rate was reached"),
+        ("ERROR", "packet core: worker panicked"),
+        ("DEBUG", "packet core: node refused"),
+        ("DEBUG", "packet core: node timed out"),
+    ]
+    assert (found[2].node, found[3].node) == ("fs1", "voice/ivr/gone@127.0.0.99:5060")
+
+
+async def test_time_alone_is_published_too(balancer, core, drivers, monkeypatch):
+    monkeypatch.setattr("switchtender.control.balancer._TICK", 0.005)
+    await up(balancer, drivers)
+    running = asyncio.create_task(balancer.run())
+    before = len(core.reports(FS1))
+    async with asyncio.timeout(5):
+        while len(core.reports(FS1)) < before + 3:
+            await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_views_show_present_nodes_and_no_password(balancer, drivers, view):
+    await up(balancer, drivers)
+    nodes = view.nodes()
+    assert [node["node"] for node in nodes] == ["fs1", "fs2"], "what was removed is not shown"
+    assert json.dumps(nodes, allow_nan=False)
+    assert "ClueCon" not in json.dumps(nodes)
+    first = nodes[0]
+    assert (first["sessions"], first["maxSessions"], first["state"], first["esl"]) == (
+        3,
+        100,
+        "ready",
+        "127.0.0.11:8021",
+    )
+
+
+async def test_a_node_without_room_on_the_packet_path_is_shown_full(balancer, core, drivers, view):
+    await up(balancer, drivers, IVR, CONF)
+    core.draws = dict.fromkeys(core.uids, "Full")
+    assert {node["state"] for node in view.nodes()} == {"full"}
+    assert {one["state"] for one in view.explain({"requestUri": "sip:1@a"})["candidates"]} == {"full"}
+    assert [one["states"]["full"] for one in view.groups()] == [2, 1]
+
+
+async def test_views_of_an_event_socket_at_ipv6_have_brackets(balancer, drivers, view):
+    await up(balancer, drivers, group("ivr", '{name: six, sip: "sip:[::1]", load: "fs://:ClueCon@[::1]"}'))
+    [node] = view.nodes()
+    assert (node["esl"], node["sip"]) == ("[::1]:8021", "[::1]:5060")
+
+
+async def test_before_the_first_plan_nothing_is_ready_and_nothing_is_shown(balancer, drivers, view):
+    assert view.not_ready() == "no configuration is in force yet"
+    assert view.groups() == []
+    await up(balancer, drivers)
+    assert view.not_ready() is None
+
+
+async def test_groups_add_up_those_that_serve(balancer, drivers, view):
+    await up(balancer, drivers)
+    driver(drivers, "fs2").say(Readiness(ready=True, paused_inbound=True, received=time.monotonic()))
+    [found] = view.groups()
+    assert (found["namespace"], found["group"], found["nodes"]) == ("voice", "ivr", 2)
+    assert found["states"] == {"unknown": 0, "ready": 1, "full": 0, "draining": 1, "stale": 0, "down": 0}
+    assert (found["sessions"], found["capacity"]) == (6, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ({}, "requestUri: required"),
+        ({"requestUri": 7}, "requestUri: required"),
+        ({"requestUri": "sip:1@a", "request_uri": "x"}, "request_uri: unknown field; accepted: requestUri, method"),
+        ({"requestUri": "bad"}, "requestUri: not a URI"),
+        ({"requestUri": "sip:1@a", "callId": 7}, "callId: expected a string"),
+    ],
+)
+async def test_a_bad_question_names_the_field_as_it_was_asked(balancer, drivers, view, question, said):
+    await up(balancer, drivers, IVR, CONF)
+    with pytest.raises(BadQuestionError, match=said.replace("(", r"\(")):
+        view.explain(question)
+
+
+async def test_an_explanation_names_nodes_as_the_group_does(balancer, drivers, view):
+    await up(balancer, drivers, IVR, CONF)
+    answer = view.explain({"requestUri": "sip:1@a"})
+    assert [(one["name"], one["state"], one["reason"]) for one in answer["candidates"]] == [("a", "ready", "Reporting")]
+    assert answer["choice"]["name"] == "a"
+
+
+async def test_an_explanation_without_a_group(balancer, drivers, view):
+    await up(balancer, drivers)
+    assert view.explain({"requestUri": "sip:1@a"})["group"] is None
+
+
+def test_targets_do_not_show_their_password():
+    plan = plan_of(IVR)
+    assert "ClueCon" not in repr(plan)
+    assert {type(target.password) for target in plan.esl.values()} == {SecretStr}
