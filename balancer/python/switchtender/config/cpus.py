@@ -19,9 +19,9 @@ def automatic_workers() -> int:
 
 
 def workers_for(cpu_max: str, cpus: int) -> int:
-    """Workers for a ``cpu.max`` text ("200000 100000", "max 100000";
+    """Workers for a ``cpu.max`` text of cgroup v2 ("200000 100000", "max 100000") on ``cpus`` usable CPUs.
 
-    cgroup v2) on ``cpus`` usable CPUs; between 1 and 64.
+    Between 1 and 64.
     """
     quota, _, period = cpu_max.strip().partition(" ")
     limit = float(cpus)

@@ -55,9 +55,9 @@ class TokenKey:
 
 
 class StateDir:
-    """An open ``stateDir``;
+    """An open ``stateDir``; ``keys`` are usable whether or not the directory is.
 
-    ``keys`` are usable whether or not the directory is. Raises StateDirInUseError, StateDirCorruptError.
+    Raises StateDirInUseError, StateDirCorruptError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,13 +91,15 @@ class StateDir:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             handle.close()
-            raise StateDirInUseError(f"spec.stateDir: {self.path} is in use by another process") from None
+            raise StateDirInUseError(
+                f"spec.stateDir: {self.path} is in use by another process; each needs one of its own"
+            ) from None
         return handle
 
     def _load_or_create(self) -> tuple[TokenKey, ...]:
         file = self.path / "keys.json"
         try:
-            text = file.read_text()
+            text = file.read_bytes()
         except FileNotFoundError:
             keys = (TokenKey.fresh(),)
             _write_private(file, json.dumps({"format": _FORMAT, "keys": [key.as_json() for key in keys]}))
@@ -105,13 +107,13 @@ class StateDir:
         return _parse_keys(file, text)
 
 
-def _parse_keys(file: Path, text: str) -> tuple[TokenKey, ...]:
+def _parse_keys(file: Path, text: bytes) -> tuple[TokenKey, ...]:
     try:
         document = json.loads(text)
         keys = tuple(
             TokenKey(int(key["id"]), base64.b64decode(key["secret"], validate=True)) for key in document["keys"]
         )
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
         raise StateDirCorruptError(
             f"{file}: not a key file; move it away to start with new keys (established dialogs will be lost)"
         ) from None

@@ -19,9 +19,9 @@ Identity = tuple[int, int, int, int] | None
 
 
 def identity(path: Path) -> Identity:
-    """What tells one state of the file from the next:
+    """What tells one state of the file from the next: device, inode, size and modification time.
 
-    device, inode, size and modification time; None when it is not there.
+    None when it is not there.
     """
     try:
         stat = path.stat()

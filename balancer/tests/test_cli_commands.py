@@ -1,0 +1,312 @@
+"""The commands that ask a running balancer, against a server that answers what the test wants; and `check`."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from click.testing import CliRunner
+
+from switchtender.cli import main, tables
+
+NODE = {
+    "namespace": "voice",
+    "group": "ivr",
+    "node": "fs1",
+    "state": "ready",
+    "reason": "Reporting",
+    "sessions": 12,
+    "maxSessions": 100,
+    "effective": 12.5,
+    "free": 84.5,
+    "utilization": 0.125,
+    "share": 0.5,
+    "assigned": 40,
+    "reportAge": 0.4,
+}
+OTHER = {**NODE, "group": "conf", "node": "fs2", "state": "unknown", "reason": "NoReportYet", "sessions": None}
+OTHER |= {"maxSessions": None, "reportAge": None}
+CANDIDATE = {
+    "name": "fs1",
+    "state": "ready",
+    "verdict": "Eligible",
+    "effective": 1.0,
+    "capacity": 97.0,
+    "free": 96.0,
+    "utilization": 0.01,
+    "weight": 1.0,
+    "priority": 0,
+}
+ANSWER = {
+    "group": {"namespace": "voice", "name": "ivr"},
+    "candidates": [CANDIDATE],
+    "choice": {"name": "fs1", "sip": "127.0.0.11:5060"},
+    "reason": None,
+}
+
+
+class Stub:
+    """A balancer that answers from a table: path → (status, text)."""
+
+    def __init__(self):
+        self.answers = {}
+        self.asked = []
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):  # the name that the base class looks for
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length)
+                stub.asked.append((self.command, self.path, json.loads(body) if body else None))
+                status, text = stub.answers.get(self.path, (404, '{"error": "Not Found"}'))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def do_POST(self):
+                self.do_GET()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = "http://{}:{}".format(*self.server.server_address)
+
+    def gives(self, path, document, status=200):
+        self.answers[path] = status, document if isinstance(document, str) else json.dumps(document)
+
+
+@pytest.fixture
+def stub():
+    made = Stub()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def run():
+    runner = CliRunner()
+    return lambda *arguments, **rest: runner.invoke(
+        main, arguments, prog_name="switchtender", catch_exceptions=False, **rest
+    )
+
+
+def one_line(result):
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    [line] = result.stderr.splitlines()
+    return line
+
+
+def test_nodes_as_json_are_exactly_the_list_of_the_api(run, stub):
+    stub.gives("/api/v1/nodes", {"nodes": [NODE, OTHER]})
+    result = run("nodes", "--url", stub.url, "--output", "json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == [NODE, OTHER]
+
+
+def test_nodes_as_a_table_have_a_line_each_and_nothing_is_cut_off_in_a_pipe(run, stub):
+    long = {**NODE, "node": "freeswitch-" + "x" * 50, "group": "g" * 60, "reason": "AuthenticationFailed"}
+    stub.gives("/api/v1/nodes", {"nodes": [NODE, OTHER, long]})
+    result = run("nodes", "--url", stub.url, env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    header, first, second, third = result.stdout.splitlines()
+    assert header.split()[:4] == ["GROUP", "NODE", "STATE", "REASON"]
+    assert " ".join(first.split()) == "voice/ivr fs1 ready Reporting 12 100 12.5 84.5 12% 0.50 40 0.4s"
+    assert second.split()[4:6] == ["-", "-"]
+    assert third.split()[:4] == [f"voice/{long['group']}", long["node"], "ready", "AuthenticationFailed"]
+
+
+def test_nodes_of_one_group(run, stub):
+    stub.gives("/api/v1/nodes", {"nodes": [NODE, OTHER]})
+    result = run("nodes", "--url", stub.url, "-o", "json", "--group", "voice/conf")
+    assert json.loads(result.stdout) == [OTHER]
+
+
+def test_a_state_of_a_later_version_is_shown_as_it_is(run, stub):
+    stub.gives("/api/v1/nodes", {"nodes": [{**NODE, "state": "ejected"}]})
+    result = run("nodes", "--url", stub.url)
+    assert (result.exit_code, "ejected" in result.stdout) == (0, True)
+
+
+def test_names_are_not_taken_for_markup(run, stub):
+    stub.gives("/api/v1/nodes", {"nodes": [{**NODE, "node": "[red]fs[/]"}]})
+    assert "[red]fs[/]" in run("nodes", "--url", stub.url).stdout
+
+
+def test_the_url_may_come_from_the_environment_and_no_proxy_is_asked(run, stub):
+    stub.gives("/api/v1/nodes", {"nodes": [NODE]})
+    env = {"SWITCHTENDER_URL": stub.url, "http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+    assert run("nodes", env=env).exit_code == 0
+
+
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def test_nobody_there_is_one_line(run):
+    line = one_line(run("nodes", "--url", f"http://127.0.0.1:{closed_port()}"))
+    assert "no balancer answers at http://127.0.0.1:" in line
+    assert "Connection refused" in line
+    assert "--url" in line
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", "file:///etc/passwd"])
+def test_a_url_that_is_none_is_one_line(run, url):
+    for command in (["nodes"], ["explain", "--request-uri", "sip:1@a"]):
+        assert "accepted: an http or https address" in one_line(run(*command, "--url", url))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port", "http://[::1", "http://127.0.0.1:99999", "http://a b/"])
+def test_a_url_that_leads_nowhere_is_one_line(run, url):
+    assert "no balancer answers" in one_line(run("nodes", "--url", url))
+
+
+@pytest.mark.parametrize("text", ["<html>", "[]", "{}", '{"nodes": 7}', '"nodes"'])
+def test_what_is_no_balancer_is_one_line(run, stub, text):
+    stub.gives("/api/v1/nodes", text)
+    assert "no balancer of this version" in one_line(run("nodes", "--url", stub.url))
+    stub.gives("/api/v1/explain", text)
+    assert "no balancer of this version" in one_line(run("explain", "--url", stub.url, "--request-uri", "sip:1@a"))
+
+
+def test_an_answer_that_breaks_off_is_one_line(run):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        line = one_line(run("nodes", "--url", "http://{}:{}".format(*server.getsockname())))
+        thread.join()
+    assert "no balancer answers" in line
+
+
+def test_an_error_of_the_server_is_one_line_with_its_status(run, stub):
+    stub.gives("/api/v1/nodes", {"error": "internal error; the log says more"}, 500)
+    assert "answers 500: internal error" in one_line(run("nodes", "--url", stub.url))
+    stub.gives("/api/v1/nodes", "no json", 503)
+    assert "answers 503" in one_line(run("nodes", "--url", stub.url))
+
+
+def test_watch_and_json_do_not_go_together(run, stub):
+    result = run("nodes", "--url", stub.url, "--watch", "-o", "json")
+    assert result.exit_code == 2
+    assert "--watch" in result.stderr
+
+
+def test_watch_shows_what_changes_goes_on_over_a_restart_and_ends_when_interrupted(run, stub, monkeypatch):
+    stub.gives("/api/v1/nodes", {"nodes": [NODE]})
+    steps = iter(
+        [
+            lambda: stub.gives("/api/v1/nodes", {"error": "away for a moment"}, 503),
+            lambda: stub.gives("/api/v1/nodes", {"nodes": [{**NODE, "state": "draining"}]}),
+            lambda: None,
+        ]
+    )
+
+    def rest(_):
+        step = next(steps, None)
+        if step is None:
+            raise KeyboardInterrupt
+        step()
+
+    monkeypatch.setattr(tables, "time", type("Clock", (), {"sleep": staticmethod(rest)}))
+    result = run("nodes", "--url", stub.url, "--watch")
+    assert result.exit_code == 0
+    assert len(stub.asked) == 4
+    assert "draining" in result.stdout
+
+
+def test_watch_without_a_balancer_is_one_line(run):
+    assert "no balancer answers" in one_line(run("nodes", "--watch", "--url", f"http://127.0.0.1:{closed_port()}"))
+
+
+def test_explain_asks_what_was_given_and_no_more(run, stub):
+    stub.gives("/api/v1/explain", ANSWER)
+    result = run("explain", "--url", stub.url, "--request-uri", "sip:1@a", "--source", "192.0.2.1", "--call-id", "x")
+    assert result.exit_code == 0
+    question = {"requestUri": "sip:1@a", "method": "INVITE", "source": "192.0.2.1", "callId": "x"}
+    assert stub.asked == [("POST", "/api/v1/explain", question)]
+    assert result.stdout.splitlines()[0] == "group voice/ivr"
+    assert "goes to fs1 (127.0.0.11:5060)" in result.stdout
+
+
+def test_explain_as_json_is_the_answer_of_the_api(run, stub):
+    stub.gives("/api/v1/explain", ANSWER)
+    result = run("explain", "--url", stub.url, "--request-uri", "sip:1@a", "-o", "json")
+    assert json.loads(result.stdout) == ANSWER
+
+
+def test_a_call_that_nobody_takes_has_status_1_and_says_why(run, stub):
+    stub.gives("/api/v1/explain", {**ANSWER, "choice": None, "reason": "Full"})
+    result = run("explain", "--url", stub.url, "--request-uri", "sip:1@a")
+    assert result.exit_code == 1
+    assert "no node takes the call: Full" in result.stdout
+
+
+def test_a_call_of_no_group_has_status_1(run, stub):
+    stub.gives("/api/v1/explain", {"group": None, "candidates": [], "choice": None, "reason": "NoGroup"})
+    result = run("explain", "--url", stub.url, "--request-uri", "sip:1@a")
+    assert result.exit_code == 1
+    assert result.stdout == "no group matches: the call gets 404\n"
+
+
+def test_a_question_that_is_refused_names_the_field(run, stub):
+    stub.gives("/api/v1/explain", {"error": "requestUri: not a URI"}, 400)
+    line = one_line(run("explain", "--url", stub.url, "--request-uri", "x"))
+    assert line == "switchtender: requestUri: not a URI"
+
+
+def test_check_of_a_good_file(run, config_file):
+    result = run("check", str(config_file), env={"ESL_PASSWORD": "geheim"})
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{config_file}: valid; 1 group, 2 members\n"
+    result = run("check", str(config_file), "-o", "json", env={"ESL_PASSWORD": "geheim"})
+    assert json.loads(result.stdout) == {"valid": True, "groups": [{"group": "voice/ivr", "members": 2}]}
+
+
+def test_check_of_a_bad_file_tells_all_of_it_line_by_line(run, config_file, config_text):
+    config_file.write_text(config_text.replace("port: 5060}", "port: 99999}") + "  surprise: 1\n")
+    result = run("check", str(config_file), env={"ESL_PASSWORD": "geheim"})
+    assert result.exit_code == 1
+    *problems, count = result.stderr.splitlines()
+    assert count == f"{config_file}: {len(problems)} problems"
+    assert any("spec.listeners[0].port" in line and "99999" in line for line in problems)
+    assert any("spec.surprise" in line for line in problems)
+    document = json.loads(run("check", str(config_file), "-o", "json", env={"ESL_PASSWORD": "geheim"}).stdout)
+    assert document["valid"] is False
+    assert {problem["path"] for problem in document["problems"]} == {"spec.listeners[0].port", "spec.surprise"}
+
+
+def test_check_of_a_file_that_is_not_there(run, tmp_path):
+    result = run("check", str(tmp_path / "nowhere.yaml"))
+    assert result.exit_code == 1
+    assert "cannot be read: No such file or directory" in result.stderr
+
+
+def test_help_and_version_name_every_command(run):
+    text = run("--help").stdout
+    assert all(command in text for command in ("serve", "check", "nodes", "explain"))
+    assert run("--version").stdout.startswith("switchtender ")
+
+
+def test_nodes_give_up_on_a_balancer_that_does_not_answer(run, monkeypatch):
+    monkeypatch.setattr("switchtender.cli.client._TIMEOUT", 0.05)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        began = time.monotonic()
+        line = one_line(run("nodes", "--url", "http://{}:{}".format(*silent.getsockname())))
+        assert time.monotonic() - began < 5
+    assert "timed out" in line
