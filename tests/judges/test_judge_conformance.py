@@ -15,9 +15,9 @@ from tests.stand.scripted import establish, group, scripted, token_of
 
 LAYOUT = Layout(address="127.0.0.100", http=18200)
 ONE_SIDED = Layout(address="127.0.0.101", http=18201)
-PLAIN = [f"plain{number}" for number in range(10)]
+PLAIN = [f"plain{number}" for number in range(90)]
 TURNS = itertools.cycle(PLAIN)
-"""A node takes 29 new calls a second; tests are faster, so they take turns among nodes."""
+"""A node for each test: one that goes away amid a transaction is left alone by the balancer for a while."""
 GROUPS = {name: [("127.0.0.104", 6000 + number)] for number, name in enumerate(PLAIN)}
 TARGET = (LAYOUT.address, LAYOUT.sip)
 CALLER = "127.0.0.110"

@@ -26,9 +26,9 @@ TARGET = (LAYOUT.address, LAYOUT.sip)
 NODE = "127.0.0.106"
 CALLER = "127.0.0.110"
 COUNTS = {
-    "refusing": 2, "gone": 2, "silent": 2, "stuck": 2, "closed": 2, "allclosed": 2, "leaving": 2, "ringing": 2, "quitting": 2,
+    "refusing": 2, "gone": 2, "silent": 2, "stuck": 2, "closed": 2, "allclosed": 2, "leaving": 2, "ringing": 2,
     "far": 2, "many": 4, "mixed": 2, "suspect": 2, "cooling": 2, "small": 1, "chosen": 2, "asking": 2, "hasty": 2,
-    "quick": 2, "late": 2, "later": 2, "race": 2, "short": 2, "dialog": 1,
+    "quick": 2, "late": 2, "later": 2, "race": 2, "short": 2, "dialog": 1, "quitting": 2,
 }  # fmt: skip
 GROUPS = {
     name: [(NODE, 6000 + 10 * place + number) for number in range(count)]

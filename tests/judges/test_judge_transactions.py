@@ -24,9 +24,9 @@ from tests.stand.scripted import establish, group, scripted
 
 LAYOUT = Layout(address="127.0.0.102", http=18202)
 NODE = "127.0.0.105"
-PLAIN = [f"plain{number}" for number in range(10)]
+PLAIN = [f"plain{number}" for number in range(90)]
 TURNS = itertools.cycle(PLAIN)
-"""A node takes 29 new calls a second; tests are faster, so they take turns among nodes."""
+"""A node for each test: one that goes away amid a transaction is left alone by the balancer for a while."""
 GROUPS = {
     **{name: [(NODE, 6000 + number)] for number, name in enumerate(PLAIN)},
     "patient": [(NODE, 6010), (NODE, 6011)],
