@@ -5,6 +5,7 @@ use switchtender_sip::{Index, Message, Output as Writer, cancel};
 
 use crate::core::{Core, Step, count_request};
 use crate::counters::Counter;
+use crate::fingerprint;
 use crate::output::{Datagram, Output};
 use crate::reply::{self, Reply};
 use crate::route;
@@ -117,6 +118,11 @@ impl Core {
         {
             self.changing = true;
             self.confirm(step.now, handle);
+            return;
+        }
+        let refused = message.to_tag() == Some(&fingerprint::to_tag(&self.config.secret, message)[..]);
+        if refused {
+            // We answered its INVITE without a transaction.
             return;
         }
         let target = self.preprocess(step.snapshot, datagram, message).and_then(|request| {

@@ -120,16 +120,26 @@ impl Core {
                 self.cool(step, server, node);
                 step.output.event(Event::Refused { node, status: code, why });
             }
-            Cause::Shutdown => step.output.event(Event::ShutdownSeen { node }),
+            Cause::Shutdown => {
+                // The longest cool-down and no more: a far end's Reason may have come through a healthy node.
+                let (_, most) = self.cool_down(step, server);
+                step.nodes.cool(node, step.now + most);
+                step.output.event(Event::ShutdownSeen { node });
+            }
             Cause::Code | Cause::Silence | Cause::Progress | Cause::Transport => {}
         }
+    }
+
+    /// Bounds of the time in which a node that failed the request of `server` gets no new calls.
+    fn cool_down<N, O>(&self, step: &Step<'_, N, O>, server: Handle) -> (Duration, Duration) {
+        let group = self.servers.get(server).and_then(|server| step.snapshot.group(server.group?));
+        group.map_or(COOL_DOWN, |group| group.failover.cool_down)
     }
 
     /// Keeps new calls from a node that refused or could not be reached, for a random time. Its own `Retry-After: 300` is
     /// not obeyed: the next report knows better.
     fn cool<N: Nodes, O>(&mut self, step: &Step<'_, N, O>, server: Handle, node: NodeSlot) {
-        let group = self.servers.get(server).and_then(|server| step.snapshot.group(server.group?));
-        let (least, most) = group.map_or(COOL_DOWN, |group| group.failover.cool_down);
+        let (least, most) = self.cool_down(step, server);
         let span = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(0);
         step.nodes.cool(node, step.now + least + Duration::from_millis(self.rng.below(span + 1)));
     }

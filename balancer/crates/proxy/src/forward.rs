@@ -15,9 +15,7 @@ use crate::output::{Local, Output};
 use crate::route;
 use crate::slab::Handle;
 use crate::token::{Binding, Flow, Kind, MAX_TOKEN_LEN, Token, Transport};
-use crate::transaction::{
-    Cancel, Client, ClientState, ClientTimer, MAX_ATTEMPTS, NextHop, Origin, Record, Shape, T1, T1_64,
-};
+use crate::transaction::{Cancel, Client, ClientState, ClientTimer, MAX_ATTEMPTS, Origin, Record, Shape, T1, T1_64};
 
 /// Header fields with this prefix are ours alone: none comes in, none goes out.
 const INTERNAL_PREFIX: &[u8] = b"X-Switchtender-";
@@ -270,10 +268,9 @@ fn write_routes(edits: &mut Edits, message: &Message<'_>, shape: Shape) {
     let last = if shape.uri_from_last_route { routes().last().and_then(uri_of) } else { None };
     let uri = last.or(message.uri_text()).unwrap_or_default();
 
-    let strict = shape.next_hop == NextHop::Strict;
-    let removed_first = shape.own_routes + usize::from(strict);
+    let removed_first = shape.own_routes + usize::from(shape.strict_next_hop);
     let removed = removed_first + usize::from(last.is_some());
-    if shape.next_hop == NextHop::Node || removed >= routes().count() {
+    if removed >= routes().count() {
         edits.remove_all(message, HeaderName::Route);
     } else {
         edits.remove_first(message, HeaderName::Route, removed_first);
@@ -282,7 +279,7 @@ fn write_routes(edits: &mut Edits, message: &Message<'_>, shape: Shape) {
         }
     }
 
-    if strict
+    if shape.strict_next_hop
         && let Some(next) = routes().nth(shape.own_routes).and_then(uri_of)
         && let Some(header) = message.all(HeaderName::Route).last()
     {

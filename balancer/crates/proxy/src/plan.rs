@@ -17,7 +17,7 @@ use crate::output::{Datagram, Local, Output};
 use crate::reply::Reply;
 use crate::route::{self, Found, Preprocessed, Target};
 use crate::token::{Kind, Token};
-use crate::transaction::{NextHop, Record, Shape, TIMER_C, TIMER_C_STEP};
+use crate::transaction::{Record, Shape, TIMER_C, TIMER_C_STEP};
 
 /// For so long a challenged attempt is taken to count as a session at its node: the next report, after which it does
 /// not, is never much further away.
@@ -71,15 +71,12 @@ impl Core {
     pub(crate) fn hop_to(&mut self, target: Target, shape: Shape) -> (Hop, Shape) {
         let hop = |to, from, node| Hop { to, from, local_ip: None, node, legs: None, patience: None, timer_c: TIMER_C };
         match target {
-            Target::Node { address, slot } => {
-                (hop(address, Local::Worker, slot), Shape { next_hop: NextHop::Node, ..shape })
-            }
+            Target::Node { address, slot } => (hop(address, Local::Worker, slot), shape),
             Target::Caller { address, listener, strict, forced } => {
                 if forced {
                     self.count(Counter::ForcedToFlow);
                 }
-                let next_hop = if strict { NextHop::Strict } else { NextHop::Loose };
-                let shape = Shape { next_hop, ..shape };
+                let shape = Shape { strict_next_hop: strict, ..shape };
                 (hop(address, Local::Listener(listener), None), shape)
             }
         }
@@ -141,8 +138,7 @@ impl Core {
             _ if begins_dialog(method, message) => Record::FromCaller(reach),
             _ => Record::Nothing,
         };
-        let shape = Shape { next_hop: NextHop::Node, ..request.shape };
-        Ok(Plan { hop, shape, record, group: Some(group.slot), ends: None })
+        Ok(Plan { hop, shape: request.shape, record, group: Some(group.slot), ends: None })
     }
 
     /// The node that challenged this Call-ID, when the request brings credentials and the node may take it.

@@ -93,28 +93,17 @@ pub(crate) struct Origin {
     pub(crate) reply_to: SocketAddr,
 }
 
-/// What the next hop expects of Request-URI and Routes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum NextHop {
-    /// The Request-URI as it is, and the Routes that are left.
-    #[default]
-    Loose,
-    /// It is a strict router: its URI becomes the Request-URI, and that the last Route.
-    Strict,
-    /// It is a node, behind which nothing may be routed to: no Route goes there.
-    Node,
-}
-
 /// How the Request-URI and the Routes of a request change on the way through (RFC 3261 §16.4, §16.6 step 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
     /// Values of ours at the top of Route.
     pub(crate) own_routes: usize,
-    pub(crate) next_hop: NextHop,
     /// The upstream hop is a strict router: the last Route is the Request-URI.
     pub(crate) uri_from_last_route: bool,
     /// `maddr` names us: it goes, with the port and transport that belong to it.
     pub(crate) without_maddr: bool,
+    /// The next hop is a strict router: its URI becomes the Request-URI, and that the last Route.
+    pub(crate) strict_next_hop: bool,
 }
 
 /// What is written into a forwarded request so that later ones come through us.

@@ -135,6 +135,22 @@ fn a_bye_from_the_node_reaches_the_caller_and_ends_the_call() {
 }
 
 #[test]
+fn only_a_bye_that_succeeds_ends_a_call() {
+    let mut world = World::new();
+    let (_, ok) = answered(&mut world, &Request::invite());
+    for (method, status, ended) in [("INFO", 200, 0), ("BYE", 481, 0), ("UPDATE", 200, 0), ("BYE", 200, 1)] {
+        world.caller_sends(Request::in_dialog(method, &format!("{method}{status}"), &ok).text());
+        let sent = world.sent_request(method);
+        for _ in 0..2 {
+            world.respond(&sent, sent.text.response(status, "Whatever", ""));
+        }
+        world.sent_response(status);
+        world.silent();
+        assert_eq!(world.ledger(NODES[0]).ended, ended, "{method} {status}");
+    }
+}
+
+#[test]
 fn a_reinvite_follows_the_token_and_is_no_new_call() {
     let mut world = World::new();
     let (_, ok) = answered(&mut world, &Request::invite());

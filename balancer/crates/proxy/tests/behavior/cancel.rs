@@ -65,8 +65,10 @@ fn a_cancel_is_retransmitted_until_it_is_answered() {
     world.pass_ms(3500);
     let cancels = world.drain();
     assert_eq!(cancels.len(), 3, "after 0.5, 1.5 and 3.5 s");
+    world.pass_ms(12_000);
+    assert_eq!(world.drain().len(), 3, "after 7.5, 11.5 and 15.5 s");
     world.respond(&sent, cancels[0].text.response(200, "OK", ""));
-    world.pass_ms(20_000);
+    world.pass_ms(8_000);
     world.silent();
     // No final response 64·T1 after the CANCEL: it is taken as cancelled (RFC 3261 §9.1).
     world.pass_ms(12_000);
@@ -232,4 +234,22 @@ fn the_ack_for_a_2xx_goes_end_to_end_each_time_it_comes() {
     hopless.max_forwards = Some(0);
     world.caller_sends(hopless.text());
     world.silent();
+}
+
+#[test]
+fn the_ack_for_a_refusal_without_a_transaction_goes_nowhere() {
+    let mut world = World::new();
+    world.proxy.set_overloaded(true);
+    let invite = Request::invite().uri("sip:1000@10.1.0.1:5060");
+    world.caller_sends(invite.text());
+    let refusal = world.sent_response(503);
+    let mut ack = Request { method: "ACK", body: String::new(), extra: String::new(), ..invite.clone() };
+    ack.to = refusal.text.get("To").unwrap().into();
+    world.caller_sends(ack.text());
+    world.silent();
+    assert_eq!(world.count(Counter::StrayAcks), 0);
+    // Not so an ACK of a dialog that names a node: it goes there.
+    ack.to = "<sip:1000@sip.example.com>;tag=node".into();
+    world.caller_sends(ack.text());
+    world.sent_request("ACK");
 }

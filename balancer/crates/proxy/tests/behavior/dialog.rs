@@ -302,6 +302,11 @@ fn rfc_3327_a_call_along_the_path_of_a_registration() {
     world.receive_at(PUBLIC, "203.0.113.5:5060", call.text());
     world.sent_response(403);
     assert_eq!(world.count(Counter::RejectedForeignPath), 1, "only nodes may use it");
+    let mut in_dialog = call.clone();
+    in_dialog.to += ";tag=any";
+    world.receive_at(PUBLIC, "203.0.113.5:5060", in_dialog.via("SIP/2.0/UDP 203.0.113.5;branch=z9hG4bKx").text());
+    world.sent_response(481);
+    world.silent();
 
     world.receive_at(Local::NodeSide, NODES[0], call.text());
     let trying = world.sent_response(100);

@@ -377,6 +377,7 @@ fn response_480_system_shutdown_before_ringing_leads_to_the_next() {
     let node = world.slot(NODES[0]);
     assert_eq!(world.wire.events, [Event::ShutdownSeen { node }]);
     assert_eq!(world.outcome(Outcome::FailoverShutdown), 1);
+    assert_eq!(world.ledger(NODES[0]).cooling_until.since(world.now), Duration::from_secs(2), "the longest cool-down");
     succeeds(&mut world, &second);
 }
 
@@ -394,6 +395,7 @@ fn response_480_system_shutdown_while_ringing_goes_upstream_and_marks_the_node()
     let node = world.slot(NODES[0]);
     assert_eq!(world.wire.events, [Event::ShutdownSeen { node }]);
     assert_eq!(world.ledger(NODES[1]).assigned, 0, "the caller heard it ring: no failover");
+    assert!(world.ledger(NODES[0]).cooling_until > world.now);
 }
 
 #[test]
@@ -469,6 +471,9 @@ fn no_failover_once_a_provisional_above_100_was_passed_upstream() {
             "refusal" => world.respond(&first, first.text.response(503, FULL, "")),
             "icmp" => world.fail(FailureKind::Icmp, NODES[0], &first.text),
             _ => world.pass_ms(60_000),
+        }
+        if fate == "icmp" {
+            world.silent();
         }
         world.drain();
         assert_eq!(world.ledger(NODES[1]).assigned, 0, "{fate}");

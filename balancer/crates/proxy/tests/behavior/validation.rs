@@ -190,3 +190,24 @@ fn a_new_request_over_the_node_side_is_matched_like_any_other() {
     assert_eq!(world.sent_response(100).from, switchtender_proxy::Local::NodeSide);
     world.sent_request("INVITE");
 }
+
+#[test]
+fn a_socket_bound_to_every_address_is_ours_at_the_one_that_was_called_and_answers_from_there() {
+    let mut config = crate::world::config();
+    config.listeners[0].address = crate::world::address("0.0.0.0:5060");
+    config.listeners[0].advertise = None;
+    let mut world = World::with(config, &Setup::default());
+    let options = |branch: &str, uri: &str| Request::new("OPTIONS", branch).uri(uri).text();
+    world.receive_on(PUBLIC, Some("198.51.100.5"), CALLER, options("ours", "sip:198.51.100.5"));
+    let ok = world.sent_response(200);
+    assert_eq!(ok.local_ip, Some("198.51.100.5".parse().unwrap()));
+    world.receive_on(PUBLIC, Some("198.51.100.5"), CALLER, options("other", "sip:198.51.100.6"));
+    world.sent_request("OPTIONS");
+    world.receive_on(PUBLIC, Some("198.51.100.5"), CALLER, Request::invite().text());
+    assert_eq!(world.sent_response(100).local_ip, Some("198.51.100.5".parse().unwrap()));
+    let invite = world.sent_request("INVITE");
+    assert!(
+        invite.text.all("Record-Route")[1].ends_with("@198.51.100.5:5060;lr>"),
+        "the address that the caller knows"
+    );
+}

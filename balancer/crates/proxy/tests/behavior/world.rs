@@ -24,6 +24,7 @@ pub const NODES: [&str; 2] = ["10.1.0.1:5060", "10.1.0.2:5060"];
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub from: Local,
+    pub local_ip: Option<IpAddr>,
     pub to: SocketAddr,
     pub text: Text,
 }
@@ -132,8 +133,8 @@ pub struct Wire {
 }
 
 impl Output for Wire {
-    fn send(&mut self, from: Local, _local_ip: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
-        self.sent.push_back(Sent { from, to, text: Text::received(bytes) });
+    fn send(&mut self, from: Local, local_ip: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
+        self.sent.push_back(Sent { from, local_ip, to, text: Text::received(bytes) });
     }
 
     fn local_ip(&mut self, _from: Local, _to: SocketAddr) -> IpAddr {
@@ -319,7 +320,13 @@ impl World {
     }
 
     pub fn receive_at(&mut self, local: Local, source: &str, text: impl AsRef<[u8]>) {
-        let datagram = Datagram { bytes: text.as_ref(), source: address(source), local, local_ip: None };
+        self.receive_on(local, None, source, text);
+    }
+
+    /// With the address that the datagram was sent to, as a socket bound to every address tells.
+    pub fn receive_on(&mut self, local: Local, local_ip: Option<&str>, source: &str, text: impl AsRef<[u8]>) {
+        let local_ip = local_ip.map(|ip| ip.parse().unwrap());
+        let datagram = Datagram { bytes: text.as_ref(), source: address(source), local, local_ip };
         self.proxy.receive(self.now, &datagram, &self.snapshot, &self.book, &mut self.wire);
         self.check();
     }
