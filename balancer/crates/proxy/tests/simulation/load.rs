@@ -7,6 +7,8 @@ use switchtender_select::{Admission, NodeLoad, NodeSlot, Nodes, Time};
 
 #[derive(Default)]
 struct Entry {
+    /// When the node said what follows.
+    reported: Time,
     admission: Admission,
     sessions: f64,
     max_sessions: f64,
@@ -37,10 +39,14 @@ impl Load {
         Self { nodes: RefCell::default(), share }
     }
 
-    /// Publishes what a node said at `stamp`.
+    /// Publishes what a node said at `stamp`, unless it has said something newer.
     pub(crate) fn report(&self, slot: NodeSlot, admission: Admission, sessions: f64, max_sessions: f64, stamp: Time) {
         let mut nodes = self.nodes.borrow_mut();
         let entry = nodes.entry(slot).or_default();
+        if stamp < entry.reported {
+            return;
+        }
+        entry.reported = stamp;
         let known = entry.assigned.iter().filter(|&&at| at + UNDERWAY <= stamp).count();
         entry.admission = admission;
         entry.sessions = sessions;

@@ -112,10 +112,10 @@ impl Node {
         self.act(around, heard);
     }
 
-    /// Answers a malformed request as far as it can be read.
+    /// Answers a malformed request as far as it can be read, or ignores it.
     pub(crate) fn reject(&mut self, around: &mut Around<'_>, source: SocketAddr, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
-        if text.starts_with("SIP/2.0") || text.starts_with("ACK ") {
+        if text.starts_with("SIP/2.0") || text.starts_with("ACK ") || around.network.chance(0.5) {
             return;
         }
         let mut response = String::from("SIP/2.0 400 Bad Request\r\n");

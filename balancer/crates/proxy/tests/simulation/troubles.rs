@@ -21,6 +21,9 @@ pub(crate) struct Troubles {
 /// Calls are placed for so long.
 pub(crate) const SPAN: Duration = Duration::from_secs(40);
 
+/// So long after a node is well again some replica may still be told that it is not.
+const RUMOR: Duration = Duration::from_secs(4);
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn millis(amount: u64) -> Duration {
@@ -104,7 +107,7 @@ fn plan_nodes(world: &mut World) {
                 Some(mood) => world.plan(now, Deed::Mood { node, mood }),
                 None => {}
             }
-            world.ledger.disturb(now, lasts, Trouble::Node(node));
+            world.ledger.disturb(now, lasts + RUMOR, Trouble::Node(node));
             world.plan(now + lasts, Deed::Mood { node, mood: Mood::Serving });
             now = now + lasts + world.network.between(4 * SECOND, 10 * SECOND);
         }
@@ -146,10 +149,8 @@ fn plan_clocks(world: &mut World) {
         let by = world.network.between(millis(10), 40 * SECOND);
         world.ledger.disturb(when, millis(100), Trouble::Clock(replica));
         world.plan(when, Deed::Jump { replica, by });
-        for _ in 0..3 {
-            let when = any_time(world);
-            world.plan(when, Deed::FailSends { replica, count: 1 });
-        }
+        let when = any_time(world);
+        world.plan(when, Deed::FailSends { replica, count: 1 });
     }
 }
 

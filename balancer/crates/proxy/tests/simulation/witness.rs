@@ -217,7 +217,7 @@ impl Witness<'_> {
         let hosts: Vec<_> = route.iter().take(2).filter_map(|uri| address(uri)).collect();
         let from_caller = client_of(invite.call_id()).is_some();
         let expected: &[_] = if from_caller { &[NODE_SIDE, PUBLIC] } else { &[NODE_SIDE] };
-        if !hosts.starts_with(expected) || !route.iter().all(|uri| uri.ends_with(";lr")) {
+        if !hosts.starts_with(expected) || !route.iter().take(expected.len()).all(|uri| uri.ends_with(";lr")) {
             return Err(format!("Record-Route {route:?}"));
         }
         let may_take_calls = |slot| {
