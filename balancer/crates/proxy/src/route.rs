@@ -210,13 +210,18 @@ pub(crate) fn is_known_node(config: &Config, snapshot: &Snapshot, source: IpAddr
 /// The address in a URI that can be sent to over UDP without asking DNS.
 pub(crate) fn address_of(uri: &Uri<'_>) -> Option<SocketAddr> {
     let udp = uri.params.value(b"transport").is_none_or(|transport| transport.eq_ignore_ascii_case(b"udp"));
-    let maddr = uri.params.value(b"maddr").map(|maddr| {
-        std::str::from_utf8(maddr).ok().and_then(|text| text.trim_matches(['[', ']']).parse::<IpAddr>().ok())
-    });
-    let ip = maddr.unwrap_or_else(|| uri.host.ip())?.to_canonical();
+    let ip = ip_of(uri)?.to_canonical();
     let port = uri.port_or_default();
     let usable = uri.scheme == Scheme::Sip && udp && port != 0 && !ip.is_unspecified() && !ip.is_multicast();
     usable.then(|| SocketAddr::new(ip, port))
+}
+
+/// The literal address that a URI leads to: `maddr`, else the host (RFC 3263 §4).
+fn ip_of(uri: &Uri<'_>) -> Option<IpAddr> {
+    match uri.params.value(b"maddr") {
+        Some(maddr) => std::str::from_utf8(maddr).ok()?.trim_matches(['[', ']']).parse().ok(),
+        None => uri.host.ip(),
+    }
 }
 
 /// The listener that a socket stands for.
@@ -227,21 +232,19 @@ pub(crate) fn listener_of(local: Local) -> u16 {
     }
 }
 
-/// Whether the caller can be reached at the address it names. It is behind NAT when its Via, or, with no proxy in
-/// between, its Contact, gives another address than the one it sent from, or when its listener says so.
+/// Whether the caller can be reached at the address it names. Not so when its Via gives another address than the one it
+/// sent from, or the URI that requests to it would go to first does (the top Record-Route, else the Contact), or when its
+/// listener says so: it is behind NAT then, or would have us send to someone else.
 pub(crate) fn reach(config: &Config, datagram: &Datagram<'_>, message: &Message<'_>) -> Reach {
-    let replica = config.replica;
     let source = datagram.source.ip().to_canonical();
-    let elsewhere = |host: Host<'_>| host.ip().is_some_and(|ip| ip.to_canonical() != source);
-    let behind_nat = || {
-        message.top_via().is_some_and(|via| elsewhere(via.host))
-            || message.values(HeaderName::Via).nth(1).is_none()
-                && message
-                    .values(HeaderName::Contact)
-                    .next()
-                    .and_then(|contact| NameAddr::parse(contact.span.of(message.bytes()))?.uri())
-                    .is_some_and(|uri| elsewhere(uri.host))
+    let elsewhere = |ip: Option<IpAddr>| ip.is_some_and(|ip| ip.to_canonical() != source);
+    let first_of = |name: HeaderName| {
+        let value = message.values(name).next()?;
+        NameAddr::parse(value.span.of(message.bytes()))?.uri()
     };
-    let listener = config.listener(listener_of(datagram.local));
-    if listener.is_some_and(|listener| listener.nat) || behind_nat() { Reach::Flow { replica } } else { Reach::Direct }
+    let named = first_of(HeaderName::RecordRoute).or_else(|| first_of(HeaderName::Contact));
+    let nat = config.listener(listener_of(datagram.local)).is_some_and(|listener| listener.nat)
+        || message.top_via().is_some_and(|via| elsewhere(via.host.ip()))
+        || named.is_some_and(|uri| elsewhere(ip_of(&uri)));
+    if nat { Reach::Flow { replica: config.replica } } else { Reach::Direct }
 }

@@ -42,6 +42,31 @@ fn nat_is_seen_in_the_contact() {
 }
 
 #[test]
+fn nobody_draws_a_nodes_requests_to_a_third_party() {
+    let victim = "sip:victim@203.0.113.66:5060";
+    for (extra, second_via, contact) in [
+        ("", false, "<sip:caller@192.0.2.10:1024;maddr=203.0.113.66>"),
+        ("", true, "<sip:victim@203.0.113.66:5060>"),
+        ("Record-Route: <sip:203.0.113.66;lr>\r\n", false, PUBLIC_CONTACT),
+        ("Record-Route: <sip:192.0.2.10;maddr=203.0.113.66;lr>\r\n", true, PUBLIC_CONTACT),
+    ] {
+        let mut world = World::new();
+        let mut invite = Request { contact: Some(contact.into()), ..Request::invite() }.via(PUBLIC_VIA);
+        if second_via {
+            invite.via.push("SIP/2.0/UDP 203.0.113.66;branch=z9hG4bKbelow".into());
+        }
+        invite.extra += extra;
+        world.receive_at(PUBLIC, "192.0.2.10:1024", invite.text());
+        world.sent_response(100);
+        let sent = world.sent_request("INVITE");
+        let uri = if contact == PUBLIC_CONTACT { "sip:caller@192.0.2.10:1024" } else { victim };
+        let uri = if contact.contains("maddr") { contact.trim_matches(['<', '>']) } else { uri };
+        world.receive_at(Local::NodeSide, NODES[0], Request::by_node("BYE", "bye", &sent.text).uri(uri).text());
+        assert_eq!(world.sent_request("BYE").to.to_string(), "192.0.2.10:1024", "{contact} {extra}");
+    }
+}
+
+#[test]
 fn a_listener_for_callers_behind_nat() {
     assert_eq!(info_goes_to(true, PUBLIC_VIA, PUBLIC_CONTACT, "sip:caller@192.0.2.10:5090"), "192.0.2.10:1024");
 }
