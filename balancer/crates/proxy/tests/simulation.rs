@@ -5,6 +5,8 @@
 //! (`SIMULATION_SEEDS=n` for another number of them); a failure names its seed, and `SIMULATION_SEED=n` replays that one
 //! alone and prints its course.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "simulation/agent.rs"]
 mod agent;
 #[path = "simulation/attacker.rs"]

@@ -99,7 +99,7 @@ impl Client {
             Access::Edge => format!("SIP/2.0/UDP {sent_by};branch=z9hG4bKua{mint};received=172.16.7.1"),
             Access::Nat => format!("SIP/2.0/UDP {sent_by};branch=z9hG4bK{mint};rport"),
             // Not every client asks for symmetric responses.
-            Access::Direct if self.index.is_multiple_of(2) => format!("SIP/2.0/UDP {sent_by};branch=z9hG4bK{mint}"),
+            Access::Direct if self.index % 2 == 0 => format!("SIP/2.0/UDP {sent_by};branch=z9hG4bK{mint}"),
             Access::Direct => format!("SIP/2.0/UDP {sent_by};rport;branch=z9hG4bK{mint}"),
         };
         request.headers.insert(0, ("Via".into(), own));

@@ -37,7 +37,7 @@ impl Message {
         Self { start: Start::Request(method.into(), uri.into()), headers: Vec::new(), body: String::new() }
     }
 
-    /// The response a server gives: Vias, From, To, Call-ID, CSeq copied, `To` tagged (RFC 3261 §8.2.6.2).
+    /// The response a server gives: Vias, From, To, Call-ID, `CSeq` copied, `To` tagged (RFC 3261 §8.2.6.2).
     pub(crate) fn response(request: &Self, code: u16, reason: &str, to_tag: &str) -> Self {
         let mut response =
             Self { start: Start::Response(code, reason.into()), headers: Vec::new(), body: String::new() };

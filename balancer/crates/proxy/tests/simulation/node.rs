@@ -1,4 +1,4 @@
-//! A node that behaves as a measured FreeSWITCH does: it follows Record-Route, refuses at its limit and leaves a zombie
+//! A node that behaves as a measured `FreeSWITCH` does: it follows Record-Route, refuses at its limit and leaves a zombie
 //! session there, says 410 in teardown and `SYSTEM_SHUTDOWN` on the way down, falls silent or dies.
 
 use crate::agent::{Agent, Dialog, Heard, next_hop};
@@ -90,7 +90,7 @@ impl Node {
         self.zombies = 0;
     }
 
-    /// SIGTERM: ends what it has, with the reason FreeSWITCH gives.
+    /// SIGTERM: ends what it has, with the reason `FreeSWITCH` gives.
     pub(crate) fn shut_down(&mut self, around: &mut Around<'_>) {
         self.mood = Mood::Refusing;
         let calls: Vec<String> = self.sessions.keys().cloned().collect();
@@ -151,7 +151,7 @@ impl Node {
             },
             Some(Heard::Ack(ack)) => self.acknowledged(around, &ack),
             Some(Heard::Response { request, response }) => self.answered(around, &request, &response),
-            Some(Heard::TimedOut(request)) => self.timed_out(around, &request),
+            Some(Heard::TimedOut(request)) => Self::timed_out(around, &request),
             Some(Heard::Unacknowledged(invite)) => self.unacknowledged(around, &invite),
             None => {}
         }
@@ -427,7 +427,7 @@ impl Node {
         }
     }
 
-    fn timed_out(&mut self, around: &mut Around<'_>, request: &Message) {
+    fn timed_out(around: &mut Around<'_>, request: &Message) {
         let tag = request.tag("From");
         match request.method().as_str() {
             "BYE" => around.ledger.bye_result(request.call_id(), Side::Node, &tag, ByeResult::TimedOut),
@@ -440,7 +440,7 @@ impl Node {
         }
     }
 
-    /// No ACK for its 200: FreeSWITCH ends the call.
+    /// No ACK for its 200: `FreeSWITCH` ends the call.
     fn unacknowledged(&mut self, around: &mut Around<'_>, invite: &Message) {
         let unconfirmed = |session: &Session| session.invite.branch() == invite.branch() && !session.confirmed;
         let Some(key) = self.sessions.iter().find(|(_, session)| unconfirmed(session)).map(|(key, _)| key.clone())

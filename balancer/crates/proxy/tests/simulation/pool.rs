@@ -73,7 +73,7 @@ fn base64(bytes: &[u8]) -> String {
             let _ = write!(text, "{}", char::from(DIGITS[digit]));
         }
     }
-    while !text.len().is_multiple_of(4) {
+    while text.len() % 4 != 0 {
         text.push('=');
     }
     text

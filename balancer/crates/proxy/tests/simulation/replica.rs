@@ -230,7 +230,7 @@ impl Replica {
             return network.bounce(from, to, bytes.to_vec());
         }
         let datagram = Datagram { bytes, source: from, local, local_ip: Some(self.ip) };
-        self.run(network, witness, worker, Input::Received(datagram));
+        self.run(network, witness, worker, &Input::Received(datagram));
     }
 
     /// A datagram that this process sent from `source` came back.
@@ -248,7 +248,7 @@ impl Replica {
         };
         if worker < self.workers.len() {
             let failure = TransportFailure { kind: FailureKind::Icmp, destination, quoted };
-            self.run(network, witness, worker, Input::Failed(failure));
+            self.run(network, witness, worker, &Input::Failed(failure));
         }
     }
 
@@ -258,15 +258,15 @@ impl Replica {
         let Some(state) = self.workers.get_mut(worker) else { return };
         if state.armed.is_some_and(|armed| armed <= now) {
             state.armed = None;
-            self.run(network, witness, worker, Input::Expired);
+            self.run(network, witness, worker, &Input::Expired);
             let next = self.workers[worker].proxy.next_deadline();
             assert!(next.is_none_or(|next| next > now), "a timer due at {next:?} did not fire at {now:?}");
         }
     }
 
-    fn run(&mut self, network: &mut Network, witness: &mut Witness<'_>, worker: usize, input: Input<'_>) {
+    fn run(&mut self, network: &mut Network, witness: &mut Witness<'_>, worker: usize, input: &Input<'_>) {
         let mut passed = VecDeque::new();
-        self.step(network, witness, worker, &input, &mut passed);
+        self.step(network, witness, worker, input, &mut passed);
         while let Some(Passed { worker, bytes, source, local, local_ip }) = passed.pop_front() {
             let datagram = Datagram { bytes: &bytes, source, local, local_ip };
             self.step(network, witness, usize::from(worker), &Input::HandedOver(datagram), &mut passed);

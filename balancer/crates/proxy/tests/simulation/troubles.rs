@@ -8,6 +8,7 @@ use std::time::Duration;
 use switchtender_proxy::Time;
 
 /// Which troubles a world has.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Troubles {
     pub(crate) nodes: bool,
@@ -42,19 +43,19 @@ pub(crate) fn plan_calls(world: &mut World, calls: usize) {
 }
 
 fn any_plan(world: &mut World) -> Plan {
-    let rng = &mut world.network.rng;
-    let side = |dice: u64| if dice == 0 { Side::Caller } else { Side::Node };
-    let kind = match rng.below(20) {
+    let dice = &mut world.network.rng;
+    let side = |number: u64| if number == 0 { Side::Caller } else { Side::Node };
+    let kind = match dice.below(20) {
         0..=10 => Kind::Answer,
         11..=13 => Kind::Digest,
         14 | 15 => Kind::Busy,
         16 => Kind::FarUnavailable,
-        17 | 18 => Kind::Cancel(rng.below(4000)),
+        17 | 18 => Kind::Cancel(dice.below(4000)),
         _ => Kind::RingsForever,
     };
-    let ring = if rng.below(4) == 0 { rng.below(4000) } else { rng.below(300) };
-    let (talk, hangup) = (500 + rng.below(6000), side(rng.below(2)));
-    let reinvite = (rng.below(3) == 0).then(|| side(rng.below(2)));
+    let ring = if dice.below(4) == 0 { dice.below(4000) } else { dice.below(300) };
+    let (talk, hangup) = (500 + dice.below(6000), side(dice.below(2)));
+    let reinvite = (dice.below(3) == 0).then(|| side(dice.below(2)));
     Plan { kind, ring, talk, hangup, reinvite }
 }
 
@@ -169,7 +170,7 @@ fn plan_pushes(world: &mut World) {
             _ => change_members(world, &full, &mut pool),
         }
         push(world, now, &pool);
-        now = now + world.network.between(2 * SECOND, 5 * SECOND);
+        now += world.network.between(2 * SECOND, 5 * SECOND);
     }
     pool.members = full.members;
     push(world, start + SPAN, &pool);

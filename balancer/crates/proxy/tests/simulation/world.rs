@@ -208,12 +208,10 @@ impl World {
                     let (node, mut around) = self.node(node);
                     node.alarm(&mut around, &alarm);
                 }
-                (Who::Worker { replica, worker }, Alarm::Deadline { life }) => {
-                    if self.replicas[replica].life == life {
-                        self.with_replica(replica, |replica, network, witness| {
-                            replica.expire(network, witness, worker);
-                        });
-                    }
+                (Who::Worker { replica, worker }, Alarm::Deadline { life }) if self.replicas[replica].life == life => {
+                    self.with_replica(replica, |replica, network, witness| {
+                        replica.expire(network, witness, worker);
+                    });
                 }
                 _ => {}
             },
@@ -264,7 +262,7 @@ impl World {
         };
         if let Some(replica) = replica {
             self.with_replica(replica, |replica, network, witness| {
-                replica.deliver(network, witness, (from, to), bytes)
+                replica.deliver(network, witness, (from, to), bytes);
             });
         }
     }
