@@ -222,9 +222,9 @@ def first_of(agents: Sequence[Agent], patience: float = PATIENCE) -> tuple[Agent
         ready = selector.select(patience)
     if not ready:
         raise SilenceError(f"nothing came to {', '.join(agent.host_port for agent in agents)} within {patience:g} s")
-    agent: Agent = ready[0][0].data
-    data, source = agent._socket.recvfrom(65536)
-    return agent, Message(data, source)
+    first: Agent = ready[0][0].data
+    data, source = first._socket.recvfrom(65536)
+    return first, Message(data, source)
 
 
 def joined(start: str, fields: Iterable[str], body: bytes) -> bytes:
