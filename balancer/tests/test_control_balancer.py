@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import time
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -478,16 +479,22 @@ async def test_core_events_become_log_records(balancer, core, drivers, caplog):
     assert (found[2].node, found[3].node) == ("fs1", "voice/ivr/gone@127.0.0.99:5060")
 
 
-async def test_time_alone_is_published_too(balancer, core, drivers, monkeypatch):
+async def test_time_alone_is_published_too_but_only_what_it_changes(balancer, core, drivers, monkeypatch):
     monkeypatch.setattr("switchtender.control.balancer._TICK", 0.005)
     await up(balancer, drivers)
+    joined = "voice/ivr/fs3@127.0.0.13:5060"
+    await up(balancer, drivers, group("ivr", member("fs1", 11), member("fs2", 12), member("fs3", 13)))
+    known = len(core.reports(FS1)), len(core.reports(joined))
     running = asyncio.create_task(balancer.run())
-    before = len(core.reports(FS1))
     async with asyncio.timeout(5):
-        while len(core.reports(FS1)) < before + 3:
+        while core.reports(joined)[-1]["weight_factor"] <= 0.1:  # in slow start; the first three seconds are a tenth
+            balancer.watches[joined].model = replace(balancer.watches[joined].model, restarted_at=time.monotonic() - 15)
+            await asyncio.sleep(0.001)
+        while len(core.reports(joined)) < known[1] + 3:
             await asyncio.sleep(0.001)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+    assert len(core.reports(FS1)) == known[0]
 
 
 async def test_views_show_present_nodes_and_no_password(balancer, drivers, view):

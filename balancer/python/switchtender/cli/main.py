@@ -64,7 +64,7 @@ def serve(config: Path, log_format: str, log_level: str) -> None:
     SIGTERM and SIGINT stop it gracefully: calls in set-up are finished, established calls go on without it. A second
     signal ends it at once.
     """
-    from switchtender._core import BindError, ConfigError
+    from switchtender._core import BindError, ConfigError, CoreStopped
     from switchtender.cli.failures import bind_failure, core_refusal, http_bind_failure
     from switchtender.config.state_dir import StateDirCorruptError, StateDirInUseError
     from switchtender.control.server import ServeError, Server
@@ -81,7 +81,7 @@ def serve(config: Path, log_format: str, log_level: str) -> None:
         _fail(http_bind_failure(error))
     except ConfigError as error:
         _fail(core_refusal(error))
-    except (StateDirInUseError, StateDirCorruptError, OSError) as error:
+    except (StateDirInUseError, StateDirCorruptError, CoreStopped, OSError) as error:
         _fail(str(error))
     except ServeError:
         sys.exit(1)  # the log says why

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from switchtender._core import Core, CoreStopped
+from switchtender._core import Core
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.settings import settings
 from switchtender.config.state_dir import StateDir
@@ -30,6 +30,9 @@ from switchtender_api.v1alpha1.endpoints import format_endpoint
 log = logging.getLogger(__name__)
 
 _STOP_POLL = 0.1
+_TURN = 0.005
+_TURNS = 1000
+"""Looks, ``_TURN`` seconds apart, within which workers must have ended that are told to end now."""
 _LIVENESS = 1.0
 """Seconds between two looks at whether the packet workers live."""
 
@@ -64,7 +67,6 @@ class Server:
         spec = plan.documents.config.spec
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir))))
         core = Core(json.dumps(settings(spec)).encode())
-        stack.push_async_callback(_end, core)
         instance = secrets.token_hex(8)
         peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic)
         balancer = Balancer(core, state_dir.keys, clock=time.monotonic, replicas=peers.replicas)
@@ -74,6 +76,7 @@ class Server:
         register(registry, balancer, view, self.reloads)
         http = await stack.enter_async_context(listening(view, str(spec.http.address), spec.http.port))
         await balancer.apply(plan)
+        stack.push_async_callback(_end, core)
         core.start()
         self.reloads.succeeded(time.time())
         log.info("serving", extra={"listeners": _listeners(core), "http": http, "groups": len(plan.groups)})
@@ -132,13 +135,22 @@ async def _drain(core: Core, deadline: float, hurry: asyncio.Event) -> None:
     while not core.stopped() and not hurry.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(hurry.wait(), _STOP_POLL)
-    lost = core.open_transactions()
+    await _end(core)
+    lost = _lost(core)
     if lost:
         log.warning("stopped with open transactions", extra={"openTransactions": lost})
 
 
 async def _end(core: Core) -> None:
-    """End the workers now, and wait for it."""
+    """End the workers now. One that hangs is left to the end of the process."""
     core.stop(0.0)
-    with contextlib.suppress(CoreStopped):  # never started
-        await asyncio.to_thread(core.join)
+    for _ in range(_TURNS):
+        if core.stopped():
+            return
+        await asyncio.sleep(_TURN)
+
+
+def _lost(core: Core) -> int:
+    """Transactions that were open when the workers ended, as they counted them."""
+    counters = json.loads(core.stats())["counters"]
+    return sum(entry["value"] for entry in counters if entry["name"] == "transactions_lost_at_stop_total")

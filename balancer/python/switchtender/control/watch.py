@@ -17,7 +17,7 @@ from switchtender.drivers.esl.wire import Credentials
 from switchtender.drivers.reports import Event, Link, LinkState, Report
 from switchtender.load.age import report_age
 from switchtender.load.model import NodeModel, Policy, observe, observe_report
-from switchtender.load.states import State, publish
+from switchtender.load.states import Published, State, publish
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Watch:
         self.state = _UNHEARD
         self.since = clock()
         self.errors: Counter[str] = Counter()
+        self._published: Published | None = None
         self._core = core
         self._clock = clock
         self._changed = changed
@@ -92,7 +93,9 @@ class Watch:
         """Derive the state anew and tell the packet core; a change of state is logged."""
         now = self._clock()
         state, published = publish(self.model, self.policy, replicas=replicas, fresh_share=fresh_share, now=now)
-        self._core.report(self.uid, **asdict(published))
+        if published != self._published:  # most moments change nothing, and there may be thousands of nodes
+            self._published = published
+            self._core.report(self.uid, **asdict(published))
         if state == self.state:
             return
         if state.name != self.state.name:
