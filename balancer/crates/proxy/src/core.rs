@@ -10,16 +10,17 @@ use switchtender_sip::{Edits, limits};
 
 use crate::branch::Branches;
 use crate::buffers::Buffers;
-use crate::challenges::Challenges;
 use crate::config::{Config, SentBy};
 use crate::counters::{Counter, Counters};
+use crate::ended::on_no_call;
 use crate::fingerprint::Hashed;
 use crate::histogram::Histogram;
 use crate::output::{Local, Output};
+use crate::recent::RecentCalls;
 use crate::slab::{Handle, Slab};
 use crate::timers::Timers;
 use crate::token::Keys;
-use crate::transaction::{Client, ClientState, ClientTimer, Due, Server, ServerState, ServerTimer};
+use crate::transaction::{Client, ClientState, ClientTimer, Counted, Due, Server, ServerState, ServerTimer};
 
 /// The world at one input.
 pub(crate) struct Step<'a, N, O> {
@@ -39,7 +40,9 @@ pub(crate) struct Core {
     pub(crate) by_fingerprint: HashMap<u128, Handle, BuildHasherDefault<Hashed>>,
     pub(crate) timers: Timers<Due>,
     pub(crate) buffers: Buffers,
-    pub(crate) challenges: Challenges,
+    pub(crate) challenges: RecentCalls,
+    /// Calls that a BYE ended at nodes that do not report.
+    pub(crate) ended_calls: RecentCalls,
     pub(crate) cursors: Vec<RoundRobinCursor>,
     pub(crate) counters: Counters,
     pub(crate) post_dial_delay: Histogram,
@@ -78,7 +81,8 @@ impl Core {
             by_fingerprint: HashMap::default(),
             timers: Timers::new(),
             buffers: Buffers::default(),
-            challenges: Challenges::default(),
+            challenges: RecentCalls::default(),
+            ended_calls: RecentCalls::default(),
             cursors: Vec::new(),
             counters: Counters::default(),
             post_dial_delay: Histogram::default(),
@@ -202,16 +206,35 @@ impl Core {
     /// Gives back what is counted as in flight: a new call's INVITE, until it is known whether the node takes it up.
     pub(crate) fn settle<N: Nodes, O>(&mut self, step: &Step<'_, N, O>, handle: Handle) {
         if let Some(client) = self.clients.get_mut(handle)
-            && std::mem::take(&mut client.in_flight)
+            && client.counted == Counted::InFlight
             && let Some(node) = client.node
         {
+            client.counted = Counted::Assigned;
             step.nodes.settle(node);
+        }
+    }
+
+    /// The node took the call: nothing but its end gives it back.
+    pub(crate) fn comes_about(&mut self, handle: Handle) {
+        if let Some(client) = self.clients.get_mut(handle) {
+            client.counted = Counted::No;
+        }
+    }
+
+    /// The attempt brought no call to its node, and will bring none.
+    pub(crate) fn no_call<N: Nodes, O>(&mut self, step: &Step<'_, N, O>, handle: Handle) {
+        self.settle(step, handle);
+        if let Some(client) = self.clients.get_mut(handle)
+            && std::mem::replace(&mut client.counted, Counted::No) == Counted::Assigned
+            && let Some(node) = client.node
+        {
+            on_no_call(step, node);
         }
     }
 
     /// Ends a client transaction, and its server transaction if that was only held for it.
     pub(crate) fn free_client<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
-        self.settle(step, handle);
+        self.no_call(step, handle);
         let Some(client) = self.clients.remove(handle) else { return };
         self.open -= usize::from(client.is_pending());
         self.buffers.give(client.request);

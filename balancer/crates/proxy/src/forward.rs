@@ -15,7 +15,9 @@ use crate::output::{Local, Output};
 use crate::route;
 use crate::slab::Handle;
 use crate::token::{Binding, Flow, Kind, MAX_TOKEN_LEN, Token, Transport};
-use crate::transaction::{Cancel, Client, ClientState, ClientTimer, MAX_ATTEMPTS, Origin, Record, Shape, T1, T1_64};
+use crate::transaction::{
+    Cancel, Client, ClientState, ClientTimer, Counted, MAX_ATTEMPTS, Origin, Record, Shape, T1, T1_64,
+};
 
 /// Header fields with this prefix are ours alone: none comes in, none goes out.
 const INTERNAL_PREFIX: &[u8] = b"X-Switchtender-";
@@ -58,7 +60,7 @@ impl Core {
             local_ip: hop.local_ip,
             to: hop.to,
             node: hop.node,
-            in_flight: false,
+            counted: Counted::No,
             request,
             call,
             abandoned: false,
@@ -91,7 +93,7 @@ impl Core {
         if let (Some(legs), Some(node)) = (hop.legs, hop.node) {
             step.nodes.assign(node, legs, step.now);
             if let Some(client) = self.clients.get_mut(handle) {
-                client.in_flight = true;
+                client.counted = Counted::InFlight;
             }
         }
         self.set_client_timer(step.now, handle, ClientTimer::Retransmit, T1);

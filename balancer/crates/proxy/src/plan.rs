@@ -11,6 +11,7 @@ use switchtender_sip::{HeaderName, Host, Message, Method};
 
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Outcome};
+use crate::ended::Ending;
 use crate::fingerprint;
 use crate::forward::Hop;
 use crate::output::{Datagram, Local, Output};
@@ -29,8 +30,8 @@ pub(crate) struct Plan {
     pub(crate) shape: Shape,
     pub(crate) record: Record,
     pub(crate) group: Option<GroupSlot>,
-    /// The node whose call a BYE ends.
-    pub(crate) ends: Option<NodeSlot>,
+    /// The call that a BYE ends.
+    pub(crate) ends: Option<Ending>,
 }
 
 /// A refusal, and under what it is counted.
@@ -63,7 +64,8 @@ impl Core {
                 return Err((Reply::unavailable(503, seconds), Counter::RejectedBudget));
             }
         }
-        let ends = if method == Method::Bye { dialog_node(step.snapshot, datagram, request, &hop) } else { None };
+        let node = if method == Method::Bye { dialog_node(step.snapshot, datagram, request, &hop) } else { None };
+        let ends = node.map(|node| Ending { node, call: fingerprint::of_call_id(&self.config.secret, message) });
         Ok(Plan { hop, shape, record: Record::Nothing, group: None, ends })
     }
 
@@ -156,8 +158,11 @@ impl Core {
         let member = group.members.iter().find(|member| member.slot == node)?;
         let mut load = step.nodes.load(node, step.now);
         if age < ATTEMPT_REMEMBERED {
-            // The attempt that was challenged still counts as a session, and this is the same call.
-            load.assigned = load.assigned.saturating_sub(1);
+            // The attempt that was challenged still counts as a session, and this is the same call; where nothing is
+            // reported it was given back.
+            if load.admission != Admission::Unmeasured {
+                load.assigned = load.assigned.saturating_sub(1);
+            }
             // Nor is it unreachable, whatever the control side cannot see.
             if load.admission == Admission::Unreachable {
                 load.admission = if load.max_sessions > 0.0 { Admission::Open } else { Admission::Unmeasured };

@@ -12,7 +12,7 @@ use crate::histogram::Histogram;
 use crate::output::{Datagram, Output, TransportFailure};
 use crate::reply::Reply;
 use crate::request::Arrival;
-use crate::transaction::{Client, Due, Server};
+use crate::transaction::{Client, Counted, Due, Server};
 
 /// Below this many transactions a debug build checks all invariants after every input.
 #[cfg(debug_assertions)]
@@ -183,7 +183,7 @@ impl Proxy {
             let known = owner.is_some_and(|server: &Server| server.clients.contains(&Some(handle)));
             ensure(known, "a client transaction is known to its server transaction")?;
             ensure(Core::end_of(client).is_some(), "every client transaction comes to an end")?;
-            ensure(!client.in_flight || client.is_pending(), "what is in flight is pending")?;
+            ensure(client.counted == Counted::No || client.is_pending(), "what is counted is pending")?;
             ensure(
                 client.abandoned || !client.is_pending() || owner.is_some_and(|server| server.current == Some(handle)),
                 "only one client transaction is awaited",

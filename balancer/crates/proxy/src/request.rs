@@ -6,6 +6,7 @@ use switchtender_sip::{HeaderName, Message, Method, Scheme};
 use crate::branch::LoopHash;
 use crate::core::{Core, Step, published};
 use crate::counters::Counter;
+use crate::ended::Ending;
 use crate::failover::is_shutdown;
 use crate::fingerprint;
 use crate::output::{Datagram, Event, Output};
@@ -206,7 +207,7 @@ impl Core {
         self.open += 1;
         self.by_fingerprint.insert(fingerprint, handle);
         step.output.publish(published(fingerprint));
-        if let (Some(node), None) = (plan.ends, plan.hop.node)
+        if let (Some(Ending { node, .. }), None) = (plan.ends, plan.hop.node)
             && is_shutdown(message)
         {
             step.output.event(Event::ShutdownSeen { node });

@@ -91,6 +91,7 @@ impl Core {
                 self.set_client_state(handle, ClientState::Accepted);
                 self.set_client_timer(step.now, handle, ClientTimer::End, T1_64);
                 self.settle(step, handle);
+                self.comes_about(handle);
                 self.pass_2xx(step, server, message);
             }
             (ClientState::Accepted, 200..=299) => {
@@ -100,7 +101,7 @@ impl Core {
             (ClientState::Calling | ClientState::Proceeding, 300..) => {
                 let first = client.state == ClientState::Calling;
                 self.acknowledge(step, handle, message);
-                self.settle(step, handle);
+                self.no_call(step, handle);
                 self.on_final(step, handle, code, first, message);
             }
             // Our ACK was lost.

@@ -8,6 +8,7 @@ use switchtender_select::{GroupSlot, NodeSlot, Time};
 use switchtender_sip::Method;
 
 use crate::branch::LoopHash;
+use crate::ended::Ending;
 use crate::output::Local;
 use crate::slab::Handle;
 use crate::token::{Flow, Reach};
@@ -150,8 +151,8 @@ pub(crate) struct Server {
     pub(crate) loop_hash: LoopHash,
     /// The group that a new request was matched to; `None` in dialogs: there is one place to go, and no next one.
     pub(crate) group: Option<GroupSlot>,
-    /// The node whose call a BYE ends; taken when that is counted.
-    pub(crate) ends: Option<NodeSlot>,
+    /// The call that a BYE ends; taken when that is counted.
+    pub(crate) ends: Option<Ending>,
     /// The attempt whose outcome is awaited.
     pub(crate) current: Option<Handle>,
     /// Client transactions, abandoned and lingering ones included.
@@ -215,6 +216,17 @@ pub(crate) enum Cancel {
     Answered,
 }
 
+/// As what an attempt is counted at its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Not, or not any more: nothing is to be given back.
+    No,
+    /// A new call in flight, to be settled, once; see [`crate::core::Core::settle`].
+    InFlight,
+    /// A new call of which it is not known yet whether it comes about; see [`crate::core::Core::no_call`].
+    Assigned,
+}
+
 /// One attempt to forward a request.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -226,8 +238,8 @@ pub(crate) struct Client {
     pub(crate) to: SocketAddr,
     /// The node that it goes to.
     pub(crate) node: Option<NodeSlot>,
-    /// Counted as in flight there, so to be settled, once; see [`crate::core::Core::settle`].
-    pub(crate) in_flight: bool,
+    /// As what it is counted there.
+    pub(crate) counted: Counted,
     /// The request as sent; in Completed the ACK.
     pub(crate) request: Vec<u8>,
     /// Hash of Call-ID and `CSeq`: what responses must carry besides the branch.

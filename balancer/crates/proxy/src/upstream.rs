@@ -174,8 +174,8 @@ impl Core {
         debug_assert!(server.is_pending(), "one final response is stored for a transaction");
         server.interval = T1;
         let invite = server.is_invite();
-        if let Some(node) = server.ends.take().filter(|_| (200..300).contains(&code)) {
-            step.nodes.ended(node);
+        if let Some(ending) = server.ends.take() {
+            self.on_bye_over(step, ending, Some(code));
         }
         self.set_server_state(handle, ServerState::Completed);
         self.transmit_response(step, handle);
@@ -192,6 +192,9 @@ impl Core {
     pub(crate) fn finish_silently<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
         let Some(server) = self.servers.get_mut(handle) else { return };
         self.buffers.release(&mut server.response);
+        if let Some(ending) = server.ends.take() {
+            self.on_bye_over(step, ending, None);
+        }
         self.set_server_state(handle, ServerState::Completed);
         self.set_server_timer(step.now, handle, ServerTimer::End, T1_64);
         self.wind_up(step, handle);

@@ -17,5 +17,6 @@ mod robustness;
 mod siblings;
 mod text;
 mod transactions;
+mod unmeasured;
 mod validation;
 mod world;

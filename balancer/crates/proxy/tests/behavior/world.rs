@@ -48,6 +48,8 @@ pub struct Ledger {
     pub sessions: f64,
     pub closed: bool,
     pub unreachable: bool,
+    /// What the control side says of it otherwise.
+    pub admission: Option<Admission>,
     pub requests_last_second: u64,
 }
 
@@ -73,11 +75,12 @@ impl Nodes for Book {
             admission: match ledger {
                 Ledger { closed: true, .. } => Admission::Closed,
                 Ledger { unreachable: true, .. } => Admission::Unreachable,
-                _ => Admission::Open,
+                _ => ledger.admission.unwrap_or(Admission::Open),
             },
             sessions: ledger.sessions,
             max_sessions: 1000.0,
             assigned: ledger.assigned,
+            ended: ledger.ended,
             sessions_per_second: Some(1000.0),
             cooling_until: ledger.cooling_until,
             suspect: ledger.suspect,

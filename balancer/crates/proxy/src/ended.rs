@@ -1,0 +1,55 @@
+//! When a call no longer takes a place at its node.
+//!
+//! A node that reports tells by itself what it carries: there only a BYE that succeeds counts, and all else waits for
+//! the next report. Where none reports, our own count is all there is, and it must come back to nothing: a call that was
+//! refused, cancelled or never answered is given back at once, and a BYE ends its call however it is answered
+//! (RFC 3261 §15: who sent it takes the session for ended), once, though both sides hang up at the same moment.
+
+use switchtender_select::{Admission, NodeSlot, Nodes};
+
+use crate::core::{Core, Step};
+
+/// The call that a BYE ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// Where it was.
+    pub(crate) node: NodeSlot,
+    /// Hash of its Call-ID.
+    pub(crate) call: u64,
+}
+
+impl Core {
+    /// A BYE came to an end: with this final response, or with none at all.
+    pub(crate) fn on_bye_over<N: Nodes, O>(&mut self, step: &Step<'_, N, O>, ending: Ending, code: Option<u16>) {
+        let node = ending.node;
+        if is_unmeasured(step, node) {
+            let comes_again = matches!(code, Some(401 | 407));
+            let known = self.ended_calls.node(ending.call, step.now).is_some_and(|(at, _)| at == node);
+            if !comes_again && !known {
+                self.ended_calls.note(ending.call, node, step.now);
+                give_back(step, node);
+            }
+        } else if code.is_some_and(|code| (200..300).contains(&code)) {
+            step.nodes.ended(node);
+        }
+    }
+}
+
+/// An attempt to place a call there came to nothing.
+pub(crate) fn on_no_call<N: Nodes, O>(step: &Step<'_, N, O>, node: NodeSlot) {
+    if is_unmeasured(step, node) {
+        give_back(step, node);
+    }
+}
+
+fn is_unmeasured<N: Nodes, O>(step: &Step<'_, N, O>, node: NodeSlot) -> bool {
+    step.nodes.load(node, step.now).admission == Admission::Unmeasured
+}
+
+/// Never more than was taken: a BYE may be of a call from before a restart.
+fn give_back<N: Nodes, O>(step: &Step<'_, N, O>, node: NodeSlot) {
+    let load = step.nodes.load(node, step.now);
+    if load.ended < load.assigned {
+        step.nodes.ended(node);
+    }
+}
