@@ -7,6 +7,8 @@ import signal
 import pytest
 from serve_stand import config_of, eventually, group_of, served, write
 
+from switchtender.control import balancer
+
 FS1 = {"name": "fs1", "sip": "sip:127.0.0.83:5060"}
 FS2 = {"name": "fs2", "sip": "sip:127.0.0.84:5060"}
 
@@ -107,6 +109,14 @@ async def test_two_fixed_fields_are_both_named(file, config):
     async with served(file) as serving:
         write(file, {**config, "spec": {**config["spec"], "workers": 2, "limits": {"maxTransactions": 7}}})
         await refused(serving, "spec.workers, spec.limits cannot change")
+
+
+async def test_what_the_packet_core_refuses_is_not_taken_up(file, config, monkeypatch):
+    async with served(file) as serving:
+        monkeypatch.setattr(balancer, "snapshot", lambda *_, **__: {"format": 99})
+        write(file, config, group_of("ivr", FS2))
+        await refused(serving, "the packet core says of its /format")
+        assert await names(serving) == {"fs1"}
 
 
 async def test_a_file_that_vanishes_changes_nothing_until_it_is_back(file, config):

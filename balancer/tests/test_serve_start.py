@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from serve_stand import config_of, group_of, served, write
 
 from switchtender.cli import main
+from switchtender.control import balancer
 from switchtender.control.balancer import Balancer
 from switchtender.control.server import ServeError, Server
 from switchtender.http.listen import HttpBindError
@@ -109,6 +110,12 @@ def test_a_file_with_an_error_in_it(serve, config):
     line = serve(config(workers="many"), FS1)
     assert "spec.workers" in line
     assert "many" in line
+
+
+def test_what_the_packet_core_refuses_is_said_with_its_place(serve, config, monkeypatch):
+    monkeypatch.setattr(balancer, "snapshot", lambda *_, **__: {"format": 99})
+    line = serve(config(), FS1)
+    assert line.startswith("switchtender: the packet core refuses the configuration: at /format of what it was given: ")
 
 
 def test_a_file_that_is_not_there(tmp_path):
