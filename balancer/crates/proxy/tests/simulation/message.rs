@@ -89,7 +89,8 @@ impl Message {
             let name = name.trim_end();
             let long =
                 COMPACT.iter().find(|(short, _)| short.eq_ignore_ascii_case(name)).map_or(name, |(_, long)| long);
-            headers.push((long.to_owned(), value.trim().to_owned()));
+            // Blanks only: another control character is part of the value.
+            headers.push((long.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
         }
         let message = Self { start, headers, body: body.to_owned() };
         message.check()?;

@@ -78,8 +78,9 @@ impl Node {
         call_ids.filter(|call_id| client_of(call_id).is_some()).collect()
     }
 
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.left().is_empty() && !self.agent.is_waiting()
+    /// Whether a request of its own still waits for a final response.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.agent.is_waiting()
     }
 
     /// Dies at once, or comes back without memory.
