@@ -301,12 +301,17 @@ def test_a_strict_router_upstream_is_undone(stand, caller, node):
     caller.expect(200)
 
 
+def through(edge, caller):
+    """The Vias of a request that came by the caller's edge proxy."""
+    return f"SIP/2.0/UDP {edge.host_port};branch={unique('z9hG4bK')}, SIP/2.0/UDP {caller.host_port};branch=z9hG4bKc"
+
+
 def test_a_strict_router_downstream_gets_its_uri(stand, caller, node):
     """RFC 3261 §16.6 step 6: a Route without lr becomes the Request-URI, which becomes the last Route."""
     with Agent("127.0.0.113") as edge:
         strict = f"<sip:edge@{edge.host_port}>"
-        invite = request("INVITE", node.uri, caller, fields=[f"Record-Route: {strict}"])
-        call = establish(stand, caller, [node], invite=invite)
+        invite = request("INVITE", node.uri, caller, via=through(edge, caller), fields=[f"Record-Route: {strict}"])
+        call = establish(stand, edge, [node], invite=invite)
         assert call.down.routes[2] == strict
         call.down.send("INFO")
         received = edge.expect("INFO")
@@ -319,9 +324,8 @@ def test_a_strict_router_downstream_gets_its_uri(stand, caller, node):
 def test_requests_of_the_node_follow_the_callers_own_proxies(stand, caller, node):
     """RFC 3261 §12.2.1.1: the caller's edge proxy recorded itself; the node's BYE goes by it."""
     with Agent("127.0.0.113") as edge:
-        via = f"SIP/2.0/UDP {edge.host_port};branch={unique('z9hG4bK')}, SIP/2.0/UDP {caller.host_port};branch=z9hG4bKc"
         route = f"<sip:{edge.host_port};lr>"
-        invite = request("INVITE", node.uri, caller, via=via, fields=[f"Record-Route: {route}"])
+        invite = request("INVITE", node.uri, caller, via=through(edge, caller), fields=[f"Record-Route: {route}"])
         call = establish(stand, edge, [node], invite=invite)
         sent = call.down.send("BYE")
         received = edge.expect("BYE")

@@ -29,6 +29,7 @@ COUNTS = {
     "refusing": 2, "gone": 2, "silent": 2, "stuck": 2, "closed": 2, "allclosed": 2, "leaving": 2, "ringing": 2,
     "far": 2, "many": 4, "mixed": 2, "suspect": 2, "cooling": 2, "small": 1, "chosen": 2, "asking": 2, "hasty": 2,
     "quick": 2, "late": 2, "later": 2, "race": 2, "short": 2, "dialog": 1, "quitting": 2,
+    "tiny": 1, "pairs": 1,
 }  # fmt: skip
 GROUPS = {
     name: [(NODE, 6000 + 10 * place + number) for number in range(count)]
@@ -44,6 +45,8 @@ FAILOVER = {
 }
 CAPACITY = {
     "many": {"overLimit": {"retryAfter": {"min": "7s", "max": "9s"}}},
+    "tiny": {"maxSessions": 1},
+    "pairs": {"maxSessions": 2},
     "small": {"maxSessions": 1, "overLimit": {"status": 486, "retryAfter": {"min": "3s", "max": "4s"}}},
 }  # fmt: skip
 
@@ -382,6 +385,60 @@ def test_a_full_group_refuses_at_once_as_it_was_told_to(stand, caller):
         caller.reply(caller.expect("BYE"), 200, "OK")
         node.expect(200)
         establish(stand, caller, [node])
+
+
+@pytest.mark.parametrize("end", ["refused", "cancelled", "challenged", "a BYE with 481", "the node's BYE with 481"])
+def test_a_call_that_is_over_in_whatever_way_leaves_its_place(stand, caller, end):
+    """A member without `load` is measured by our own counts alone; what they do not give back is lost for ever."""
+    with stand.nodes("tiny") as [node]:
+        for _ in range(3):
+            if end.startswith("a BYE"):
+                call = establish(stand, caller, [node])
+                call.up.send("BYE")
+                node.reply(node.expect("BYE"), 481, "Call/Transaction Does Not Exist")
+                caller.expect(481)
+            elif end.startswith("the node's"):
+                call = establish(stand, caller, [node])
+                call.down.send("BYE")
+                caller.reply(caller.expect("BYE"), 481, "Call/Transaction Does Not Exist")
+                node.expect(481)
+            elif end == "cancelled":
+                _, _, sent, offered = invited(caller, [node])
+                node.reply(offered, 180, "Ringing", tag="refused")
+                caller.expect(180)
+                caller.send(cancel_of(sent), TARGET)
+                caller.expect(200)
+                node.reply(node.expect("CANCEL"), 200, "OK", tag="refused")
+                refuse(node, offered, 487, "Request Terminated")
+                caller.send(ack_of_failure(sent, caller.expect(487)), TARGET)
+            else:
+                code = 407 if end == "challenged" else 486
+                _, _, sent, offered = invited(caller, [node])
+                refuse(node, offered, code, "No")
+                caller.send(ack_of_failure(sent, caller.expect(code)), TARGET)
+        seen = until(lambda: stand.balancer.nodes()["tiny-0"]["effective"] == 0, "an empty node")
+        assert seen
+
+
+def test_both_sides_hang_up_at_once_and_one_place_is_free(stand, caller):
+    """Two BYEs that cross, one call: counted twice, the node would be given one call too many, for ever."""
+    with stand.nodes("pairs") as [node]:
+        stays = establish(stand, caller, [node])
+        for _ in range(3):
+            call = establish(stand, caller, [node])
+            call.up.send("BYE")
+            call.down.send("BYE")
+            node.reply(node.next("BYE"), 200, "OK")
+            caller.reply(caller.next("BYE"), 200, "OK")
+            node.next(200)
+            caller.next(200)
+        last = establish(stand, caller, [node])
+        sent = caller.send(request("INVITE", node.uri, caller), TARGET)
+        caller.send(ack_of_failure(sent, caller.expect(503)), TARGET)
+        for call in (stays, last):
+            call.up.send("BYE")
+            node.reply(node.expect("BYE"), 200, "OK")
+            caller.expect(200)
 
 
 @pytest.mark.parametrize(("code", "asks", "says"), [(401, "WWW", ""), (407, "Proxy", "Proxy-")])

@@ -167,6 +167,10 @@ def test_responses_from_the_caller_reach_the_worker_that_asked(stand, node, sour
 def test_one_hundred_calls_over_three_workers_reach_an_end(stand, sources):
     """Every message of every call from a port of its own."""
     names = list(GROUPS)[-5:]
+
+    def counted(what):
+        return sum(stand.metric(f"switchtender_node_{what}", group=name) for name in names)
+
     with contextlib.ExitStack() as stack:
         nodes = [stack.enter_context(stand.nodes(name))[0] for name in names]
         for number in range(100):
@@ -187,5 +191,8 @@ def test_one_hundred_calls_over_three_workers_reach_an_end(stand, sources):
             bye_from.expect(200)
         for node in nodes:
             node.nothing(0.01)
+    until(lambda: counted("calls_ended_total") == 100, "one hundred calls counted as ended")
+    assert counted("calls_assigned_total") == 100
+    assert counted("invites_in_flight") == 0
     assert stand.metric("switchtender_worker_panics_total") == 0
     assert stand.metric("switchtender_sip_hand_overs_lost_total") == 0
