@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from switchtender.control.server import Server
+from switchtender.serve.server import Server
 
 _ROOT = str(Path(__file__).parents[2])
 if _ROOT not in sys.path:  # the stand belongs to the workspace, not to a package

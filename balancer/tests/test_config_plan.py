@@ -153,6 +153,12 @@ def test_a_drained_member_is_draining(config_file, config_text):
     assert [member["draining"] for member in document["groups"][0]["members"]] == [False, True]
 
 
+def test_a_drain_cannot_be_announced_ahead(config_file, config_text):
+    [problem] = refused(config_file, config_text.replace("priority: 5}", "priority: 5, drain: 2096-11-23T10:00:00Z}"))
+    assert "spec.members.static[1].drain" in problem
+    assert "not later than now" in problem
+
+
 def test_settings_of_one_listener_that_serves_both_sides(config_file):
     spec = plan_of(config_file).documents.config.spec
     document = settings(spec)

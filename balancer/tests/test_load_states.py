@@ -116,7 +116,9 @@ def test_a_lost_connection_is_stale_and_a_login_alone_does_not_end_that(lost, re
 def test_refused_or_reset_is_down_until_a_login_and_stale_until_a_report(lost, reason):
     subject = reporting().sees(link(lost, 2.1))
     assert subject.at(2.1) == ("down", reason, "unreachable")
+    told = subject.model.link_detail
     assert subject.sees(link("connecting", 2.2)).at(2.2)[0] == "down", "trying again is no outcome"
+    assert subject.model.link_detail == told, "and nothing to tell"
     assert subject.sees(link("authenticated", 2.3)).at(2.3)[0] == "stale"
     assert subject.sees(poll(2.4, 10)).at(2.4)[0] == "ready"
 

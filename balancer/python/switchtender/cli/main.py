@@ -67,8 +67,8 @@ def serve(config: Path, log_format: str, log_level: str) -> None:
     from switchtender._core import BindError, ConfigError, CoreStopped
     from switchtender.cli.failures import bind_failure, core_refusal, http_bind_failure
     from switchtender.config.state_dir import StateDirCorruptError, StateDirInUseError
-    from switchtender.control.server import ServeError, Server
     from switchtender.http.listen import HttpBindError
+    from switchtender.serve.server import ServeError, Server
 
     logs.configure(log_format, log_level)
     try:

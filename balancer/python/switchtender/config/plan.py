@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -18,6 +19,7 @@ from switchtender_api.loader import Documents, load
 from switchtender_api.problems import DocumentErrors, Finding, Problem
 from switchtender_api.static_members import ResolvedMember, resolved_members
 from switchtender_api.unsupported import unsupported
+from switchtender_api.v1alpha1 import BalancerGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,16 @@ def read_plan(path: Path, *, environ: Mapping[str, str] = os.environ) -> Plan:
     return make_plan(load(text, str(path)), environ=environ)
 
 
-def make_plan(documents: Documents, *, environ: Mapping[str, str]) -> Plan:
-    """The plan of ``documents``; reads the password files they name. Raises DocumentErrors."""
+def make_plan(documents: Documents, *, environ: Mapping[str, str], now: datetime | None = None) -> Plan:
+    """The plan of ``documents`` at ``now`` (the present); reads the password files they name. Raises DocumentErrors."""
+    now = now or datetime.now(UTC)
     problems = list(unsupported(documents))
     groups: list[GroupMembers] = []
     esl: dict[str, EslTarget] = {}
     for group in documents.groups:
         resolution = resolved_members(group, environ=environ, read_file=_read_text)
         findings = list(resolution.findings) or _without_password(resolution.members)
+        findings += _drained_later(group, now)
         problems += documents.problems(group, findings)
         groups.append(GroupMembers(group, tuple(entry.member for entry in resolution.members)))
         for entry in resolution.members:
@@ -90,6 +94,20 @@ def nodes_behind(members: Iterable[str], esl: Mapping[str, EslTarget], before: M
         taken.add(node)
         nodes |= dict.fromkeys(sharing, node)
     return nodes
+
+
+def _drained_later(group: BalancerGroup, now: datetime) -> list[Finding]:
+    """A drain that begins later would begin at once: it is refused rather than misread."""
+    return [
+        Finding(
+            ("spec", "members", "static", position, "drain"),
+            "a drain cannot be announced ahead",
+            found=member.drain.isoformat(),
+            accepted="the time it began, not later than now",
+        )
+        for position, member in enumerate(group.spec.members.static)
+        if member.drain is not None and member.drain > now
+    ]
 
 
 def _without_password(members: Iterable[ResolvedMember]) -> list[Finding]:

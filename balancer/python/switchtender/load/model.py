@@ -196,9 +196,9 @@ def weight_factor(model: NodeModel, now: float) -> float:
 
 
 def _linked(model: NodeModel, link: Link) -> NodeModel:
-    model = replace(model, link_detail=link.detail)
     if link.state == "connecting":
-        return model
+        return model  # says nothing yet: the state before stands, and so do its words
+    model = replace(model, link_detail=link.detail)
     silence = _SILENCES.get(link.state)
     if silence is None:
         return replace(model, link=link.state)

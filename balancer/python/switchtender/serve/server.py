@@ -16,14 +16,14 @@ from switchtender._core import Core
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.settings import settings
 from switchtender.config.state_dir import StateDir
-from switchtender.control import signals
 from switchtender.control.balancer import Balancer
-from switchtender.control.follow import follow
 from switchtender.control.peers import Peers
 from switchtender.control.views import BalancerView
 from switchtender.http.listen import listening
 from switchtender.metrics.collector import register
 from switchtender.metrics.reloads import Reloads
+from switchtender.serve import signals
+from switchtender.serve.follow import follow
 from switchtender.sources.file import Identity, identity
 from switchtender_api.v1alpha1.endpoints import format_endpoint
 
