@@ -54,11 +54,13 @@ pub(crate) struct Agent {
     who: Who,
     clients: BTreeMap<String, ClientTransaction>,
     servers: BTreeMap<String, ServerTransaction>,
+    /// Messages sent again because nothing came back.
+    pub(crate) retransmitted: u64,
 }
 
 impl Agent {
     pub(crate) fn new(who: Who) -> Self {
-        Self { who, clients: BTreeMap::new(), servers: BTreeMap::new() }
+        Self { who, clients: BTreeMap::new(), servers: BTreeMap::new(), retransmitted: 0 }
     }
 
     /// Forgets everything, as a crash does.
@@ -179,6 +181,7 @@ impl Agent {
                     return None;
                 }
                 network.send(transaction.from, transaction.to, transaction.request.bytes());
+                self.retransmitted += 1;
                 transaction.interval *= 2;
                 if !invite {
                     transaction.interval = transaction.interval.min(T2);
@@ -199,6 +202,7 @@ impl Agent {
                 let transaction = self.servers.get_mut(key).filter(|transaction| !transaction.acknowledged)?;
                 let (to, response) = transaction.response.as_ref()?;
                 network.send(transaction.local, *to, response.bytes());
+                self.retransmitted += 1;
                 transaction.interval = (transaction.interval * 2).min(T2);
                 network.wake_in(transaction.interval, self.who, Alarm::RetransmitResponse(key.clone()));
                 None

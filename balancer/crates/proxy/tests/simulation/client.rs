@@ -81,6 +81,16 @@ impl Client {
         !self.agent.is_waiting() && self.calls.values().all(over)
     }
 
+    /// Messages sent again because nothing came back.
+    pub(crate) fn retransmitted(&self) -> u64 {
+        self.agent.retransmitted
+    }
+
+    /// Gives up a call that is being made.
+    pub(crate) fn give_up(&mut self, network: &mut Network, call_id: &str) {
+        self.cancel(network, call_id);
+    }
+
     /// The dialog that a call's first answer made.
     pub(crate) fn dialog(&self, call_id: &str) -> Option<&Dialog> {
         self.calls.get(call_id)?.legs.values().next().map(|leg| &leg.dialog)

@@ -78,6 +78,11 @@ impl Node {
         call_ids.filter(|call_id| client_of(call_id).is_some()).collect()
     }
 
+    /// Messages sent again because nothing came back.
+    pub(crate) fn retransmitted(&self) -> u64 {
+        self.agent.retransmitted
+    }
+
     /// Whether a request of its own still waits for a final response.
     pub(crate) fn is_waiting(&self) -> bool {
         self.agent.is_waiting()

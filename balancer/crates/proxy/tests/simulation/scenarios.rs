@@ -168,6 +168,11 @@ fn an_old_response_after_a_restart_matches_nothing() {
     let old: Vec<Sent> = sent.into_iter().filter(is_old).collect();
     assert!(old.len() >= 3 * CLIENTS, "100, 180 and 200 of each call");
     restart(&mut world, 0, 2);
+    // The slots that the old branches name are in use again.
+    for client in 0..CLIENTS {
+        world.place(client, Plan { ring: 10_000, ..answered(Side::Caller, 5000) });
+    }
+    world.run_for(Duration::from_millis(100));
     world.network.tap = Some(Vec::new());
     for Sent { from, to, bytes } in &old {
         world.network.send(*from, *to, bytes.clone());
@@ -233,6 +238,56 @@ fn combinations() -> impl Iterator<Item = (SocketAddr, bool, bool, bool, bool)> 
         let target = if bits & 16 == 0 { PUBLIC } else { NODE_SIDE };
         (target, bits & 1 == 0, bits & 2 == 0, bits & 4 == 0, bits & 8 == 0)
     })
+}
+
+/// One replica of many workers, and a call of each direct client that rings there.
+fn ringing(world: &mut World) -> Vec<String> {
+    world.run_for(Duration::from_millis(100));
+    let plan = Plan { kind: Kind::RingsForever, ring: 100, ..answered(Side::Caller, 1000) };
+    let calls = (0..CLIENTS).map(|client| world.place(client, plan.clone())).collect();
+    world.run_for(Duration::from_millis(500));
+    calls
+}
+
+/// The kernel gives datagrams from another port to another worker: it must find its sibling's transaction.
+#[test]
+fn a_cancel_from_another_port_ends_its_call() {
+    for port in 30_000..30_008 {
+        let mut world = World::new(&Setup { replicas: 1, workers: 4, clients: CLIENTS, ..Setup::new(7) });
+        let calls = ringing(&mut world);
+        for (client, call) in calls.iter().enumerate() {
+            world.clients[client].source.set_port(if client == 3 { 5080 } else { port });
+            world.clients[client].give_up(&mut world.network, call);
+        }
+        world.run_for(Duration::from_secs(1));
+        for call in &calls {
+            assert_eq!(world.ledger.calls[call].outcome, Some(487), "{call} from port {port}");
+        }
+        world.run_for(QUIET);
+        judge(&world, Rigor::Exact).unwrap();
+    }
+}
+
+#[test]
+fn a_retransmission_from_another_port_reaches_no_second_node() {
+    let mut world = World::new(&Setup { replicas: 1, workers: 4, clients: CLIENTS, ..Setup::new(7) });
+    world.network.tap = Some(Vec::new());
+    let calls = ringing(&mut world);
+    let is_new_call = |sent: &Sent| sent.to == PUBLIC && sent.bytes.starts_with(b"INVITE ");
+    let tap = world.network.tap.take().unwrap_or_default();
+    let invites: Vec<Sent> = tap.into_iter().filter(is_new_call).collect();
+    assert_eq!(invites.len(), calls.len());
+    for port in 30_000..30_008 {
+        for Sent { from, to, bytes } in &invites {
+            world.network.send(SocketAddr::new(from.ip(), port), *to, bytes.clone());
+        }
+    }
+    world.run_for(Duration::from_secs(1));
+    for call in &calls {
+        assert_eq!(world.ledger.calls[call].invited.len(), 1);
+    }
+    let handed_over: u64 = world.replicas[0].proxies().map(|proxy| proxy.counters().get(Counter::HandedOver)).sum();
+    assert!(handed_over > 0, "none of the ports led to another worker");
 }
 
 #[test]

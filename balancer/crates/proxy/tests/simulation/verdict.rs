@@ -1,6 +1,8 @@
 //! Whether a world, once quiet, did everything it was meant to do, but for what its troubles excuse.
 
+use crate::client::Client;
 use crate::ledger::{Bye, ByeResult, Call, Kind, Ledger, Side, Trouble};
+use crate::node::Node;
 use crate::pool::TIMER_C;
 use crate::replica::Replica;
 use crate::witness::Traffic;
@@ -30,6 +32,11 @@ pub(crate) fn judge(world: &World, rigor: Rigor) -> Result<(), String> {
     let ledger = &world.ledger;
     for (call_id, call) in &ledger.calls {
         judge_call(ledger, call, rigor).map_err(|what| format!("{call_id}: {what}\n{call:#?}"))?;
+    }
+    let repetitions =
+        world.clients.iter().map(Client::retransmitted).chain(world.nodes.iter().map(Node::retransmitted));
+    if rigor == Rigor::Exact && repetitions.sum::<u64>() > 0 {
+        return Err("somebody had to say something twice".into());
     }
     for client in &world.clients {
         if !client.is_quiet() {
