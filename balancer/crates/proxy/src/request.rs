@@ -14,7 +14,7 @@ use crate::plan::{Plan, Refusal};
 use crate::reply::{self, Reply};
 use crate::route::{self, Found, Preprocessed};
 use crate::slab::Handle;
-use crate::token::{Kind, Token};
+use crate::token::{Direction, Kind, Token};
 use crate::transaction::{MAX_ATTEMPTS, Origin, Server, ServerState, ServerTimer, T1, Tries};
 
 /// Whether a datagram may still be passed to a sibling.
@@ -24,6 +24,14 @@ pub(crate) enum Arrival {
     First,
     /// From a sibling, that took it for ours.
     HandedOver,
+}
+
+/// Whether this is a node's request in the dialog of a caller that gave no tag, as RFC 2543 allowed (RFC 3261 §12.1.1).
+fn is_to_untagged_caller(message: &Message<'_>, request: &Preprocessed<'_>) -> bool {
+    match request.token {
+        Found::Token(token) => route::direction(&token, message) == Some(Direction::FromNode),
+        Found::Nothing | Found::Refused => false,
+    }
 }
 
 impl Core {
@@ -127,7 +135,7 @@ impl Core {
         let request = self
             .preprocess(step.snapshot, datagram, message)
             .ok_or((Reply::BAD_REQUEST, Counter::MalformedAnswered))?;
-        if in_dialog {
+        if in_dialog || is_to_untagged_caller(message, &request) {
             return self.plan_in_dialog(step, datagram, message, method, &request).map(Some);
         }
         if let Found::Token(token @ Token { kind: Kind::Path, .. }) = request.token {

@@ -28,6 +28,22 @@ fn bye_from_caller_reaches_its_node(world: &mut World, ok: &Text) {
 }
 
 #[test]
+fn rfc_3261_12_1_1_a_caller_without_a_tag_has_dialogs_both_ways() {
+    let mut world = World::new();
+    let mut invite = Request::invite();
+    invite.from = "<sip:caller@192.0.2.10>".into();
+    let (sent, ok) = answered(&mut world, &invite);
+    let mut info = Request::in_dialog("INFO", "info", &ok);
+    info.from = invite.from;
+    world.caller_sends(info.text());
+    let info = world.sent_request("INFO");
+    assert!(info.to_node(NODES[0]));
+    world.respond(&info, info.text.response(200, "OK", ""));
+    world.sent_response(200);
+    bye_from_node_reaches_the_caller(&mut world, &sent.text);
+}
+
+#[test]
 fn a_bye_from_the_node_after_the_balancer_restarted_with_fewer_workers() {
     let mut before = config();
     before.worker = 3;
