@@ -33,6 +33,11 @@ class Run:
     stat_file: Path
     log: Path
 
+    def _errors(self) -> str:
+        """What SIPp found unexpected, word by word."""
+        file = self.stat_file.with_suffix(".err")
+        return file.read_text(errors="replace")[:4000] if file.exists() else ""
+
     def result(self, patience: float) -> Result:
         """Wait for the end (at most ``patience`` seconds) and read the statistics."""
         try:
@@ -56,7 +61,7 @@ class Run:
             failed=total("FailedCall"),
             unexpected=unexpected,
             retransmissions=total("Retransmissions"),
-            output=self.log.read_text(errors="replace")[-4000:],
+            output=self._errors() + self.log.read_text(errors="replace")[-4000:],
         )
 
 
