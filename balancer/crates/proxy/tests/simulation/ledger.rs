@@ -148,7 +148,7 @@ pub(crate) enum Trouble {
     Node(usize),
     /// Timers of one replica fired early.
     Clock(usize),
-    /// The pool is another one; costs no call, but credentials may be asked for again.
+    /// Some node does not take new calls any more; costs none, but credentials may be asked for again.
     Pool,
 }
 

@@ -97,18 +97,25 @@ fn plan_nodes(world: &mut World) {
         while now < start + SPAN {
             let mine: Vec<usize> = (0..nodes).filter(|node| node % 2 == lane).collect();
             let Some(&node) = world.network.pick(&mine) else { return };
-            let lasts = world.network.between(SECOND, 7 * SECOND);
-            let bad = [Mood::Dead, Mood::Silent, Mood::Stuck, Mood::Refusing, Mood::TearingDown];
-            match world.network.pick(&bad).copied() {
-                Some(Mood::TearingDown) => {
-                    world.plan(now, Deed::ShutDown { node });
-                    world.plan(now + millis(500), Deed::Mood { node, mood: Mood::TearingDown });
-                    world.plan(now + SECOND, Deed::Mood { node, mood: Mood::Dead });
-                }
-                Some(mood) => world.plan(now, Deed::Mood { node, mood }),
-                None => {}
+            let lasts = world.network.between(SECOND + millis(100), 7 * SECOND);
+            let deed = match world.network.rng.below(6) {
+                0 => Deed::Mood { node, mood: Mood::Dead },
+                1 => Deed::Mood { node, mood: Mood::Silent },
+                2 => Deed::Mood { node, mood: Mood::Stuck },
+                3 => Deed::Mood { node, mood: Mood::Refusing },
+                4 => Deed::Mood { node, mood: Mood::TearingDown },
+                _ => Deed::ShutDown { node },
+            };
+            // Only what a node had already taken is lost with it; what it refuses or sits on goes to the next one.
+            let costs_calls =
+                matches!(deed, Deed::ShutDown { .. } | Deed::Mood { mood: Mood::Dead | Mood::Silent, .. });
+            let trouble = if costs_calls { Trouble::Node(node) } else { Trouble::Pool };
+            world.ledger.disturb(now, lasts + RUMOR, trouble);
+            if matches!(deed, Deed::ShutDown { .. }) {
+                world.plan(now + millis(500), Deed::Mood { node, mood: Mood::TearingDown });
+                world.plan(now + SECOND, Deed::Mood { node, mood: Mood::Dead });
             }
-            world.ledger.disturb(now, lasts + RUMOR, Trouble::Node(node));
+            world.plan(now, deed);
             world.plan(now + lasts, Deed::Mood { node, mood: Mood::Serving });
             now = now + lasts + world.network.between(4 * SECOND, 10 * SECOND);
         }
