@@ -29,7 +29,7 @@ GROUPS = {name: [(NODE, 6000 + number)] for number, name in enumerate(PLAIN)}
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory):
-    groups = [group(name, nodes, {"firstResponseTimeout": "20s"}) for name, nodes in GROUPS.items()]
+    groups = [group(name, nodes) for name, nodes in GROUPS.items()]
     listeners = [
         {"name": "public", "address": LAYOUT.address, "port": LAYOUT.sip},
         {"name": "nat", "address": LAYOUT.address, "port": NAT_TARGET[1], "nat": True},

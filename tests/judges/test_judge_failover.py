@@ -5,7 +5,6 @@ The nodes say what a FreeSWITCH says: its own refusals come without a 100 before
 """
 
 import re
-import time
 
 import pytest
 
@@ -36,7 +35,9 @@ GROUPS = {
     for place, (name, count) in enumerate(COUNTS.items())
 }
 OWN_REFUSALS = ["Maximum Calls In Progress", "System Paused", "System Busy"]
+HASTY = {"firstResponseTimeout": "300ms", "progressTimeout": "500ms"}
 FAILOVER = {
+    **dict.fromkeys(("stuck", "suspect", "hasty", "late", "later", "race"), HASTY),
     "silent": {"firstResponseTimeout": "2s"},
     "cooling": {"coolDown": {"min": "2s", "max": "2s"}},
     "chosen": {"retryOn": ["OwnRefusal", "404"]},
@@ -133,11 +134,9 @@ def test_410_of_a_node_that_tears_down_leads_to_the_next(stand, caller):
 def test_two_seconds_of_silence_lead_to_the_next(stand, caller):
     """The abandoned branch goes on being retransmitted (RFC 3261 §17.1.1.2) and is not cancelled (§9.1)."""
     with stand.nodes("silent") as nodes:
-        before = time.monotonic()
         first, second, _, offered = invited(caller, nodes)
         again = second.expect("INVITE")
-        assert 1.5 < time.monotonic() - before < 3
-        assert [message.raw for message in first.drain(0)] == [offered.raw] * 2
+        assert [message.raw for message in first.drain(0)] == [offered.raw] * 2, "after 0.5 and 1.5 s"
         answered(stand, caller, second, again)
 
 
@@ -161,7 +160,7 @@ def test_a_refused_port_leads_to_the_next_at_once(stand, caller):
         for _ in range(2):  # by turns: one of them is offered to the closed port first
             caller.send(request("INVITE", node.uri, caller), TARGET)
             caller.expect(100)
-            answered(stand, caller, node, node.expect("INVITE", patience=0.25))
+            answered(stand, caller, node, node.expect("INVITE"))
     assert closed_port not in (node.address,)
     assert until(lambda: stand.metric("switchtender_failovers_total", group="closed", cause="transport"), "a count")
 
@@ -170,7 +169,7 @@ def test_no_port_open_is_500_and_never_a_bare_503(stand, caller):
     """RFC 3261 §16.9: a transport error counts as 503, which goes upstream as 500 (§16.7 step 6)."""
     sent = caller.send(request("INVITE", "sip:allclosed-1@example.com", caller), TARGET)
     caller.expect(100)
-    caller.send(ack_of_failure(sent, caller.expect(500, patience=0.5)), TARGET)
+    caller.send(ack_of_failure(sent, caller.expect(500)), TARGET)
 
 
 def test_480_of_a_node_that_shuts_down_leads_to_the_next(stand, caller):
@@ -277,7 +276,6 @@ def test_a_far_ends_answer_beats_a_refusal(stand, caller):
             refuse(second, second.expect("INVITE"), code, "Far", fields=["Reason: Q.850;cause=17"])
             failure = caller.expect(seen)
             caller.send(ack_of_failure(sent, failure), TARGET)
-            time.sleep(0.1)  # the longest cool-down of the group
 
 
 def test_one_attempt_is_one_attempt(stand, caller):
@@ -319,7 +317,6 @@ def test_other_requests_fail_over_too(stand, caller):
         first.reply(offered, 503, "Maximum Calls In Progress", tag="x", fields=["Retry-After: 300"])
         second.reply(second.expect("REGISTER"), 200, "OK", tag="y")
         assert caller.expect(200).tag("To") == "y"
-        time.sleep(0.1)  # the longest cool-down of the group
 
 
 def test_a_503_within_a_dialog_is_500(stand, caller):

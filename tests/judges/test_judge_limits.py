@@ -19,8 +19,7 @@ LIMIT = 12
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory):
-    slow = {"firstResponseTimeout": "20s", "progressTimeout": "20s"}
-    groups = [group(name, nodes, slow) for name, nodes in GROUPS.items()]
+    groups = [group(name, nodes) for name, nodes in GROUPS.items()]
     limits = {"maxTransactions": LIMIT}
     with scripted(tmp_path_factory.mktemp("limits"), LAYOUT, GROUPS, groups, limits=limits) as running:
         yield running

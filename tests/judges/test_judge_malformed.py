@@ -28,8 +28,7 @@ ROOM = 24 << 20
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory):
-    slow = {"firstResponseTimeout": "20s", "progressTimeout": "20s"}
-    groups = [group(name, nodes, slow) for name, nodes in GROUPS.items()]
+    groups = [group(name, nodes) for name, nodes in GROUPS.items()]
     with scripted(tmp_path_factory.mktemp("malformed"), LAYOUT, GROUPS, groups) as running:
         yield running
 

@@ -37,8 +37,7 @@ CALLER = "127.0.0.110"
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory):
-    slow = {"firstResponseTimeout": "20s", "progressTimeout": "20s"}
-    groups = [group(name, nodes, slow) for name, nodes in GROUPS.items()]
+    groups = [group(name, nodes) for name, nodes in GROUPS.items()]
     with scripted(tmp_path_factory.mktemp("transactions"), LAYOUT, GROUPS, groups) as running:
         yield running
 

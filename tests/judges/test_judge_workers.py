@@ -25,8 +25,7 @@ SOCKETS = 12
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory):
-    slow = {"firstResponseTimeout": "20s", "progressTimeout": "20s"}
-    groups = [group(name, nodes, slow) for name, nodes in GROUPS.items()]
+    groups = [group(name, nodes) for name, nodes in GROUPS.items()]
     with scripted(tmp_path_factory.mktemp("workers"), LAYOUT, GROUPS, groups) as running:
         yield running
 
