@@ -3,7 +3,8 @@
 //!
 //! It is encrypted and authenticated with AES-SIV (RFC 5297), so whoever carries it can neither read nor change it.
 //! Sealing is deterministic (no nonce, no randomness): one token has one text under one key, on every replica. The text is
-//! base64url without padding, whose alphabet needs no escaping in a user part (RFC 3261 §25.1 *unreserved*).
+//! base64url without padding, but for `.` and `~` in place of `Q` and `q`: an alphabet that needs no escaping in a user part
+//! (RFC 3261 §25.1 *unreserved*) and cannot spell `CSeq`, which some user agents look for anywhere in a message.
 //!
 //! This module knows no message: it is handed the few fields it binds, and says nothing on where to send what.
 
@@ -310,9 +311,9 @@ impl Reader<'_> {
     }
 }
 
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOP.RSTUVWXYZabcdefghijklmnop~rstuvwxyz0123456789-_";
 
-/// Base64url without padding (RFC 4648 §5) of `raw` to the front of `text`; the length of the text.
+/// Base64url without padding (RFC 4648 §5), `Q` and `q` written `.` and `~`, of `raw` to the front of `text`; the length of the text.
 fn encode(raw: &[u8], text: &mut [u8; MAX_TOKEN_LEN]) -> usize {
     let mut len = 0;
     for group in raw.chunks(3) {
@@ -336,8 +337,11 @@ fn decode(text: &[u8], raw: &mut [u8; MAX_RAW_LEN]) -> Option<usize> {
         let mut bits = 0u32;
         for &digit in group {
             let value = match digit {
+                b'Q' | b'q' => return None,
                 b'A'..=b'Z' => digit - b'A',
                 b'a'..=b'z' => digit - b'a' + 26,
+                b'.' => b'Q' - b'A',
+                b'~' => b'q' - b'a' + 26,
                 b'0'..=b'9' => digit - b'0' + 52,
                 b'-' => 62,
                 b'_' => 63,
