@@ -30,7 +30,7 @@ class Outcome(Enum):
     ANSWERED = "answered"
     ENDED = "ended"
     FAILED = "failed"
-    CUT = "answered, then its node was killed"
+    CUT = "its node was killed while it rang or stood"
 
 
 @dataclass
@@ -42,12 +42,17 @@ class Call:
     tag: str = field(default_factory=lambda: secrets.token_hex(4))
     placed: float = 0.0
     ringing: float | None = None
+    answered: bool = False
     outcome: Outcome = Outcome.SET_UP
     status: int | None = None
     node: str | None = None
     peer: str = ""
     target: str = ""
     routes: tuple[str, ...] = ()
+
+    def was_cut(self) -> bool:
+        """Its node was killed under it."""
+        return self.outcome is Outcome.CUT
 
     @property
     def post_dial_delay(self) -> float | None:
@@ -79,6 +84,12 @@ class Response:
         return Response(int(head[0].split()[1]), headers["call-id"][0], int(cseq), method, headers)
 
 
+def _node(response: Response) -> str | None:
+    """The host in Contact: the node itself, since the balancer leaves Contact alone."""
+    found = _CONTACT_HOST.search(response.headers.get("contact", [""])[0])
+    return found[1] if found else None
+
+
 class Caller(asyncio.DatagramProtocol):
     """Places calls to ``balancer`` and holds each for ``hold`` seconds."""
 
@@ -86,7 +97,7 @@ class Caller(asyncio.DatagramProtocol):
         self.calls: list[Call] = []
         self._balancer = balancer
         self._hold = hold
-        self._open: dict[tuple[str, int], asyncio.Future[Response]] = {}
+        self._open: dict[tuple[str, int], asyncio.Future[Response | None]] = {}
         self._by_id: dict[str, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.DatagramTransport | None = None
@@ -119,15 +130,23 @@ class Caller(asyncio.DatagramProtocol):
         await asyncio.gather(*self._tasks)
 
     def node_killed(self, host: str) -> None:
-        """Calls that stand on the node at ``host`` are cut by it, not failed by the balancer."""
+        """Calls that stand on the node at ``host`` or ring there are cut by it, not failed by the balancer.
+
+        A call that rings cannot be offered to another node: its caller has heard it ring (RFC 3261 §16.7 step 5).
+        """
         for call in self.calls:
-            if call.outcome is Outcome.ANSWERED and call.node == host:
+            if call.outcome in (Outcome.SET_UP, Outcome.ANSWERED) and call.node == host:
                 call.outcome = Outcome.CUT
+                future = self._open.get((call.call_id, 1))
+                if future is not None and not future.done():
+                    future.set_result(None)
 
     async def _run(self, call: Call) -> None:
         loop = asyncio.get_running_loop()
         call.placed = loop.time()
         final = await self._transaction(call, 1, self._invite(call), "INVITE")
+        if call.was_cut():
+            return
         call.status = final.status if final else 408
         if final is None or final.status >= 300:
             call.outcome = Outcome.FAILED
@@ -137,13 +156,14 @@ class Caller(asyncio.DatagramProtocol):
         if call.outcome is Outcome.ENDED:
             return
         bye = await self._transaction(call, 2, self._in_dialog(call, "BYE", 2), "BYE")
-        if call.outcome is Outcome.CUT:
+        if call.was_cut():
             return
         call.outcome = Outcome.ENDED if bye is not None and bye.status < 300 else Outcome.FAILED
         call.status = bye.status if bye else 408
 
     def _answered(self, call: Call, final: Response, now: float) -> None:
         call.outcome = Outcome.ANSWERED
+        call.answered = True
         call.ringing = call.ringing or now
         call.peer = final.headers["to"][0]
         call.routes = tuple(
@@ -151,17 +171,16 @@ class Caller(asyncio.DatagramProtocol):
         )[::-1]
         contact = final.headers["contact"][0]
         call.target = contact[contact.index("<") + 1 : contact.index(">")]
-        found = _CONTACT_HOST.search(contact)
-        call.node = found[1] if found else None
+        call.node = _node(final)
         self._send(self._in_dialog(call, "ACK", 1))
 
     async def _transaction(self, call: Call, cseq: int, request: str, method: str) -> Response | None:
-        """Send ``request`` until it is answered (RFC 3261 §17.1.1.2 timers A and B, §17.1.2.2 E and F);
+        """Send ``request`` until it is answered; None on a time-out or when its node is gone.
 
-        None on a time-out.
+        RFC 3261 §17.1.1.2 timers A and B, §17.1.2.2 timers E and F.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Response] = loop.create_future()
+        future: asyncio.Future[Response | None] = loop.create_future()
         self._open[call.call_id, cseq] = future
         deadline, wait = loop.time() + TRANSACTION_TIMEOUT, T1
         try:
@@ -183,6 +202,7 @@ class Caller(asyncio.DatagramProtocol):
         if response.status < 200:
             if response.status > 100 and call.ringing is None:
                 call.ringing = asyncio.get_running_loop().time()
+                call.node = _node(response)
             return
         if response.method == "INVITE":
             if response.status >= 300:

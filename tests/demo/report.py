@@ -27,7 +27,7 @@ _COLORS = {
 def live(title: str, look: Look) -> RenderableType:
     """The table of the moment."""
     names = {node.address: node.name for node in scene.NODES}
-    answered = Counter(names[call.node] for call in look.calls if call.node is not None)
+    answered = Counter(names[call.node] for call in look.calls if call.answered and call.node is not None)
     table = Table(title=f"{title}: {scene.RATE:g} calls/s of {scene.HOLD:g} s", title_justify="left", box=None)
     for name in ("node", "state", "reason"):
         table.add_column(name)

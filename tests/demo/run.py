@@ -105,9 +105,12 @@ async def _play(nodes: Nodes, balancer: Balancer, show: Show) -> Outcomes:
         for turn in scene.TURNS:
             await asyncio.sleep(began + turn.at - loop.time())
             said.append(f"{turn.at:4.0f} s  {turn.words}")
-            if turn.action == "crash":
+            killed = turn.action == "crash"
+            if killed:
                 caller.node_killed(_address(turn.node))
             await asyncio.to_thread(nodes.do, turn.node, turn.action)
+            if killed:  # those that came to it in between
+                caller.node_killed(_address(turn.node))
 
     looking, turning = asyncio.create_task(look()), asyncio.create_task(turns())
     count = 0
@@ -149,7 +152,7 @@ def _outcomes(calls: list[Call], refusals: _Refusals, failovers: int) -> Outcome
     names = {node.address: node.name for node in scene.NODES}
     delays = sorted(1000 * delay for call in calls if (delay := call.post_dial_delay) is not None)
     outcomes = Counter(call.outcome for call in calls)
-    answered = [call for call in calls if call.node is not None]
+    answered = [call for call in calls if call.answered]
     return Outcomes(
         placed=len(calls),
         answered=len(answered),
