@@ -10,7 +10,7 @@ import pytest
 from core_calls import Peer
 from serve_stand import config_of, eventually, group_of, served, write
 
-from switchtender.control import server
+from switchtender.serve import server
 
 HERE = "127.0.0.87"
 
