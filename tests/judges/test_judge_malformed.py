@@ -47,7 +47,8 @@ def caller():
 
 
 @pytest.fixture
-def attacker():
+def attacker(stand):
+    stand.rested()
     with Agent(ATTACKER) as agent:
         yield agent
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.stand.agent import Address, Agent, Dialog, Message, first_of, request, unique, user_of
 from tests.stand.balancer import Balancer, Group, Layout, serving, write_config
-from tests.stand.process import read_text
+from tests.stand.process import ask, read_text, until
 
 FAILOVER = {
     "attempts": 3,
@@ -56,9 +56,19 @@ class Stand:
     @contextlib.contextmanager
     def nodes(self, name: str) -> Iterator[list[Agent]]:
         """The nodes of a group, bound until the block ends."""
+        self.rested()
         with contextlib.ExitStack() as stack:
             uri = f"sip:{name}-1@example.com"
             yield [stack.enter_context(Agent(*address, uri)) for address in self.groups[name]]
+
+    def rested(self) -> None:
+        """Wait until no node's budget of a second is used up: a test before may have sent more calls than 29."""
+
+        def within_budget() -> bool:
+            nodes = ask(f"{self.balancer.layout.url}/api/v1/nodes")["nodes"]
+            return all(node["verdict"] not in ("RateLimited", "RequestBudget") for node in nodes)
+
+        until(within_budget, "nodes within their budgets")
 
     def alive(self, agent: Agent) -> None:
         """The balancer answers an OPTIONS of ``agent`` (RFC 3261 §11.2), and with it has handled all that it sent."""
