@@ -14,7 +14,6 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 CARGO := cargo
 CARGO_MANIFEST := --manifest-path balancer/Cargo.toml
 RUST_SOURCES := $(shell find balancer/crates -name '*.rs' -o -name Cargo.toml 2>/dev/null) balancer/Cargo.toml balancer/Cargo.lock
-MEMBERS := api/pyproject.toml tests/simulator/pyproject.toml balancer/pyproject.toml
 
 .PHONY: help
 help: ## Print this help

@@ -10,6 +10,7 @@ from typing import Any
 
 from switchtender.config.state_dir import TokenKey
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember, precedence
+from switchtender_api.v1alpha1.endpoints import format_endpoint
 from switchtender_api.v1alpha1.group import Failover
 
 FORMAT = 1
@@ -40,7 +41,9 @@ def snapshot(groups: Iterable[GroupMembers], *, keys: Sequence[TokenKey], node_o
             uid = node_of[member.uid]
             if uid not in indexes:
                 indexes[uid] = len(nodes)
-                nodes.append({"uid": uid, "name": member.name, "sip": _sip(member)})
+                nodes.append(
+                    {"uid": uid, "name": member.name, "sip": format_endpoint(member.addresses[0], member.sip.port)}
+                )
     return {
         "format": FORMAT,
         "keys": [key.as_json() for key in keys],
@@ -107,11 +110,6 @@ def _failover(failover: Failover) -> Json:
         "progress_timeout_ms": _ms(failover.progress_timeout),
         "cool_down_ms": [_ms(failover.cool_down.min), _ms(failover.cool_down.max)],
     }
-
-
-def _sip(member: SetMember) -> str:
-    address, port = member.addresses[0], member.sip.port
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _ms(duration: timedelta) -> int:

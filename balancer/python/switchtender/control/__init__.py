@@ -1,1 +1,1 @@
-"""Joins sources, drivers, the load model and the packet core. Knows all of them; none of them knows it."""
+"""Joins drivers, the load model and the packet core. Knows all of them; none of them knows it."""
