@@ -31,8 +31,8 @@ prerequisites:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.venv/.python-members: .venv/.requirements api/pyproject.toml tests/simulator/pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e api -e tests/simulator
+.venv/.python-members: .venv/.requirements api/pyproject.toml kube/pyproject.toml operator/pyproject.toml tests/simulator/pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e api -e kube -e operator -e tests/simulator
 	@touch $@
 
 .venv/.core: .venv/.python-members balancer/pyproject.toml $(RUST_SOURCES)
@@ -72,7 +72,7 @@ lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, st
 	@echo "== Python"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --no-error-summary api/src balancer/python tests/demo tests/stand tools
+	@$(BIN)/mypy --no-error-summary api/src kube/src operator/src balancer/python tests/demo tests/stand tools
 	@$(BIN)/mypy --no-error-summary -p switchtender_simulator
 	@$(BIN)/lint-imports --no-cache | tail -n 1
 	@$(BIN)/python -m mypy.stubtest switchtender._core | tail -n 1
@@ -102,8 +102,11 @@ lock: | prerequisites ## Resolve the pinned Python requirements anew (hashes, no
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-		--no-emit-package switchtender --no-emit-package switchtender-api --no-emit-package switchtender-simulator \
+		--no-emit-package switchtender --no-emit-package switchtender-api --no-emit-package switchtender-kube --no-emit-package switchtender-operator --no-emit-package switchtender-simulator \
 		requirements/dev.in -o requirements/dev.txt
+	@for member in balancer operator; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--no-emit-package switchtender --no-emit-package switchtender-api --no-emit-package switchtender-kube --no-emit-package switchtender-operator \
+		-c requirements/dev.txt requirements/$$member.in -o requirements/$$member.txt; done
 
 .PHONY: clean
 clean: ## Remove what was built

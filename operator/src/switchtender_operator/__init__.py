@@ -1,0 +1,1 @@
+"""The operator: observes pods and BalancerGroups, plans DestinationSets, applies the difference."""

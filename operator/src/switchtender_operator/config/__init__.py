@@ -1,0 +1,1 @@
+"""What the operator is told when it starts: flags and environment, checked."""

@@ -1,0 +1,1 @@
+"""The one place that knows kopf: BalancerGroup events wake the reconciler, nothing more."""
