@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +18,7 @@ import click
 
 from switchtender.cli import logs, tables
 from switchtender.cli.client import ApiError, BalancerApi
+from switchtender.cli.connect import Node, NoPasswordError, Refusal, findings, node_at, nodes_of, verdicts
 from switchtender.config.plan import read_plan
 from switchtender_api.problems import DocumentErrors
 
@@ -88,10 +91,31 @@ def serve(config: Path, log_format: str, log_level: str) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @_output
-def check(file: Path, output: str) -> None:
-    """Check a configuration FILE: everything `serve` would refuse, in one go."""
+@click.option("--connect", is_flag=True, help="Also log in to every node of the file and say what to change there.")
+@click.option(
+    "--node",
+    "urls",
+    multiple=True,
+    metavar="FS_URL",
+    help="A node to log in to, instead of a file: fs://[user]:password@host[:port]. The password may stand in "
+    "ESL_PASSWORD instead. May be repeated.",
+)
+@click.option(
+    "--wait", type=click.FloatRange(1, 120), default=5.0, show_default=True, help="Seconds to watch each node."
+)
+def check(file: Path | None, output: str, connect: bool, urls: tuple[str, ...], wait: float) -> None:  # noqa: FBT001
+    """Check a configuration FILE: everything `serve` would refuse, in one go.
+
+    With --connect or --node, check nodes: whether their Event Socket lets us in, what it reports, and which settings
+    of FreeSWITCH to change. Exit status 1 when something is wrong.
+    """
+    if (file is None) == (not urls):
+        raise click.UsageError("give a FILE, or nodes by --node fs://…")
+    if file is None:
+        _check_nodes([_node_at(url) for url in urls], wait, output)
+        return
     try:
         plan = read_plan(file)
     except DocumentErrors as errors:
@@ -105,12 +129,37 @@ def check(file: Path, output: str) -> None:
         count = len(errors.problems)
         click.echo(f"{file}: {count} problem{'s' if count != 1 else ''}", err=True)
         sys.exit(1)
+    if connect:
+        _check_nodes(nodes_of(plan), wait, output)
+        return
     groups = [{"group": entry.group.key, "members": len(entry.members)} for entry in plan.groups]
     if output == "json":
         click.echo(json.dumps({"valid": True, "groups": groups}, indent=2))
     else:
         members = sum(len(entry.members) for entry in plan.groups)
         click.echo(f"{file}: valid; {len(groups)} group{'s' if len(groups) != 1 else ''}, {members} members")
+
+
+def _node_at(url: str) -> Node:
+    try:
+        return node_at(url, os.environ)
+    except Refusal as refusal:
+        raise click.BadParameter(f"{refusal.message}; write {refusal.accepted}", param_hint="--node") from None
+    except NoPasswordError as error:
+        raise click.BadParameter(str(error), param_hint="--node") from None
+
+
+def _check_nodes(nodes: list[Node], wait: float, output: str) -> None:
+    """Ask the nodes, print what they should change; exit 1 where one cannot be used."""
+    # The findings say what the driver would log.
+    logging.getLogger("switchtender").addHandler(logging.NullHandler())
+    found = asyncio.run(verdicts(nodes, wait))
+    if output == "json":
+        click.echo(json.dumps({"nodes": [verdict.as_dict() for verdict in found]}, indent=2))
+    else:
+        tables.show(findings(found))
+    if any(verdict.problem for verdict in found):
+        sys.exit(1)
 
 
 @main.command()
