@@ -11,6 +11,7 @@ import pytest
 
 from switchtender_api import claims
 from switchtender_api.loader import Documents, load
+from switchtender_api.problems import format_path
 from switchtender_api.static_members import resolved_members, set_members
 from switchtender_api.unsupported import GAPS, findings, unsupported
 from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, precedence
@@ -178,20 +179,38 @@ BEYOND = [
 ]
 
 
+WITH_PASSWORD = {"static": [{"name": "a", "sip": "sip:192.0.2.1", "load": "fs://:hunter2@192.0.2.1"}]}
+BEYOND_IN_KUBERNETES = [
+    (group(members=WITH_PASSWORD), "spec.members.static[].load"),
+    (group(esl={"passwordFrom": {"env": "A"}}), "spec.esl.passwordFrom.env"),
+    (group(esl={"passwordFrom": {"file": "/a"}}), "spec.esl.passwordFrom.file"),
+]
+ONLY_IN_KUBERNETES = {"spec.peers.service", "spec.members.selector", "spec.esl.passwordFrom.secretKeyRef"}
+
+
+def paths(found):
+    return [format_path(finding.path).replace("[0]", "[]").replace("[1]", "[]") for finding in found]
+
+
 @pytest.mark.parametrize(("document", "path"), BEYOND)
 def test_each_thing_not_built_is_named(document, path):
     (finding,) = findings(document)
-    assert (
-        "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in finding.path)[1:]
-        .replace("[0]", "[]")
-        .replace("[1]", "[]")
-        == path
-    )
+    assert paths([finding]) == [path]
     assert finding.accepted
+    assert findings(document, "Kubernetes") == ([] if path in ONLY_IN_KUBERNETES else [finding])
+
+
+@pytest.mark.parametrize(("document", "path"), BEYOND_IN_KUBERNETES)
+def test_a_password_stands_in_no_document_in_kubernetes(document, path):
+    assert findings(document) == []
+    (finding,) = findings(document, "Kubernetes")
+    assert paths([finding]) == [path]
+    assert "Secret" in finding.message
+    assert "hunter2" not in repr(finding)
 
 
 def test_every_gap_is_tested():
-    assert {gap.path for gap in GAPS} == {path for _, path in BEYOND}
+    assert {gap.path for gap in GAPS} == {path for _, path in BEYOND + BEYOND_IN_KUBERNETES}
 
 
 @pytest.mark.parametrize(
@@ -237,6 +256,16 @@ def test_each_claim_beyond_the_configuration_is_refused():
 def test_where_nodes_may_be(address, kubernetes, allowed):
     allow = (ip_network("0.0.0.0/0"), ip_network("::/0"))
     assert (claims.destination_refusal(ip_address(address), allow, kubernetes=kubernetes) is None) == allowed
+
+
+def test_no_node_is_where_the_api_server_is():
+    everywhere = config().spec
+    one = group(members={"static": [{"name": "a", "sip": "sip:10.96.0.1"}, {"name": "b", "sip": "sip:10.96.0.2"}]})
+    forbidden = frozenset({ip_address("10.96.0.1")})
+    (finding,) = claims.refusals(everywhere, one, kubernetes=True, forbidden=forbidden)
+    assert finding.path == ("spec", "members", "static", 0, "sip")
+    assert "API server" in finding.message
+    assert list(claims.refusals(everywhere, one, kubernetes=True)) == []
 
 
 def test_no_family_is_allowed_by_the_other():

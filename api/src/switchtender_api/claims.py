@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from switchtender_api.problems import Finding, Path, quote
 from switchtender_api.v1alpha1 import BalancerConfigSpec, BalancerGroup
@@ -10,10 +10,17 @@ from switchtender_api.v1alpha1.endpoints import host_address
 from switchtender_api.v1alpha1.units import IpAddress, IpNetwork
 
 
-def refusals(config: BalancerConfigSpec, group: BalancerGroup, *, kubernetes: bool) -> Iterator[Finding]:
+def refusals(
+    config: BalancerConfigSpec,
+    group: BalancerGroup,
+    *,
+    kubernetes: bool,
+    forbidden: Container[IpAddress] = frozenset(),
+) -> Iterator[Finding]:
     """Yield each claim of the group that the balancer's configuration does not allow.
 
-    Static members given by name are not judged here: whoever resolves the name asks `destination_refusal`.
+    `forbidden` holds addresses where no node may be whatever `destinations.allow` says: the API server's. Static
+    members given by name are not judged here: whoever resolves the name asks `destination_refusal`.
     """
     namespaces = config.groups.namespaces
     if namespaces and group.namespace not in namespaces:
@@ -28,16 +35,22 @@ def refusals(config: BalancerConfigSpec, group: BalancerGroup, *, kubernetes: bo
         hosts = [("sip", member.sip.host)] + ([("load", member.load.host)] if member.load else [])
         for field, host in hosts:
             address = host_address(host)
-            refusal = (
-                destination_refusal(address, config.destinations.allow, kubernetes=kubernetes) if address else None
+            if address is None:
+                continue
+            refusal = destination_refusal(
+                address, config.destinations.allow, kubernetes=kubernetes, forbidden=forbidden
             )
             if refusal is not None:
                 accepted = ", ".join(map(str, config.destinations.allow)) or "nothing: destinations.allow is empty"
                 yield Finding((*path, field), refusal, quote(address), accepted)
 
 
-def destination_refusal(address: IpAddress, allow: Iterable[IpNetwork], *, kubernetes: bool) -> str | None:
+def destination_refusal(
+    address: IpAddress, allow: Iterable[IpNetwork], *, kubernetes: bool, forbidden: Container[IpAddress] = frozenset()
+) -> str | None:
     """Return why no node may be at the address, None if one may. In Kubernetes loopback and link-local never may."""
+    if address in forbidden:
+        return "this is the API server's address, and no node is there"
     if kubernetes and (address.is_loopback or address.is_link_local):
         return "no node is at a loopback or link-local address in a cluster"
     if not any(address in network for network in allow if network.version == address.version):

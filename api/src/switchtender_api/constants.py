@@ -14,6 +14,17 @@ API_VERSION: Final = "switchtender.dev/v1alpha1"
 LABEL_GROUP: Final = f"{GROUP}/group"
 """On a DestinationSet: the name of the BalancerGroup it belongs to."""
 
+LABEL_BALANCER: Final = f"{GROUP}/balancer"
+"""On a balancer's ConfigMap, its Service and EndpointSlices: the name of its BalancerConfig."""
+
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "switchtender-operator"
+"""Value of that label on what the operator writes."""
+
+FIELD_MANAGER: Final = "switchtender-operator"
+FIELD_MANAGER_STATUS: Final = "switchtender-operator-status"
+"""Owners of fields in server-side apply: of DestinationSets, of a group's status."""
+
 ANNOTATION_WEIGHT: Final = f"{GROUP}/weight"
 ANNOTATION_PRIORITY: Final = f"{GROUP}/priority"
 ANNOTATION_RESOURCES: Final = f"{GROUP}/resources"
@@ -21,6 +32,12 @@ ANNOTATION_RESOURCES: Final = f"{GROUP}/resources"
 
 ANNOTATION_DRAIN: Final = f"{GROUP}/drain"
 """On a pod: the RFC 3339 time from which it takes no new calls."""
+
+ANNOTATION_CRD_REVISION: Final = f"{GROUP}/crd-revision"
+"""On a CustomResourceDefinition of ours: which revision of the schema it is, a whole number."""
+
+CRD_REVISION: Final = 1
+"""Revision of the schemas made here. A higher one takes all that a lower one took; see crd_revisions.json."""
 
 DEFAULT_NAMESPACE: Final = "default"
 """The namespace of a group in a file that names none."""

@@ -1,7 +1,8 @@
 """What the documents can say and the balancer cannot do yet, in one table.
 
 The models are the whole contract; this is the list of what is still missing behind it. Work that builds one of these
-things deletes its line. `check` and `serve` refuse what is listed, rather than ignore it in silence.
+things deletes its line. `check`, `serve` and the operator refuse what is listed, rather than ignore it in silence. Some
+things exist in one world only: a file has no pods and no Secrets, and in Kubernetes a password stands in no document.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from switchtender_api.loader import Documents
 from switchtender_api.problems import Finding, Path, Problem, quote
-from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, SipUri
+from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, EslUrl, SipUri
 from switchtender_api.v1alpha1.endpoints import host_address
+
+World = Literal["File", "Kubernetes"]
+"""Where a document was read: from a file, or from the API server and the operator's ConfigMaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Gap:
     missing: Callable[[Any], bool]
     accepted: str
     reason: str = "not built yet"
+    worlds: tuple[World, ...] = ("File", "Kubernetes")
 
 
 def _other_than(*values: object) -> Callable[[Any], bool]:
@@ -49,18 +54,29 @@ def _by_name(uri: SipUri) -> bool:
     return host_address(uri.host) is None
 
 
+def _with_password(url: EslUrl | None) -> bool:
+    return url is not None and url.password is not None
+
+
 _CLUSTER = "only in Kubernetes, and this is a file"
+_NO_PLACE = "in Kubernetes a password comes from a Secret only"
+_REFERENCE = "spec.esl.passwordFrom.secretKeyRef"
+_FILE: tuple[World, ...] = ("File",)
+_KUBERNETES: tuple[World, ...] = ("Kubernetes",)
 
 GAPS: tuple[Gap, ...] = (
     Gap(BalancerConfig, "spec.listeners[].transports[]", _other_than("UDP"), "UDP"),
-    Gap(BalancerConfig, "spec.peers.service", _given, "peers.static", _CLUSTER),
-    Gap(BalancerGroup, "spec.members.selector", _given, "members.static", _CLUSTER),
+    Gap(BalancerConfig, "spec.peers.service", _given, "peers.static", _CLUSTER, _FILE),
+    Gap(BalancerGroup, "spec.members.selector", _given, "members.static", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.members.static[].sip", _over_tcp, "transport=udp"),
     Gap(BalancerGroup, "spec.members.static[].sip", _by_name, "an IP address: names are not resolved yet"),
     Gap(BalancerGroup, "spec.members.static[].resources", _given, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.match.rules[].resources", _given, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.sip.transport", _other_than("UDP"), "UDP"),
-    Gap(BalancerGroup, "spec.esl.passwordFrom.secretKeyRef", _given, "env or file", _CLUSTER),
+    Gap(BalancerGroup, "spec.members.static[].load", _with_password, _REFERENCE, _NO_PLACE, _KUBERNETES),
+    Gap(BalancerGroup, "spec.esl.passwordFrom.secretKeyRef", _given, "env or file", _CLUSTER, _FILE),
+    Gap(BalancerGroup, "spec.esl.passwordFrom.env", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
+    Gap(BalancerGroup, "spec.esl.passwordFrom.file", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.routing.mode", _other_than("Stateful"), "Stateful"),
     Gap(BalancerGroup, "spec.routing.algorithm", _other_than("LeastLoad", "RoundRobin"), "LeastLoad, RoundRobin"),
     Gap(BalancerGroup, "spec.routing.hashOn", _given, "nothing: leave it out"),
@@ -81,12 +97,12 @@ def unsupported(documents: Documents) -> list[Problem]:
     return problems
 
 
-def findings(document: BalancerConfig | BalancerGroup) -> list[Finding]:
-    """Return what one document asks for that the standalone balancer cannot do yet."""
+def findings(document: BalancerConfig | BalancerGroup, world: World = "File") -> list[Finding]:
+    """Return what one document asks for that cannot be done yet, or not in the world where it stands."""
     return [
         Finding(path, gap.reason, _shown(value), gap.accepted)
         for gap in GAPS
-        if isinstance(document, gap.kind)
+        if world in gap.worlds and isinstance(document, gap.kind)
         for path, value in _values(document, gap.path.split("."), ())
         if gap.missing(value)
     ]
@@ -112,6 +128,6 @@ def _values(value: Any, steps: list[str], path: Path) -> Iterator[tuple[Path, An
 
 
 def _shown(value: Any) -> str | None:
-    if isinstance(value, (BaseModel, tuple)):
+    if isinstance(value, (BaseModel, EslUrl, tuple)):
         return None
     return json.dumps(value) if isinstance(value, (bool, int)) else quote(value)

@@ -78,7 +78,7 @@ def _finding(details: ErrorDetails, model: type[BaseModel], value: Any, words: M
 
 def _unknown_field(path: Path, model: type[BaseModel]) -> Finding:
     parent = _model_at(model, path[:-1])
-    known = list(_fields(parent)) if parent else []
+    known = list(fields_of(parent)) if parent else []
     near = difflib.get_close_matches(str(path[-1]), known, 1)
     hint = f"unknown field; did you mean {near[0]}?" if near else "unknown field"
     shown = path[:-1] if path[-2:-1] == ("passwordFrom",) and not near else path
@@ -88,12 +88,12 @@ def _unknown_field(path: Path, model: type[BaseModel]) -> Finding:
 def _accepted_by(model: type[BaseModel], path: Path) -> str:
     """Say what a missing field would take: the fields of an object, or what its type says of itself."""
     parent = _model_at(model, path[:-1])
-    info = _fields(parent).get(str(path[-1])) if parent else None
+    info = fields_of(parent).get(str(path[-1])) if parent else None
     if info is None:
         return ""
-    inner = _model_in(info.annotation)
+    inner = model_in(info.annotation)
     if inner is not None:
-        return ", ".join(_fields(inner))
+        return ", ".join(fields_of(inner))
     return next((str(marker.accepted) for marker in info.metadata if hasattr(marker, "accepted")), "")
 
 
@@ -106,22 +106,22 @@ def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
     current: type[BaseModel] | None = model
     for part in path:
         if current is not None and isinstance(part, str):
-            info = _fields(current).get(part)
-            current = _model_in(info.annotation) if info else None
+            info = fields_of(current).get(part)
+            current = model_in(info.annotation) if info else None
     return current
 
 
-def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """Return the fields of a model by their names in YAML."""
     return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model that a field's type holds, through unions, tuples and Annotated."""
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that a field's type holds, through unions and tuples; None where it holds none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (Union, types.UnionType, tuple):
-        return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
+        return next((found for part in get_args(annotation) if (found := model_in(part)) is not None), None)
     return None
 
 

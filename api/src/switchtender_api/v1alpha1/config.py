@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from switchtender_api.constants import API_VERSION, DEFAULT_BALANCER, DEFAULT_SIP_PORT
+from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.base import Model, ObjectMeta
 from switchtender_api.v1alpha1.endpoints import AdvertisedHost, HostPort, Transport
 from switchtender_api.v1alpha1.units import (
@@ -65,10 +66,23 @@ class NodeSideAdvertise(Model):
     """The address in our headers towards nodes in certain networks."""
 
     networks: tuple[Network, ...] = Field((), description="Networks of the nodes it is for; empty for all of them.")
-    host: AdvertisedHost = Field(description="Address or host name under which these nodes reach the balancer.")
+    host: AdvertisedHost | None = Field(
+        None, description="Address or host name under which these nodes reach the balancer. Excludes service."
+    )
+    service: ObjectName | None = Field(
+        None,
+        description="Service in the balancer's own namespace whose ClusterIP stands in for host; only in Kubernetes. "
+        "Excludes host.",
+    )
     port: Port | None = Field(
         None, description="Port under which these nodes reach the balancer; the node side's if omitted."
     )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.host is None) == (self.service is None):
+            raise Refusal("one place where nodes reach the balancer", accepted="exactly one of host, service")
+        return self
 
 
 class NodeSide(Model):

@@ -11,7 +11,7 @@ from switchtender_api.v1alpha1.base import Model, ObjectMeta
 from switchtender_api.v1alpha1.endpoints import AdvertisedHost, EslUser, Transport
 from switchtender_api.v1alpha1.group import GroupPolicy
 from switchtender_api.v1alpha1.members import Resources, Tier, Weight
-from switchtender_api.v1alpha1.units import Boolean, ObjectName, Port, Time, Whole
+from switchtender_api.v1alpha1.units import Boolean, ObjectName, Port, SliceName, Time, Whole
 
 MOST_MEMBERS = 200
 """Members in one slice."""
@@ -85,10 +85,16 @@ class DestinationSetSpec(Model):
     members: tuple[SetMember, ...] = Field((), description="Nodes of the slice, at most 200.", max_length=MOST_MEMBERS)
 
 
+class SetMeta(ObjectMeta):
+    """Metadata of a slice, whose name is the group's, or the group's with a dot and a number."""
+
+    name: SliceName = Field(description="The group's name; of further slices with a dot and a number from 2 on.")
+
+
 class DestinationSet(Model):
     """A slice of a group's nodes, written by the operator, watched by balancers."""
 
     api_version: Literal["switchtender.dev/v1alpha1"] = Field(API_VERSION, description="Version of this schema.")
     kind: Literal["DestinationSet"] = Field("DestinationSet", description="Kind of the document.")
-    metadata: ObjectMeta = Field(description="Metadata; the head slice is named like the group.")
+    metadata: SetMeta = Field(description="Metadata; the head slice is named like the group.")
     spec: DestinationSetSpec = Field(description="Nodes and policy.")

@@ -7,20 +7,20 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from switchtender_api.v1alpha1.base import Model
-from switchtender_api.v1alpha1.units import Boolean, Time, Whole
+from switchtender_api.v1alpha1.units import Boolean, Text, Time, Whole
 
 Count = Annotated[int, Whole(0, 2**53)]
+Word = Annotated[str, Text(r"^[A-Z][A-Za-z0-9]{0,99}$", "one CamelCase word", 100)]
+"""Open on purpose: a newer operator knows more conditions and reasons; those of this version are in `status`."""
 
 
 class Condition(Model):
     """One aspect of the group's state, as metav1.Condition."""
 
-    type: Literal["Accepted", "Programmed", "Ready", "StatsFresh", "CapacityAvailable", "NodeSideUnreachable"] = Field(
-        description="Which aspect."
-    )
+    type: Word = Field(description="Which aspect, as one CamelCase word.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(description="Why, as one CamelCase word.")
-    message: str = Field("", description="Why, for a person.")
+    reason: Word = Field(description="Why, as one CamelCase word.")
+    message: str = Field("", max_length=32_768, description="Why, for a person.")
     last_transition_time: Time = Field(description="When the status last changed.")
     observed_generation: Count | None = Field(None, description="Generation of the spec that this is about.")
 

@@ -325,6 +325,15 @@ ObjectName = Annotated[
 ]
 """RFC 1123 label, as Kubernetes names namespaces and most objects."""
 
+SliceName = Annotated[
+    str,
+    Text(
+        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[1-9][0-9]{0,5})?$",
+        "the name of a group, with a dot and a number for further slices",
+        70,
+    ),
+]
+
 NodeName = Annotated[
     str,
     Text(
