@@ -158,6 +158,7 @@ def test_what_the_full_sample_asks_for_and_is_not_built(full):
 BEYOND = [
     (config(listeners=[{"address": "::", "transports": ["UDP", "TCP"]}]), "spec.listeners[].transports[]"),
     (config(peers={"service": "peers"}), "spec.peers.service"),
+    (config(nodeSide={"advertise": [{"service": "nodes"}]}), "spec.nodeSide.advertise[].service"),
     (group(members={"selector": {"matchLabels": {"app": "fs"}}}), "spec.members.selector"),
     (group(members={"static": [{"name": "a", "sip": "sip:192.0.2.1;transport=tcp"}]}), "spec.members.static[].sip"),
     (group(members={"static": [{"name": "a", "sip": "sip:fs1.example.com"}]}), "spec.members.static[].sip"),
@@ -185,7 +186,12 @@ BEYOND_IN_KUBERNETES = [
     (group(esl={"passwordFrom": {"env": "A"}}), "spec.esl.passwordFrom.env"),
     (group(esl={"passwordFrom": {"file": "/a"}}), "spec.esl.passwordFrom.file"),
 ]
-ONLY_IN_KUBERNETES = {"spec.peers.service", "spec.members.selector", "spec.esl.passwordFrom.secretKeyRef"}
+ONLY_IN_KUBERNETES = {
+    "spec.peers.service",
+    "spec.nodeSide.advertise[].service",
+    "spec.members.selector",
+    "spec.esl.passwordFrom.secretKeyRef",
+}
 
 
 def paths(found):

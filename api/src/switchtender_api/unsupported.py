@@ -67,6 +67,7 @@ _KUBERNETES: tuple[World, ...] = ("Kubernetes",)
 GAPS: tuple[Gap, ...] = (
     Gap(BalancerConfig, "spec.listeners[].transports[]", _other_than("UDP"), "UDP"),
     Gap(BalancerConfig, "spec.peers.service", _given, "peers.static", _CLUSTER, _FILE),
+    Gap(BalancerConfig, "spec.nodeSide.advertise[].service", _given, "host", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.members.selector", _given, "members.static", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.members.static[].sip", _over_tcp, "transport=udp"),
     Gap(BalancerGroup, "spec.members.static[].sip", _by_name, "an IP address: names are not resolved yet"),
