@@ -110,7 +110,7 @@ async def verdicts(nodes: Iterable[Node], wait: float) -> list[Verdict]:
 async def _watch(node: Node, wait: float) -> list[Advice]:
     """Be logged in until two heartbeats came, the connection failed or the time is over."""
     esl = node.esl
-    password = esl.password.get_secret_value()
+    password = "" if esl.password is None else esl.password.get_secret_value()
     seen = Observation(esl.port, password == SHIPPED_PASSWORD, node.legs_per_call)
     driver = EslDriver(esl.host, esl.port, Credentials(password, esl.user), seen.take, node=node.name)
     watching = asyncio.ensure_future(driver.run())

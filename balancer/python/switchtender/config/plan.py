@@ -24,12 +24,18 @@ from switchtender_api.v1alpha1 import BalancerGroup
 
 @dataclass(frozen=True, slots=True)
 class EslTarget:
-    """A node's Event Socket and how to log in to it."""
+    """A node's Event Socket and how to log in to it.
+
+    ``password`` None: it is not known; ``awaited`` then says that nobody could be asked for it yet. ``rotates``: a new
+    password is for the next login, one that stands is left alone.
+    """
 
     host: str
     port: int
     user: str | None
-    password: SecretStr = field(repr=False)
+    password: SecretStr | None = field(repr=False)
+    awaited: bool = False
+    rotates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +83,37 @@ def nodes_behind(members: Iterable[str], esl: Mapping[str, EslTarget], before: M
 
     The node goes by the uid it had ``before``, unless that is now a member somewhere else, or by the first of its
     members' uids: so its counters and its load live on when a group that names it comes or goes.
+
+    A pod is a node of its own whatever it shares: on the host's network, or under a StatefulSet, the next pod has the
+    endpoint of the last one, and is another process. Static members that name a pod's Event Socket are that pod.
     """
     by_endpoint: dict[tuple[str, int], list[str]] = {}
+    pods: dict[tuple[str, int], list[str]] = {}
     nodes: dict[str, str] = {}
     known = frozenset(members)
     for uid in sorted(known):
-        if uid in esl:
-            by_endpoint.setdefault((esl[uid].host, esl[uid].port), []).append(uid)
-        else:
+        endpoint = (esl[uid].host, esl[uid].port) if uid in esl else None
+        if endpoint is None or is_pod(uid):
             nodes[uid] = uid
+        if endpoint is not None:
+            (pods if is_pod(uid) else by_endpoint).setdefault(endpoint, []).append(uid)
     taken: set[str] = set()
-    for sharing in by_endpoint.values():
+    for endpoint, sharing in by_endpoint.items():
+        if endpoint in pods:
+            running = (before[uid] for uid in sharing if before.get(uid) in pods[endpoint])
+            nodes |= dict.fromkeys(sharing, next(running, pods[endpoint][0]))
+            continue
         former = (before[uid] for uid in sharing if uid in before)
         kept = (uid for uid in former if uid not in taken and (uid in sharing or uid not in known))
         node = next(kept, sharing[0])
         taken.add(node)
         nodes |= dict.fromkeys(sharing, node)
     return nodes
+
+
+def is_pod(uid: str) -> bool:
+    """Whether a member of this uid is a pod; a static member's is ``namespace/group/name@endpoint``."""
+    return "/" not in uid
 
 
 def _drained_later(group: BalancerGroup, now: datetime) -> list[Finding]:

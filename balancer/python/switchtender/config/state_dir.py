@@ -1,4 +1,5 @@
-"""``stateDir``: the token keys, kept across restarts so that established dialogs go on being routed.
+"""``stateDir``: what outlives the process. The token keys, so that established dialogs go on being routed; in Kubernetes
+a copy of the shared keys and the last good snapshot.
 
 One process owns a directory at a time (an advisory lock for the life of the process). A directory that cannot be
 written costs one warning: the keys then live in memory.
@@ -23,6 +24,7 @@ KEY_BYTES = 64
 """AES-SIV with two 256-bit halves (RFC 5297)."""
 
 _FORMAT = 1
+_KEY_FILE = "keys.json"
 
 
 class StateDirInUseError(Exception):
@@ -54,29 +56,38 @@ class TokenKey:
         return {"id": self.id, "secret": base64.b64encode(self.secret).decode()}
 
 
+class KeysUnreadableError(ValueError):
+    """A text that is no key file; says why, never what it holds."""
+
+
 class StateDir:
     """An open ``stateDir``; ``keys`` are usable whether or not the directory is.
 
-    Raises StateDirInUseError, StateDirCorruptError.
+    ``shared``: the keys come from elsewhere and this keeps a copy. Then none are made here, there may be none yet, and
+    a copy that cannot be read costs a warning. Raises StateDirInUseError, StateDirCorruptError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
         self.path = path
+        self.keys: tuple[TokenKey, ...] = ()
         self._lock: IO[str] | None = None
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = self._take_lock()
-            self.keys = self._load_or_create()
+            self.keys = self._load_copy() if shared else self._load_or_create()
             self.writable = True
         except StateDirCorruptError:
             self.close()
             raise
         except OSError as error:
             log.warning(
-                "stateDir cannot be used, token keys live in memory: a restart will cut established dialogs",
+                "stateDir cannot be used, %s",
+                "nothing is kept for a restart while the API server is away"
+                if shared
+                else "token keys live in memory: a restart will cut established dialogs",
                 extra={"stateDir": str(path), "error": error.strerror or str(error)},
             )
-            self.keys = (TokenKey.fresh(),)
+            self.keys = () if shared else (TokenKey.fresh(),)
             self.writable = False
 
     def close(self) -> None:
@@ -84,6 +95,28 @@ class StateDir:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def keep_keys(self, keys: tuple[TokenKey, ...]) -> None:
+        """Go by these keys from now on, and keep a copy of them where that can be done."""
+        self.keys = keys
+        self.write(_KEY_FILE, json.dumps({"format": _FORMAT, "keys": [key.as_json() for key in keys]}))
+
+    def read(self, name: str) -> bytes | None:
+        """The file of that name; None where there is none or it cannot be read."""
+        try:
+            return (self.path / name).read_bytes()
+        except OSError:
+            return None
+
+    def write(self, name: str, text: str) -> None:
+        """Replace the file of that name, whole or not at all; what cannot be written costs a warning."""
+        if not self.writable:
+            return
+        try:
+            _write_private(self.path / name, text)
+        except OSError as error:
+            where = {"file": str(self.path / name), "error": error.strerror or str(error)}
+            log.warning("stateDir cannot be written to: what is in it grows old", extra=where)
 
     def _take_lock(self) -> IO[str]:
         handle = (self.path / "lock").open("a+")
@@ -97,30 +130,44 @@ class StateDir:
         return handle
 
     def _load_or_create(self) -> tuple[TokenKey, ...]:
-        file = self.path / "keys.json"
+        file = self.path / _KEY_FILE
         try:
             text = file.read_bytes()
         except FileNotFoundError:
             keys = (TokenKey.fresh(),)
             _write_private(file, json.dumps({"format": _FORMAT, "keys": [key.as_json() for key in keys]}))
             return keys
-        return _parse_keys(file, text)
+        try:
+            return parse_keys(text)
+        except KeysUnreadableError as error:
+            raise StateDirCorruptError(f"{file}: {error}") from None
+
+    def _load_copy(self) -> tuple[TokenKey, ...]:
+        text = self.read(_KEY_FILE)
+        try:
+            return () if text is None else parse_keys(text)
+        except KeysUnreadableError as error:
+            log.warning("the copy of the token keys is left aside: %s", error, extra={"stateDir": str(self.path)})
+            return ()
 
 
-def _parse_keys(file: Path, text: bytes) -> tuple[TokenKey, ...]:
+def parse_keys(text: bytes) -> tuple[TokenKey, ...]:
+    """The keys of a key file: ``{"format": 1, "keys": [{"id", "secret": base64}]}``. Raises KeysUnreadableError."""
     try:
         document = json.loads(text)
         keys = tuple(
             TokenKey(int(key["id"]), base64.b64decode(key["secret"], validate=True)) for key in document["keys"]
         )
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
-        raise StateDirCorruptError(
-            f"{file}: not a key file; move it away to start with new keys (established dialogs will be lost)"
+        raise KeysUnreadableError(
+            "not a key file; move it away to start with new keys (established dialogs will be lost)"
         ) from None
     if document.get("format") != _FORMAT:
-        raise StateDirCorruptError(f"{file}: format {document.get('format')!r}, this version reads {_FORMAT}")
+        raise KeysUnreadableError(f"format {document.get('format')!r}, this version reads {_FORMAT}")
     if not keys or any(len(key.secret) != KEY_BYTES or not 0 <= key.id <= 255 for key in keys):
-        raise StateDirCorruptError(f"{file}: each key needs an id of 0-255 and {KEY_BYTES} bytes")
+        raise KeysUnreadableError(f"each key needs an id of 0-255 and {KEY_BYTES} bytes")
+    if len({key.id for key in keys}) < len(keys):
+        raise KeysUnreadableError("two keys have the same id")
     return keys
 
 

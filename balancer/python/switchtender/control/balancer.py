@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from switchtender._core import Core
-from switchtender.config.plan import Plan, nodes_behind
+from switchtender.config.plan import EslTarget, Plan, nodes_behind
 from switchtender.config.snapshot import GroupMembers, snapshot
 from switchtender.config.state_dir import TokenKey
 from switchtender.control.watch import Watch
 from switchtender.load.model import Policy, WhenStale
+from switchtender_api.v1alpha1 import SetMember
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Balancer:
         self.watches: dict[str, Watch] = {}
         self._node_of: Mapping[str, str] = {}
         self._groups_of: Mapping[str, list[GroupMembers]] = {}
+        self._members_of: Mapping[str, list[SetMember]] = {}
         self._nodes_of: Mapping[str, frozenset[str]] = {}
         self._names: Mapping[tuple[str, str], str] = {}
         self._fresh: Mapping[str, float] = {}
@@ -50,7 +52,7 @@ class Balancer:
 
         Nothing is awaited before all of it is in force, so no event of a driver meets half a plan.
         """
-        members = {member.uid: member for entry in plan.groups for member in entry.members}
+        members = {member.uid for entry in plan.groups for member in entry.members}
         node_of = nodes_behind(members, plan.esl, self._node_of)
         document = snapshot(plan.groups, keys=self._keys, node_of=node_of)
         self.generation = self.core.apply(json.dumps(document).encode())
@@ -58,12 +60,13 @@ class Balancer:
         self.plan, self._node_of = plan, node_of
         self._index(plan, node_of)
         gone = [self.watches.pop(uid) for uid in list(self.watches) if uid not in self._groups_of]
-        esl = {node_of[uid]: plan.esl.get(uid) for uid in members}
+        esl = _logins(plan, node_of)
         for uid, groups in self._groups_of.items():
             if uid not in self.watches:
                 name = self._names[uid, groups[0].group.key]
                 self.watches[uid] = Watch(uid, name, self.core, clock=self._clock, changed=self._changed, joined=joined)
-            self.watches[uid].take_up(_policy(uid, groups, node_of), esl[uid], _poll_interval(groups))
+            policy = _policy(groups, self._members_of[uid], esl.get(uid))
+            self.watches[uid].take_up(policy, esl.get(uid), _poll_interval(groups))
         self._publish_all()
         await asyncio.gather(*(watch.stop() for watch in gone))
 
@@ -88,12 +91,14 @@ class Balancer:
 
     def _index(self, plan: Plan, node_of: Mapping[str, str]) -> None:
         groups_of: dict[str, list[GroupMembers]] = {}
+        members_of: dict[str, list[SetMember]] = {}
         names: dict[tuple[str, str], str] = {}
         for entry in plan.groups:
             for member in entry.members:
                 groups_of.setdefault(node_of[member.uid], []).append(entry)
+                members_of.setdefault(node_of[member.uid], []).append(member)
                 names[node_of[member.uid], entry.group.key] = member.name
-        self._groups_of, self._names = groups_of, names
+        self._groups_of, self._members_of, self._names = groups_of, members_of, names
         self._nodes_of = {
             entry.group.key: frozenset(node_of[member.uid] for member in entry.members) for entry in plan.groups
         }
@@ -136,8 +141,19 @@ class Balancer:
 _STRICTEST_FIRST: tuple[WhenStale, ...] = ("Exclude", "Auto", "LastValue", "StaticWeight")
 
 
-def _policy(uid: str, groups: Iterable[GroupMembers], node_of: Mapping[str, str]) -> Policy:
-    """What the groups of a node say of it together, the strictest where they differ.
+def _logins(plan: Plan, node_of: Mapping[str, str]) -> dict[str, EslTarget]:
+    """The Event Socket of each node: the first that its members name, before it one whose password is known."""
+    logins: dict[str, EslTarget] = {}
+    for entry in plan.groups:
+        for member in entry.members:
+            target, node = plan.esl.get(member.uid), node_of[member.uid]
+            if target is not None and (node not in logins or logins[node].password is None):
+                logins[node] = target
+    return logins
+
+
+def _policy(groups: Iterable[GroupMembers], members: Iterable[SetMember], esl: EslTarget | None) -> Policy:
+    """What the groups of a node, and its entries in them, say of it together, the strictest where they differ.
 
     Two are not a matter of degree: headroom is learned unless every group fixes one, and a ``staleAfter`` that a
     group gives stands before Auto. The node is drained when every group drains it; one group alone keeps its own
@@ -147,7 +163,6 @@ def _policy(uid: str, groups: Iterable[GroupMembers], node_of: Mapping[str, str]
     caps = [spec.capacity.max_sessions for spec in specs if spec.capacity.max_sessions is not None]
     fixed = [float(spec.capacity.headroom) for spec in specs if spec.capacity.headroom != "Auto"]
     stale = [spec.health.stale_after.total_seconds() for spec in specs if spec.health.stale_after != "Auto"]
-    members = [member for entry in groups for member in entry.members if node_of[member.uid] == uid]
     return Policy(
         legs_per_call=max(spec.capacity.legs_per_call for spec in specs),
         cap=float(min(caps)) if caps else None,
@@ -155,7 +170,9 @@ def _policy(uid: str, groups: Iterable[GroupMembers], node_of: Mapping[str, str]
         stale_after=min(stale) if stale else None,
         when_stale=min((spec.health.when_stale for spec in specs), key=_STRICTEST_FIRST.index),
         measured=any(member.esl is not None for member in members),
-        drained=all(member.drain is not None for member in members),
+        drained=all(member.state == "Draining" or member.drain is not None for member in members),
+        not_ready=any(member.state == "NotReady" for member in members),
+        login="Known" if esl is None or esl.password is not None else "Awaited" if esl.awaited else "Missing",
     )
 
 

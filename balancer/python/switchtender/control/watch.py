@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import get_args
 
 from switchtender._core import Core
@@ -60,20 +60,27 @@ class Watch:
         self._core = core
         self._clock = clock
         self._changed = changed
-        self._driver: asyncio.Task[None] | None = None
+        self._driver: EslDriver | None = None
+        self._task: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     def take_up(self, policy: Policy, esl: EslTarget | None, poll_interval: float) -> None:
         """Go by this from now on; a driver that runs with another login or at another interval is replaced.
 
-        What is known of the node stays, as long as its Event Socket is where it was.
+        What is known of the node stays, as long as its Event Socket is where it was. A login that stands is not given
+        up for a password that rotates, nor for one that is no longer known.
         """
-        self.policy = policy
-        if (esl, poll_interval) == (self.esl, self.poll_interval) and (self._driver is not None or esl is None):
-            return
-        if self.esl is not None and _endpoint(esl) != _endpoint(self.esl):
+        if _endpoint(esl) == _endpoint(self.esl):
+            esl = _with_known_password(esl, self.esl)
+        elif self.esl is not None:
             self.model = NodeModel(restarted_at=self.model.restarted_at)
+        self.policy = self._still_awaited(policy)
+        if (esl, poll_interval) == (self.esl, self.poll_interval) and (self._driver is not None or not _known(esl)):
+            return
+        if self._renewed(esl) and poll_interval == self.poll_interval:
+            self.esl = esl
+            return
         self.esl, self.poll_interval = esl, poll_interval
         self._dismiss()
         self._drive()
@@ -108,35 +115,49 @@ class Watch:
             extra={"node": self.name, "state": state.name, "reason": state.reason, "before": before.name},
         )
 
+    def _still_awaited(self, policy: Policy) -> Policy:
+        """Calls to a node whose password was awaited go on until the login that is possible now tells more."""
+        awaited = self.policy.login == "Awaited" and policy.login == "Known"
+        return replace(policy, login="Awaited") if awaited and self.model.report is None else policy
+
+    def _renewed(self, esl: EslTarget | None) -> bool:
+        """Whether the driver that is logged in could be given a rotated password for its next login."""
+        if self._driver is None or self.esl is None or esl is None or not esl.rotates:
+            return False
+        if replace(esl, password=self.esl.password) != self.esl or self.model.link != "authenticated":
+            return False
+        self._driver.renew(_credentials(esl))
+        return True
+
     def _drive(self) -> None:
-        if self._stopped or self.esl is None or self._driver is not None:
+        if self._stopped or self.esl is None or not _known(self.esl) or self._driver is not None:
             return
-        driver = EslDriver(
+        self._driver = EslDriver(
             self.esl.host,
             self.esl.port,
-            Credentials(user=self.esl.user, password=self.esl.password.get_secret_value()),
+            _credentials(self.esl),
             self._on_event,
             node=self.name,
             timing=Timing(pace=Pace(poll=self.poll_interval)),
         )
-        self._driver = asyncio.get_running_loop().create_task(driver.run(), name=f"esl {self.name}")
-        self._driver.add_done_callback(self._on_driver_ended)
+        self._task = asyncio.get_running_loop().create_task(self._driver.run(), name=f"esl {self.name}")
+        self._task.add_done_callback(self._on_driver_ended)
 
     def _dismiss(self) -> None:
         """Let the driver say goodbye beside whatever comes after it: it tells us nothing any more."""
-        if self._driver is None:
+        if self._task is None:
             return
-        leaving, self._driver = self._driver, None
+        leaving, self._task, self._driver = self._task, None, None
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
         leaving.cancel()
 
     def _on_driver_ended(self, driver: asyncio.Task[None]) -> None:
         """A driver ends only when canceled; anything else is a fault of ours, and the node is watched again."""
-        if driver.cancelled() or driver is not self._driver:
+        if driver.cancelled() or driver is not self._task:
             return
         log.error("the driver failed and starts anew", exc_info=driver.exception(), extra={"node": self.name})
-        self._driver = None
+        self._task = self._driver = None
         asyncio.get_running_loop().call_later(_RESTART, self._drive)
 
     def _on_event(self, event: Event) -> None:
@@ -153,6 +174,20 @@ class Watch:
         elapsed = max(0.0, self._clock() - report.received)
         totals = self._core.baseline(self.uid, (age or 0.0) + elapsed)
         self.model = observe_report(self.model, report, clock=clock, age=age, totals=totals, policy=self.policy)
+
+
+def _known(esl: EslTarget | None) -> bool:
+    return esl is not None and esl.password is not None
+
+
+def _credentials(esl: EslTarget) -> Credentials:
+    return Credentials(user=esl.user, password="" if esl.password is None else esl.password.get_secret_value())
+
+
+def _with_known_password(esl: EslTarget | None, before: EslTarget | None) -> EslTarget | None:
+    if esl is None or before is None or esl.password is not None:
+        return esl
+    return replace(esl, password=before.password)
 
 
 def _endpoint(esl: EslTarget | None) -> tuple[str, int] | None:

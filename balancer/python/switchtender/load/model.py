@@ -16,6 +16,9 @@ from switchtender.load.learning import Learned, Step, learn
 
 WhenStale = Literal["Auto", "Exclude", "LastValue", "StaticWeight"]
 
+Login = Literal["Known", "Awaited", "Missing"]
+"""Whether we can log in to the node's Event Socket; Awaited: nobody could be asked for the password yet."""
+
 Silence = Literal["ConnectionClosed", "ConnectionReset", "PollsUnanswered", "ProtocolError"]
 """Why a report must come before the last one may be trusted again."""
 
@@ -54,7 +57,10 @@ class Totals(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the groups of a node say about it. ``headroom`` None = learned; ``stale_after`` (seconds) None = learned."""
+    """What the groups of a node say about it. ``headroom`` None = learned; ``stale_after`` (seconds) None = learned.
+
+    ``not_ready``: Kubernetes says that the pod is not; evidence of being unreachable, not a will of the node.
+    """
 
     legs_per_call: int = 2
     cap: float | None = None
@@ -63,6 +69,8 @@ class Policy:
     when_stale: WhenStale = "Auto"
     measured: bool = True
     drained: bool = False
+    not_ready: bool = False
+    login: Login = "Known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from switchtender.load.model import (
+    Login,
     NodeModel,
     Policy,
     headroom,
@@ -32,10 +33,13 @@ Reason = Literal[
     "ConnectionRefused",
     "ConnectionReset",
     "Draining",
+    "NoPassword",
     "NoReportYet",
     "NoRoom",
     "NotReady",
+    "PasswordAwaited",
     "Paused",
+    "PodNotReady",
     "PollsUnanswered",
     "ProtocolError",
     "Reporting",
@@ -51,10 +55,14 @@ REASONS: dict[Reason, str] = {
     "ConnectionRefused": "The Event Socket cannot be reached: refused, no route, or no answer.",
     "ConnectionReset": "The Event Socket connection broke; no report since.",
     "Draining": "The configuration drains the node.",
+    "NoPassword": "The Secret with the Event Socket password, or its key, is not there or cannot be read.",
     "NoReportYet": "The node has not reported since this balancer started.",
     "NoRoom": "The reported sessions leave no room for one more call.",
     "NotReady": "The node says that it is not ready (fsctl ready_check).",
+    "PasswordAwaited": "Served from the last good snapshot while the API server cannot be asked for the Event Socket "
+    "password: own counts against its configured capacity.",
     "Paused": "Inbound calls are paused on the node (fsctl pause).",
+    "PodNotReady": "Kubernetes says that the pod is not ready.",
     "PollsUnanswered": "Two polls in a row went unanswered on an open connection; no report since.",
     "ProtocolError": "What came over the Event Socket was not its protocol; no report since.",
     "Reporting": "The node reports and has room.",
@@ -110,8 +118,14 @@ def stale_after(model: NodeModel, policy: Policy) -> float:
 def state(model: NodeModel, policy: Policy, now: float) -> State:
     """The node's state at ``now`` (our monotonic seconds)."""
     if not policy.measured:
-        return State("draining", "Draining") if policy.drained else State("ready", "Unmeasured")
-    return _connection(model) or _will(model, policy) or _numbers(model, policy, now)
+        drained = State("draining", "Draining") if policy.drained else None
+        return drained or _pod(policy) or State("ready", "Unmeasured")
+    return _pod(policy) or _connection(model) or _will(model, policy) or _numbers(model, policy, now)
+
+
+def _pod(policy: Policy) -> State | None:
+    """Kubernetes looks at the node from another place than we do: its word stands before ours."""
+    return State("down", "PodNotReady") if policy.not_ready and not policy.drained else None
 
 
 def _connection(model: NodeModel) -> State | None:
@@ -142,9 +156,17 @@ def _will(model: NodeModel, policy: Policy) -> State | None:
     return None
 
 
+_UNHEARD: dict[Login, State] = {
+    "Known": State("unknown", "NoReportYet"),
+    "Awaited": State("ready", "PasswordAwaited"),
+    "Missing": State("unknown", "NoPassword"),
+}
+
+
 def _numbers(model: NodeModel, policy: Policy, now: float) -> State:
     if model.report is None:
-        return State("unknown", "NoReportYet")
+        heard_of = policy.login == "Awaited" and model.silence is not None
+        return _UNHEARD["Known" if heard_of else policy.login]
     if model.silence is not None:
         return State("stale", model.silence)
     if now - model.report.received > stale_after(model, policy):
@@ -162,7 +184,9 @@ def admission(model: NodeModel, policy: Policy, current: State, *, fresh_share: 
     """
     if policy.drained or (policy.measured and _will(model, policy) is not None):
         return "closed"
-    if not policy.measured:
+    if not policy.measured and not policy.not_ready:
+        return "unmeasured"
+    if current.reason == "PasswordAwaited":
         return "unmeasured"
     if current.name == "stale":
         return _when_stale(model, policy, fresh_share=fresh_share, now=now)

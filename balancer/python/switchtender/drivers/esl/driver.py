@@ -75,6 +75,10 @@ class EslDriver:
         self._failure: tuple[LinkState, str] | None = None
         self._remarked: set[str] = set()
 
+    def renew(self, credentials: Credentials) -> None:
+        """Log in with these from the next connection on; one that stands is left alone."""
+        self._credentials = credentials
+
     async def run(self) -> None:
         """Watch the node until canceled; see `reports.Driver`."""
         loop = asyncio.get_running_loop()
