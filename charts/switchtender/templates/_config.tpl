@@ -1,0 +1,85 @@
+{{/* The BalancerConfig: from the chart's own values, and what balancer.config says over it. */}}
+
+{{- define "switchtender.nat" -}}
+{{- if kindIs "invalid" .Values.balancer.nat -}}
+{{- not .Values.balancer.hostNetwork -}}
+{{- else -}}
+{{- .Values.balancer.nat -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The spec, as JSON. */}}
+{{- define "switchtender.balancerSpec" -}}
+{{- $values := .Values.balancer -}}
+{{- $fullname := include "switchtender.fullname" . -}}
+{{- range list "http" "stateDir" "peers" -}}
+{{- if hasKey $values.config . -}}
+{{- fail (printf "balancer.config.%s is the chart's own; %s" . (eq . "http" | ternary "set balancer.httpPort" "leave it out")) -}}
+{{- end -}}
+{{- end -}}
+{{- $listener := dict "name" "public" "address" $values.listenAddress "port" (int $values.sipPort) "transports" (list "UDP") "nat" (eq (include "switchtender.nat" .) "true") -}}
+{{- $host := $values.advertise.host | default $values.service.loadBalancerIP -}}
+{{- if $host -}}
+{{- $port := $values.advertise.port | default ($values.hostNetwork | ternary $values.sipPort ($values.service.port | default $values.sipPort)) -}}
+{{- $_ := set $listener "advertise" (dict "host" $host "port" (int $port)) -}}
+{{- else if $values.advertise.port -}}
+{{- fail "balancer.advertise.port needs balancer.advertise.host" -}}
+{{- end -}}
+{{- $service := dict "networks" $values.nodeSide.networks "service" (printf "%s-nodes" $fullname) "port" (int $values.nodeSidePort) -}}
+{{- $nodeSide := dict
+  "address" $values.nodeSide.address
+  "port" (int $values.nodeSidePort)
+  "workerPorts" $values.workerPorts
+  "advertise" (append $values.nodeSide.advertise $service)
+  "sources" $values.nodeSide.sources -}}
+{{- $spec := dict
+  "listeners" (list $listener)
+  "nodeSide" $nodeSide
+  "workers" $values.workers
+  "stop" (dict "deadline" $values.stop.deadline)
+  "peers" (dict "service" (printf "%s-peers" $fullname))
+  "stateDir" "/var/lib/switchtender"
+  "http" (dict "address" "$(POD_IP)" "port" (int $values.httpPort)) -}}
+{{- $merged := mustMergeOverwrite $spec (deepCopy $values.config) -}}
+{{- if ne (int $merged.nodeSide.port) (int $values.nodeSidePort) -}}
+{{- fail "balancer.config.nodeSide.port: set balancer.nodeSidePort, which the Service follows" -}}
+{{- end -}}
+{{- toJson $merged -}}
+{{- end -}}
+
+{{/* The document that stands in the ConfigMap. */}}
+{{- define "switchtender.balancerConfig" -}}
+{{- dict
+  "apiVersion" "switchtender.dev/v1alpha1"
+  "kind" "BalancerConfig"
+  "metadata" (dict "name" .Values.balancer.name)
+  "spec" (include "switchtender.balancerSpec" . | fromJson) | toYaml -}}
+{{- end -}}
+
+{{/* A duration such as 180s in whole seconds, rounded up. */}}
+{{- define "switchtender.seconds" -}}
+{{- if not (regexMatch "^[0-9]+(ms|s|m|h)$" .) -}}
+{{- fail (printf "%s is no duration: write 500ms, 90s, 3m or 1h" .) -}}
+{{- end -}}
+{{- $number := regexFind "^[0-9]+" . | int64 -}}
+{{- $unit := regexFind "[a-z]+$" . -}}
+{{- if eq $unit "ms" -}}
+{{- div (add $number 999) 1000 -}}
+{{- else -}}
+{{- mul $number (get (dict "s" 1 "m" 60 "h" 3600) $unit) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Seconds that a balancer's pod gets: more than it may wait for calls in set-up. */}}
+{{- define "switchtender.grace" -}}
+{{- $deadline := (include "switchtender.balancerSpec" . | fromJson).stop.deadline -}}
+{{- $seconds := include "switchtender.seconds" $deadline | int64 -}}
+{{- $asked := .Values.balancer.terminationGracePeriodSeconds -}}
+{{- if kindIs "invalid" $asked -}}
+{{- add $seconds 20 -}}
+{{- else if le (int64 $asked) $seconds -}}
+{{- fail (printf "balancer.terminationGracePeriodSeconds (%d) must be more than balancer.stop.deadline (%s)" (int64 $asked) $deadline) -}}
+{{- else -}}
+{{- $asked -}}
+{{- end -}}
+{{- end -}}
