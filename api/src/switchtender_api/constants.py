@@ -33,6 +33,9 @@ ANNOTATION_RESOURCES: Final = f"{GROUP}/resources"
 ANNOTATION_DRAIN: Final = f"{GROUP}/drain"
 """On a pod: the RFC 3339 time from which it takes no new calls."""
 
+ANNOTATION_SELECTOR: Final = f"{GROUP}/selector"
+"""On the head of a group's sets: the pod labels last accepted, as JSON; what to follow while an edit is refused."""
+
 ANNOTATION_CRD_REVISION: Final = f"{GROUP}/crd-revision"
 """On a CustomResourceDefinition of ours: which revision of the schema it is, a whole number."""
 
