@@ -65,6 +65,10 @@ judges:
 bench: build ## Time the packet core: parse, forward, select
 	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --package switchtender-bench --locked
 
+.PHONY: dist
+dist: .venv/.python-members ## Wheels and hashed requirements for the images, in dist/ (see deploy/images)
+	@$(BIN)/python -m tools.dist
+
 # --- checks ---------------------------------------------------------------------------------------------------
 
 .PHONY: lint
@@ -104,8 +108,8 @@ lock: | prerequisites ## Resolve the pinned Python requirements anew (hashes, no
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--no-emit-package switchtender --no-emit-package switchtender-api --no-emit-package switchtender-kube --no-emit-package switchtender-operator --no-emit-package switchtender-simulator \
 		requirements/dev.in -o requirements/dev.txt
-	@for member in balancer operator; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-		--no-emit-package switchtender --no-emit-package switchtender-api --no-emit-package switchtender-kube --no-emit-package switchtender-operator \
+	@for member in balancer operator simulator; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--no-emit-package switchtender --no-emit-package switchtender-api --no-emit-package switchtender-kube --no-emit-package switchtender-operator --no-emit-package switchtender-simulator \
 		-c requirements/dev.txt requirements/$$member.in -o requirements/$$member.txt; done
 
 .PHONY: clean

@@ -1,0 +1,22 @@
+# Switchtender simulator. The context is the folder that `make dist` fills:
+#   make dist && docker build -f deploy/images/simulator.Dockerfile -t switchtender/simulator dist
+# BASE is any image with Python 3.11 or newer, its venv and pip; nothing is fetched, nothing is compiled.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+COPY wheels /dist/wheels
+COPY simulator.txt /dist/
+RUN python3 -m venv /opt/switchtender \
+ && /opt/switchtender/bin/pip install --disable-pip-version-check --no-cache-dir --no-index --find-links /dist/wheels \
+      --require-hashes -r /dist/simulator.txt \
+ && /opt/switchtender/bin/pip uninstall --yes --quiet setuptools pip
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="Switchtender simulator" \
+      org.opencontainers.image.description="A fake FreeSWITCH for tests; not for production" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/switchtender /opt/switchtender
+ENV PATH=/opt/switchtender/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 35060:35060
+ENTRYPOINT ["switchtender-sim"]
+CMD ["--help"]
