@@ -8,6 +8,7 @@ because its own ``request`` can neither ask the fence where the bytes leave nor 
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Self
@@ -37,14 +38,21 @@ APPLY_PATCH = "application/apply-patch+yaml"
 Query = Mapping[str, str | int | bool | None]
 Patch = Json | list[Json]
 Allowed = Callable[[], bool]
+Observe = Callable[[str, int | None, float], None]
+"""Told of each request: Kubernetes' verb, the status (None without an answer), seconds until the answer began."""
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 class Client:
     """One API server, one identity. Made by ``connect``, ended by ``close``. Methods may be called concurrently."""
 
-    def __init__(self, credentials: Credentials, *, user_agent: str = "switchtender-kube/0.1.0") -> None:
+    def __init__(
+        self, credentials: Credentials, *, user_agent: str = "switchtender-kube/0.1.0", observe: Observe | None = None
+    ) -> None:
         self._credentials = credentials
         self._user_agent = user_agent
+        self._observe = observe
         self._rest: RESTClientObject | None = None
         self._rest_identity: tuple[object, ...] = ()
         self._closed = False
@@ -58,13 +66,15 @@ class Client:
         server: str | None = None,
         token: str | None = None,
         user_agent: str = "switchtender-kube/0.1.0",
+        observe: Observe | None = None,
     ) -> Self:
         """A client for what is named, else for the pod's ServiceAccount, else for $KUBECONFIG or ~/.kube/config.
 
-        ``server`` is a URL. Sends nothing yet. Raises ``ConfigurationError`` when there is no usable configuration.
+        ``server`` is a URL. ``observe`` is told of every request, for metrics. Sends nothing yet. Raises
+        ``ConfigurationError`` when there is no usable configuration.
         """
         found = await find(kubeconfig=kubeconfig, context=context, server=server, token=token)
-        return cls(found, user_agent=user_agent)
+        return cls(found, user_agent=user_agent, observe=observe)
 
     @property
     def namespace(self) -> str | None:
@@ -272,17 +282,24 @@ class Client:
         # Asked here for the many cases without a race, and once more where the bytes leave (FencedBody).
         if payload is not None and not payload.allowed():
             raise NotLeader
-        return await session.request(
-            method,
-            self.server + path + _query_string(query),
-            data=payload,
-            headers=headers,
-            timeout=limits,
-            allow_redirects=False,
-            server_hostname=configuration.tls_server_name or None,
-            proxy=configuration.proxy,
-            proxy_headers=configuration.proxy_headers,
-        )
+        began, status = time.perf_counter(), None
+        try:
+            answer = await session.request(
+                method,
+                self.server + path + _query_string(query),
+                data=payload,
+                headers=headers,
+                timeout=limits,
+                allow_redirects=False,
+                server_hostname=configuration.tls_server_name or None,
+                proxy=configuration.proxy,
+                proxy_headers=configuration.proxy_headers,
+            )
+            status = answer.status
+            return answer
+        finally:
+            if self._observe is not None:
+                self._observe(_verb(method, query), status, time.perf_counter() - began)
 
     def _session(self) -> aiohttp.ClientSession:
         if self._rest is None:
@@ -311,6 +328,13 @@ def _within_lease(fence: Allowed, timeout: float) -> float:
     if remaining <= 0:
         raise NotLeader
     return min(timeout, remaining)
+
+
+def _verb(method: str, query: Query | None) -> str:
+    """Kubernetes' word for a request; a list is known by its limit, which every list of ours has."""
+    if method != "GET":
+        return _VERBS[method]
+    return "watch" if query and query.get("watch") else "list" if query and query.get("limit") else "get"
 
 
 def _query_string(query: Query | None) -> str:
