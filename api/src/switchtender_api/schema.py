@@ -24,7 +24,19 @@ _MODELS: dict[Kind, type[BaseModel]] = {
 
 def json_schema(kind: Kind) -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of what a document of this kind may hold, field names as in YAML."""
+    schema: dict[str, Any] = _plain(extended_schema(kind))
+    return schema
+
+
+def extended_schema(kind: Kind) -> dict[str, Any]:
+    """Return the JSON schema with the extensions of Kubernetes (x-kubernetes-…), from which `crd` makes its own."""
     return _MODELS[kind].model_json_schema(by_alias=True, mode="validation", schema_generator=_AsWritten)
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items() if not key.startswith("x-kubernetes-")}
+    return [_plain(entry) for entry in node] if isinstance(node, list) else node
 
 
 class _AsWritten(GenerateJsonSchema):

@@ -39,7 +39,7 @@ class MemberDrain(Model):
 
     since: Time = Field(description="Since when it takes no new calls.")
     deadline: Time = Field(description="When waiting for its calls ends.")
-    reason: str = Field(description="Why, as one CamelCase word.")
+    reason: str = Field(description="Why, as one CamelCase word.", max_length=100)
     pause: Boolean = Field(default=False, description="Balancers pause inbound calls on the node itself.")
     paused_by_us: Boolean = Field(
         default=False, description="A balancer paused the node; only then it is ever resumed."
@@ -50,13 +50,15 @@ class SetMember(Model):
     """One node."""
 
     uid: str = Field(
-        description="Identity of the node over its life: pod UID, or namespace/group/name@endpoint.", min_length=1
+        description="Identity of the node over its life: pod UID, or namespace/group/name@endpoint.",
+        min_length=1,
+        max_length=512,
     )
-    name: str = Field(description="Name of the node or pod.", min_length=1)
-    node: str | None = Field(None, description="Kubernetes node that it runs on.")
-    zone: str | None = Field(None, description="Zone that it runs in.")
+    name: str = Field(description="Name of the node or pod.", min_length=1, max_length=253)
+    node: str | None = Field(None, description="Kubernetes node that it runs on.", max_length=253)
+    zone: str | None = Field(None, description="Zone that it runs in.", max_length=253)
     addresses: tuple[AdvertisedHost, ...] = Field(
-        description="Addresses of the node; the first takes SIP.", min_length=1
+        description="Addresses of the node; the first takes SIP.", min_length=1, max_length=16
     )
     sip: MemberSip = Field(MemberSip(), description="How it takes SIP.")
     esl: MemberEsl | None = Field(None, description="Its Event Socket; null: measured by our own counts.")
@@ -71,7 +73,7 @@ class GroupReference(Model):
     """The BalancerGroup that a set was made from."""
 
     name: ObjectName = Field(description="Name of the group.")
-    uid: str = Field(description="Identity of the group over its life.", min_length=1)
+    uid: str = Field(description="Identity of the group over its life.", min_length=1, max_length=128)
     generation: Annotated[int, Whole(0, 2**53)] = Field(0, description="Generation of the group's spec.")
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from switchtender_api.problems import Refusal
+from switchtender_api.v1alpha1.cel import cel_text
 from switchtender_api.v1alpha1.units import IpAddress, Parsed
 
 Transport = Literal["UDP", "TCP"]
@@ -252,11 +253,29 @@ def _decode(text: str) -> str:
         raise Refusal("the percent-encoded bytes are not UTF-8", accepted=_ESL_ACCEPTED) from None
 
 
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?"
+_NODE_URI = f"^[Ss][Ii][Pp]:{_HOST}(;[Tt][Rr][Aa][Nn][Ss][Pp][Oo][Rr][Tt]=([Uu][Dd][Pp]|[Tt][Cc][Pp]))?$"
+
+ESL_WITHOUT_PASSWORD = f"^fs://([^@:/?]+@)?{_HOST}$"
+"""What an Event Socket's URL is in Kubernetes, where a password never stands in a document."""
+
 AdvertisedHost = Annotated[str, Parsed((str,), parse_advertised_host, _HOST_ACCEPTED)]
 HostPort = Annotated[Endpoint, Parsed((Endpoint,), parse_full_endpoint, "host:port, such as 10.0.0.6:8080")]
 NodeUri = Annotated[
     SipUri,
-    Parsed((SipUri,), parse_sip_uri, "sip:host[:port][;transport=udp|tcp]", schema={"pattern": "^[Ss][Ii][Pp]:"}),
+    Parsed(
+        (SipUri,),
+        parse_sip_uri,
+        "sip:host[:port][;transport=udp|tcp]",
+        longest=300,
+        rule=f"self.matches({cel_text(_NODE_URI)})",
+        schema={"pattern": "^[Ss][Ii][Pp]:"},
+    ),
 ]
-EslLocation = Annotated[EslUrl, Parsed((EslUrl,), parse_esl_url, _ESL_ACCEPTED, schema={"pattern": "^fs://"})]
-EslUser = Annotated[str, Parsed((str,), parse_esl_user, "user or user@domain")]
+EslLocation = Annotated[
+    EslUrl, Parsed((EslUrl,), parse_esl_url, _ESL_ACCEPTED, longest=512, schema={"pattern": "^fs://"})
+]
+"""No rule of its own: the API server would repeat the value, which may hold a password."""
+EslUser = Annotated[
+    str, Parsed((str,), parse_esl_user, "user or user@domain", rule=r"self.matches(r'^[^:\r\n\x00]+$')")
+]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from switchtender_api.constants import (
     API_VERSION,
@@ -16,12 +16,14 @@ from switchtender_api.constants import (
 )
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.base import Model, ObjectMeta
+from switchtender_api.v1alpha1.cel import cel, cel_text, rules
 from switchtender_api.v1alpha1.endpoints import EslUser, Transport
 from switchtender_api.v1alpha1.members import Members, Resources
 from switchtender_api.v1alpha1.passwords import PasswordFrom
 from switchtender_api.v1alpha1.patterns import Pattern
 from switchtender_api.v1alpha1.status import BalancerGroupStatus
 from switchtender_api.v1alpha1.units import (
+    DURATION_PATTERN,
     Auto,
     Boolean,
     Duration,
@@ -47,6 +49,19 @@ RetryOn = Annotated[
 ]
 
 
+MOST_RULES = 100
+"""Rules of one group, and networks of one rule."""
+
+
+def _in_order_rule(low: str, high: str) -> dict[str, Any]:
+    """Return the CEL of `_ordered`, with the defaults of the two fields; true while one of them is no duration."""
+    pattern = cel_text(DURATION_PATTERN)
+    readable = [f"!has(self.{name}) || self.{name} != '' && self.{name}.matches({pattern})" for name in ("min", "max")]
+    least, most = f"has(self.min) ? self.min : '{low}'", f"has(self.max) ? self.max : '{high}'"
+    rule = f"({readable[0]}) && ({readable[1]}) ? duration({least}) <= duration({most}) : true"
+    return cel(rule, "min no greater than max", "min")
+
+
 def _ordered(low: timedelta, high: timedelta) -> None:
     if low > high:
         raise Refusal("min is greater than max", accepted="min no greater than max")
@@ -64,8 +79,12 @@ class MatchRule(Model):
     """Calls that belong to the group: all given conditions hold."""
 
     request_uri: RequestUriMatch | None = Field(None, description="Condition on the Request-URI.")
-    sources: tuple[Network, ...] = Field((), description="Networks that the request comes from; empty for every one.")
-    resources: tuple[ResourceName, ...] = Field((), description="Resources that such a call uses, by name.")
+    sources: tuple[Network, ...] = Field(
+        (), description="Networks that the request comes from; empty for every one.", max_length=MOST_RULES
+    )
+    resources: tuple[ResourceName, ...] = Field(
+        (), description="Resources that such a call uses, by name.", max_length=32
+    )
 
 
 class Match(Model):
@@ -75,15 +94,28 @@ class Match(Model):
         0,
         description="The group with the highest priority is asked first; then the oldest, then by namespace and name.",
     )
-    rules: tuple[MatchRule, ...] = Field((), description="Any of them makes a call the group's; empty for every call.")
+    rules: tuple[MatchRule, ...] = Field(
+        (), description="Any of them makes a call the group's; empty for every call.", max_length=MOST_RULES
+    )
 
 
 class AddressFrom(Model):
     """Which of a pod's addresses takes SIP."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            "(has(self.type) && self.type in ['Annotation', 'NetworkStatus']) == has(self.name)",
+            "a name for Annotation and NetworkStatus, none for PodIP and HostIP",
+            "name",
+        )
+    )
+
     type: AddressSource = Field("PodIP", description="Where the address stands.")
     name: str | None = Field(
-        None, description="Name of the annotation, or of the network; for Annotation and NetworkStatus.", min_length=1
+        None,
+        description="Name of the annotation, or of the network; for Annotation and NetworkStatus.",
+        min_length=1,
+        max_length=317,
     )
 
     @model_validator(mode="after")
@@ -121,8 +153,14 @@ class Esl(Model):
 class HashOn(Model):
     """What the Hash algorithm keys on."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            "(has(self.type) && self.type == 'Header') == has(self.name)", "a name for Header, none otherwise", "name"
+        )
+    )
+
     type: HashSource = Field("CallID", description="Part of the request that is the key.")
-    name: str | None = Field(None, description="Name of the header; for Header only.", min_length=1)
+    name: str | None = Field(None, description="Name of the header; for Header only.", min_length=1, max_length=100)
 
     @model_validator(mode="after")
     def _name_where_needed(self) -> Self:
@@ -137,6 +175,8 @@ class HashOn(Model):
 
 class CoolDown(Model):
     """How long a node is left alone after it refused a call itself: a random time within the bounds."""
+
+    model_config = ConfigDict(json_schema_extra=_in_order_rule("1s", "2s"))
 
     min: Annotated[timedelta, Duration("0s", "60s")] = Field(timedelta(seconds=1), description="Shortest time.")
     max: Annotated[timedelta, Duration("0s", "60s")] = Field(timedelta(seconds=2), description="Longest time.")
@@ -155,6 +195,7 @@ class Failover(Model):
         ("OwnRefusal", "410", "Timeout", "Transport"),
         description="What leads to the next node: the node's own refusal, silence, a transport error, or a final "
         "status code in quotes.",
+        max_length=32,
     )
     first_response_timeout: Annotated[timedelta, Duration("100ms", "32s")] = Field(
         timedelta(seconds=2), description="Silence after the INVITE that counts as Timeout."
@@ -184,6 +225,8 @@ class Routing(Model):
 class RetryAfter(Model):
     """What Retry-After of our own refusals says: a random time within the bounds."""
 
+    model_config = ConfigDict(json_schema_extra=_in_order_rule("5s", "15s"))
+
     min: Annotated[timedelta, Duration("1s", "1h")] = Field(timedelta(seconds=5), description="Shortest time.")
     max: Annotated[timedelta, Duration("1s", "1h")] = Field(timedelta(seconds=15), description="Longest time.")
 
@@ -195,6 +238,14 @@ class RetryAfter(Model):
 
 class OverLimit(Model):
     """What happens to a call for which no node has room."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            "(has(self.action) && self.action == 'Spill') == has(self.group)",
+            "a group for Spill, none otherwise",
+            "group",
+        )
+    )
 
     action: Literal["Reject", "Allow", "Spill"] = Field(
         "Reject",
@@ -294,11 +345,49 @@ class GroupPolicy(Model):
 class BalancerGroupSpec(GroupPolicy):
     """A set of nodes, which calls go to it and how."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.balancer == oldSelf.balancer",
+                "immutable: which balancer serves a group is said when the group is made",
+                "balancer",
+            ),
+            cel(
+                "!has(self.members.static) || has(self.esl) && has(self.esl.passwordFrom)"
+                " || !self.members.static.exists(member, has(member.load))",
+                "the Event Sockets of static members need a password: spec.esl.passwordFrom.secretKeyRef",
+                "esl",
+            ),
+            cel(
+                "!has(self.match) || !has(self.match.rules) || self.match.rules.all(rule, !has(rule.resources)"
+                " || rule.resources.all(name, has(self.capacity) && has(self.capacity.resources)"
+                " && self.capacity.resources.exists(resource, resource.name == name)))",
+                "a rule names a resource that is not in capacity.resources",
+                "match",
+            ),
+        )
+    )
+
     members: Members = Field(description="The nodes of the group.")
 
 
 class BalancerGroup(Model):
     """A set of nodes, which calls go to it and how."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                f"self.metadata.name.matches({cel_text('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')})",
+                "the name of a group is 1 to 63 lower-case letters, digits and dashes, a letter or digit at both ends",
+                "",
+            ),
+            cel(
+                "self.spec.?capacity.?overLimit.?group.orValue('') != self.metadata.name",
+                "a group cannot spill into itself: spec.capacity.overLimit.group",
+                "",
+            ),
+        )
+    )
 
     api_version: Literal["switchtender.dev/v1alpha1"] = Field(API_VERSION, description="Version of this schema.")
     kind: Literal["BalancerGroup"] = Field("BalancerGroup", description="Kind of the document.")

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from switchtender_api.problems import Finding, Path, Refusal
 from switchtender_api.v1alpha1.base import Model
+from switchtender_api.v1alpha1.cel import cel
 from switchtender_api.v1alpha1.endpoints import parse_password
 from switchtender_api.v1alpha1.units import Text
 
@@ -34,7 +35,14 @@ class SecretKeyRef(Model):
 
 
 class PasswordFrom(Model):
-    """Where a password comes from: exactly one of the fields is set."""
+    """Where a password comes from: exactly one of the fields is set; in Kubernetes it is secretKeyRef."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            "has(self.secretKeyRef) && !has(self.env) && !has(self.file)",
+            "in Kubernetes a password comes from a Secret only: secretKeyRef, and neither env nor file",
+        )
+    )
 
     env: Annotated[str, Text(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable")] | None = Field(
         None, description="Environment variable that holds the password; only where the document is a file."

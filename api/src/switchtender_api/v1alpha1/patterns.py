@@ -93,4 +93,15 @@ def _set(text: str, position: int) -> int:
     return match.end()
 
 
-Pattern = Annotated[str, Parsed((str,), parse_pattern, _ACCEPTED, schema={"minLength": 1, "maxLength": LONGEST})]
+Pattern = Annotated[
+    str,
+    Parsed(
+        (str,),
+        parse_pattern,
+        _ACCEPTED,
+        longest=LONGEST,
+        # The API server's own engine, RE2, refuses a pattern by failing to compile it, which no || may swallow.
+        rule="self != '' && [''.matches(self)].size() == 1",
+        schema={"minLength": 1},
+    ),
+]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from switchtender_api.v1alpha1.base import Model
-from switchtender_api.v1alpha1.units import Boolean, Text, Time, Whole
+from switchtender_api.v1alpha1.units import Boolean, Text, Time, Unique, Whole
 
 Count = Annotated[int, Whole(0, 2**53)]
 Word = Annotated[str, Text(r"^[A-Z][A-Za-z0-9]{0,99}$", "one CamelCase word", 100)]
@@ -28,9 +28,9 @@ class Condition(Model):
 class NodeSummary(Model):
     """One node in short."""
 
-    name: str = Field(description="Name of the node or pod.")
-    state: str = Field(description="State of the node: unknown, ready, full, draining, stale or down.")
-    reason: str = Field("", description="Why, as one CamelCase word.")
+    name: str = Field(description="Name of the node or pod.", max_length=253)
+    state: str = Field(description="State of the node: unknown, ready, full, draining, stale or down.", max_length=63)
+    reason: str = Field("", description="Why, as one CamelCase word.", max_length=100)
     sessions: Count | None = Field(None, description="Sessions as the node last reported.")
     capacity: Count | None = Field(None, description="Sessions that the node can take.")
 
@@ -39,7 +39,9 @@ class BalancerGroupStatus(Model):
     """What is."""
 
     observed_generation: Count | None = Field(None, description="Generation of the spec that this is about.")
-    conditions: tuple[Condition, ...] = Field((), description="Aspects of the group's state.")
+    conditions: Annotated[tuple[Condition, ...], Unique("condition", by="type")] = Field(
+        (), description="Aspects of the group's state.", max_length=32
+    )
     nodes: Count = Field(0, description="Nodes in the group.")
     ready: Count = Field(0, description="Nodes that take new calls.")
     draining: Count = Field(0, description="Nodes that are draining.")

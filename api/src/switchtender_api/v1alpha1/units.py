@@ -1,7 +1,8 @@
 """The small field types of the documents: bounded numbers, texts, durations, networks, port ranges.
 
-Each is a marker for `Annotated`, so that a field carries its bounds, its JSON schema and one plain sentence on what it
-accepts. YAML already tells 5060 from "5060"; so numbers and booleans are taken strictly. Knows no document.
+Each is a marker for `Annotated`, so that a field carries its bounds, its JSON schema with what an API server checks,
+and one plain sentence on what it accepts. YAML already tells 5060 from "5060"; so numbers and booleans are taken
+strictly. Knows no document.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from switchtender_api.problems import Refusal
+from switchtender_api.v1alpha1.cel import cel, cel_text
 
 AUTO = "Auto"
 Auto = Literal["Auto"]
@@ -25,7 +27,9 @@ Auto = Literal["Auto"]
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_DURATION_PATTERN = r"^(?=\d)(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?(\d{1,9}ms)?$"
+DURATION_PATTERN = r"^([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?$"
+"""Of a text that is not empty. No sum of such amounts overflows the 64-bit nanoseconds of Go and CEL."""
+_LONGEST_DURATION = 40
 _DURATION_UNITS = ("hours", "minutes", "seconds", "milliseconds")
 
 
@@ -57,6 +61,12 @@ class Whole:
             return _refusing(core_schema.union_schema([number, core_schema.literal_schema([AUTO])]), self.accepted)
         return _refusing(number, self.accepted)
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        if not self.auto:
+            return handler(schema)
+        rule = f"type(self) == int ? self >= {self.low} && self <= {self.high} : self == '{AUTO}'"
+        return {**handler(schema), "x-kubernetes-int-or-string": True, **cel(rule, self.accepted)}
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -73,10 +83,16 @@ class Text:
     pattern: str
     accepted: str
     longest: int = 253
+    shortest: int = 1
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        text = core_schema.str_schema(pattern=self.pattern, min_length=1, max_length=self.longest, strict=True)
+        text = core_schema.str_schema(
+            pattern=self.pattern, min_length=self.shortest, max_length=self.longest, strict=True
+        )
         return core_schema.no_info_before_validator_function(self._not_a_number, _refusing(text, self.accepted))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), **cel(f"self.matches({cel_text(self.pattern)})", self.accepted)}
 
     def _not_a_number(self, value: Any) -> Any:
         if isinstance(value, (bool, int, float)):
@@ -93,6 +109,10 @@ class Unique:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        kind = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.by]}
+        return {**handler(schema), **(kind if self.by else {"x-kubernetes-list-type": "set"})}
 
     def _validate(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
         seen: set[Any] = set()
@@ -116,12 +136,17 @@ class Unique:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Marker: a text that `parse` turns into one of `types`, and `render` back; Refusal says what was wrong."""
+    """Marker: a text that `parse` turns into one of `types`, and `render` back; Refusal says what was wrong.
+
+    `rule` is what of it an API server can check, in CEL; `longest` counts characters.
+    """
 
     types: tuple[type, ...]
     parse: Callable[[str], Any]
     accepted: str
     render: Callable[[Any], str] = str
+    longest: int = 253
+    rule: str = ""
     schema: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -133,10 +158,13 @@ class Parsed:
         )
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", **self.schema}
+        checked = cel(self.rule, self.accepted) if self.rule else {}
+        return {"type": "string", "maxLength": self.longest, **self.schema, **checked}
 
     def _validate(self, value: Any) -> Any:
         if isinstance(value, str):
+            if len(value) > self.longest:
+                raise Refusal(f"longer than {self.longest} characters", accepted=self.accepted)
             return self.parse(value)
         if isinstance(value, self.types):
             return value
@@ -165,7 +193,13 @@ class Duration:
         )
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "pattern": f"^(Auto|{_DURATION_PATTERN[1:-1]})$" if self.auto else _DURATION_PATTERN}
+        pattern = f"^(Auto|{DURATION_PATTERN[1:-1]})$" if self.auto else DURATION_PATTERN
+        within = (
+            f"self != '' && self.matches({cel_text(DURATION_PATTERN)})"
+            f" && duration(self) >= duration('{self.low}') && duration(self) <= duration('{self.high}')"
+        )
+        checked = cel(f"self == '{AUTO}' || {within}" if self.auto else within, self.accepted)
+        return {"type": "string", "minLength": 2, "maxLength": _LONGEST_DURATION, "pattern": pattern, **checked}
 
     def _validate(self, value: Any) -> timedelta | str:
         if self.auto and value == AUTO:
@@ -189,8 +223,8 @@ def parse_duration(text: str) -> timedelta:
     Units h, m, s, ms, each at most once and in this order, whole numbers; a subset of Go's time.ParseDuration.
     Raises Refusal.
     """
-    match = re.fullmatch(_DURATION_PATTERN, text, re.ASCII)
-    if match is None:
+    match = re.fullmatch(DURATION_PATTERN, text, re.ASCII)
+    if match is None or not text:
         raise Refusal("not a duration", accepted="whole numbers with the units h, m, s, ms, such as 500ms, 2s or 1h30m")
     amounts = {
         unit: int(part.rstrip("hms"))
@@ -298,11 +332,16 @@ Boolean = Annotated[bool, Flag()]
 Network = Annotated[
     IpNetwork,
     Parsed(
-        (ipaddress.IPv4Network, ipaddress.IPv6Network), parse_network, "a network such as 192.0.2.0/24, or one address"
+        (ipaddress.IPv4Network, ipaddress.IPv6Network),
+        parse_network,
+        "a network such as 192.0.2.0/24, or one address",
+        longest=49,
+        rule="isCIDR(self) ? cidr(self).masked() == cidr(self) : isIP(self)",
     ),
 ]
 Address = Annotated[
-    IpAddress, Parsed((ipaddress.IPv4Address, ipaddress.IPv6Address), parse_address, "an IPv4 or IPv6 address")
+    IpAddress,
+    Parsed((ipaddress.IPv4Address, ipaddress.IPv6Address), parse_address, "an IPv4 or IPv6 address", rule="isIP(self)"),
 ]
 Ports = Annotated[
     PortRange,
@@ -312,7 +351,7 @@ Ports = Annotated[
 ]
 Time = Annotated[
     datetime,
-    Parsed((datetime,), parse_time, "an RFC 3339 time", format_time, schema={"format": "date-time"}),
+    Parsed((datetime,), parse_time, "an RFC 3339 time", format_time, longest=40, schema={"format": "date-time"}),
 ]
 
 ObjectName = Annotated[
