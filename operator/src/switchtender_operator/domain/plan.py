@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from switchtender_operator.domain.world import GroupWorld, SetObject
+from switchtender_api.constants import CONDITION_PROGRAMMED
+from switchtender_api.status import PROGRAMMED_NOT_ACCEPTED
+from switchtender_api.v1alpha1 import BalancerConfigSpec
+from switchtender_api.v1alpha1.config import Destinations as AnyDestination
+from switchtender_operator.domain import conditions, events, status
+from switchtender_operator.domain.acceptance import Acceptance, judge
+from switchtender_operator.domain.addresses import kept_annotations
+from switchtender_operator.domain.bodies import render, same
+from switchtender_operator.domain.conditions import Condition
+from switchtender_operator.domain.events import EventNote
+from switchtender_operator.domain.force import InForce, in_force, own_sets
+from switchtender_operator.domain.members import (
+    STRICTEST_FIRST,
+    Destinations,
+    Member,
+    Roster,
+    distinct,
+    pod_members,
+    shared,
+    static_members,
+    within,
+    written_members,
+)
+from switchtender_operator.domain.programmed import InWriting, Programmed, not_accepted, programmed
+from switchtender_operator.domain.slices import number_of, spread
+from switchtender_operator.domain.world import GroupObject, GroupWorld, SetObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +41,6 @@ class DesiredSet:
 
     name: str
     body: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class EventNote:
-    """A Kubernetes Event about the group: `reason` is one CamelCase word."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +75,192 @@ def watched_selector(world: GroupWorld) -> Watched | None:
 
     That is not always what the spec says now: a refused edit leaves the selector that was last accepted.
     """
-    raise NotImplementedError
+    force = None if world.group.deleting else in_force(world, judge(world))
+    if force is None or force.policy is None or not force.follow or force.head.selector is None:
+        return None
+    return Watched(force.head.selector, kept_annotations(force.policy.sip))
 
 
 def plan(world: GroupWorld, now: datetime) -> Plan:
     """Return what is to be written for the group; nothing for a world that is as it should be."""
-    raise NotImplementedError
+    if world.group.deleting:
+        return Plan()
+    acceptance = judge(world)
+    force = in_force(world, acceptance)
+    present = own_sets(world)
+    written = _strictest(written_members(present[number].spec for number in sorted(present)))
+    roster = _roster(world, force, written, now) if force else Roster()
+    apply: tuple[DesiredSet, ...] = ()
+    delete: tuple[SetObject, ...] = ()
+    if force is None:
+        delete = _former(world)
+    elif present or not _waiting_for_pods(world, force):
+        apply, delete = _sets(world, force, present, roster)
+    drains = events.of_drains(roster.members, {uid: member.state for uid, member in written.items()}) if apply else ()
+    reported = _status(world, acceptance, force, roster, writing=bool(apply or delete), now=now)
+    wakes = [time for time in (roster.wake_at, reported.wake_at) if time is not None]
+    return Plan(
+        apply=apply,
+        delete=delete,
+        status=reported.status,
+        events=(*drains, *reported.events),
+        wake_at=min(wakes, default=None),
+    )
+
+
+def _strictest(members: Iterable[Member]) -> dict[str, Member]:
+    """Return members by uid; a uid seen twice counts once, strictest state first (where a write was interrupted)."""
+    found: dict[str, Member] = {}
+    for member in members:
+        other = found.get(member.uid)
+        if other is None or STRICTEST_FIRST.index(member.state) < STRICTEST_FIRST.index(other.state):
+            found[member.uid] = member
+    return found
+
+
+def _roster(world: GroupWorld, force: InForce, written: Mapping[str, Member], now: datetime) -> Roster:
+    """Return the group's members: pods and static ones, each as observed, or as written where that is not known."""
+    observation = world.observation
+    paused = frozenset(
+        [uid for uid, report in (observation.nodes.items() if observation else ()) if report.paused_by_us]
+        + [uid for uid, member in written.items() if _paused(member)]
+    )
+    destinations = _destinations(world, force)
+    kept_pods = [member for member in written.values() if member.is_pod]
+    parts: list[Roster] = []
+    if force.policy is None:
+        parts.append(Roster(tuple(written.values())))
+    else:
+        if force.follow and world.pods is not None:
+            parts.append(pod_members(world.pods.values(), force.policy, destinations, paused, now))
+        elif force.follow or force.keep:
+            parts.append(Roster(tuple(kept_pods)))
+        if force.static is not None:
+            parts.append(static_members(force.static, paused, now))
+        else:
+            parts.append(within((member for member in written.values() if not member.is_pod), destinations))
+    one_each = distinct((member for part in parts for member in part.members), frozenset(written))
+    notes = [note for part in (*parts, one_each) for note in part.notes]
+    notes += shared(one_each.members, world.neighbors, world.group.key)
+    wakes = [part.wake_at for part in parts if part.wake_at is not None]
+    return Roster(one_each.members, tuple(notes), min(wakes, default=None))
+
+
+def _paused(member: Member) -> bool:
+    drain = member.body.get("drain")
+    return isinstance(drain, Mapping) and drain.get("pausedByUs") is True
+
+
+def _destinations(world: GroupWorld, force: InForce) -> Destinations:
+    """Return where nodes may be; anywhere a cluster allows while the balancer's configuration cannot be used."""
+    config = world.balancers.get(force.policy.balancer) if force.policy else None
+    allow = config.destinations.allow if isinstance(config, BalancerConfigSpec) else AnyDestination().allow
+    return Destinations(allow, world.settings.forbidden)
+
+
+def _waiting_for_pods(world: GroupWorld, force: InForce) -> bool:
+    return force.follow and world.pods is None
+
+
+def _former(world: GroupWorld) -> tuple[SetObject, ...]:
+    """Return the sets of a former group of the same name: it is gone, and nothing of this one stands in their place."""
+    group = world.group
+    return tuple(
+        each
+        for each in world.sets
+        if each.namespace == group.namespace
+        and number_of(group.name, each.name) is not None
+        and each.group_uid != group.uid
+    )
+
+
+def _sets(
+    world: GroupWorld, force: InForce, present: Mapping[int, SetObject], roster: Roster
+) -> tuple[tuple[DesiredSet, ...], tuple[SetObject, ...]]:
+    """Return the slices to write, head first, and those to delete."""
+    group = world.group
+    places = {number: _uids(each) for number, each in present.items()}
+    slices = spread(places, roster.members, world.settings.members_per_slice)
+    apply = []
+    for number, members in slices.items():
+        body = render(group, number, members, force.head)
+        existing = present.get(number)
+        if existing is None or not same(existing, body):
+            apply.append(DesiredSet(body["metadata"]["name"], body))
+    wanted = {desired.name for desired in apply}
+    emptied = [each for number, each in sorted(present.items()) if number not in slices]
+    former = [each for each in _former(world) if each.name not in wanted]
+    return tuple(apply), (*emptied, *former)
+
+
+def _uids(existing: SetObject) -> list[str]:
+    listed = existing.spec.get("members")
+    return [
+        member["uid"]
+        for member in (listed if isinstance(listed, list) else ())
+        if isinstance(member, Mapping) and isinstance(member.get("uid"), str)
+    ]
+
+
+def _status(
+    world: GroupWorld, acceptance: Acceptance, force: InForce | None, roster: Roster, *, writing: bool, now: datetime
+) -> Plan:
+    """Return the part of the plan that is status: what to write now, its events, and when to look again."""
+    group, observation, settings = world.group, world.observation, world.settings
+    before = group.status
+    nodes = status.nodes_of(roster.members, observation, before)
+    figures = status.figures_of(nodes, roster.members, observation, before)
+    told = _programmed(world, acceptance, force, writing=writing, now=now)
+    policy = force.policy if force else None
+    judged = [
+        conditions.accepted(acceptance),
+        told.condition,
+        conditions.ready(figures.nodes, figures.ready, roster.notes, pods_known=not _waiting_for_pods(world, force))
+        if force
+        else conditions.ready_without_policy(),
+        conditions.stats_fresh(roster.members, policy, observation),
+        conditions.capacity_available(roster.members, observation),
+        conditions.node_side_unreachable(roster.members, world.balancers.get(policy.balancer) if policy else None),
+    ]
+    wanted = [each if observation else _as_last_told(each, group) for each in judged if each is not None]
+    after = status.render(figures, nodes, wanted, group.generation, before, now)
+    if not status.differs(before, after, settings.status_step):
+        return Plan(wake_at=told.wake_at)
+    due = world.status_written + settings.status_min_interval if world.status_written else now
+    if now < due and before.get("observedGeneration") == group.generation:
+        return Plan(wake_at=min(due, told.wake_at or due))
+    notes = events.of_notes(roster.notes, before) if force else ()
+    return Plan(status=after, events=(*events.of_conditions(wanted, before), *notes), wake_at=told.wake_at)
+
+
+def _programmed(
+    world: GroupWorld, acceptance: Acceptance, force: InForce | None, *, writing: bool, now: datetime
+) -> Programmed:
+    group, observation = world.group, world.observation
+    if acceptance.group is None or force is None:
+        return Programmed(not_accepted(force.head.generation if force else None))
+    was = conditions.by_type(group.status).get(CONDITION_PROGRAMMED, {})
+    wanted = InWriting(
+        group_uid=group.uid,
+        generation=force.head.generation,
+        sets=list(own_sets(world).values()),
+        writing=writing,
+        was_programmed=was.get("status") == "True" and was.get("observedGeneration") == group.generation,
+        grace=world.settings.programmed_grace,
+    )
+    return programmed(wanted, observation.balancers if observation else None, now)
+
+
+def _as_last_told(condition: Condition, group: GroupObject) -> Condition:
+    """Return what balancers alone can tell as they last did, while they have not been asked.
+
+    Else each start of the operator would flip it. Not for another generation than it was said of.
+    """
+    was = conditions.by_type(group.status).get(condition.type, {})
+    if (
+        condition.type not in conditions.FROM_BALANCERS
+        or PROGRAMMED_NOT_ACCEPTED in (condition.reason, was.get("reason"))
+        or was.get("observedGeneration") != group.generation
+    ):
+        return condition
+    return Condition(condition.type, was["status"], str(was.get("reason")), str(was.get("message", "")))

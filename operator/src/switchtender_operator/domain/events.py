@@ -1,0 +1,89 @@
+"""Kubernetes Events about a group: only what changed, told from the status and the sets as they were before.
+
+A condition's Event comes with the write of the status that changes it, a remark's with the first status that holds it:
+so none is repeated, and none is lost when a write has to wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from switchtender_api import status as api
+from switchtender_api.constants import (
+    CONDITION_ACCEPTED,
+    CONDITION_CAPACITY_AVAILABLE,
+    CONDITION_NODE_SIDE_UNREACHABLE,
+    CONDITION_PROGRAMMED,
+    CONDITION_READY,
+    CONDITION_STATS_FRESH,
+)
+from switchtender_operator.domain.conditions import Condition, by_type
+from switchtender_operator.domain.members import Member
+from switchtender_operator.domain.notes import Note, shown
+
+DRAINING = "Draining"
+"""Reason of the Event that nodes began to drain."""
+
+_MOST_NAMES = 5
+_BAD: Mapping[str, frozenset[str]] = {
+    CONDITION_ACCEPTED: frozenset(api.REASONS[CONDITION_ACCEPTED]) - {api.ACCEPTED_ACCEPTED},
+    CONDITION_PROGRAMMED: frozenset({api.PROGRAMMED_REJECTED, api.PROGRAMMED_NO_BALANCERS}),
+    CONDITION_READY: frozenset({api.READY_NO_MEMBERS, api.READY_NO_READY_MEMBERS}),
+    CONDITION_STATS_FRESH: frozenset({api.STATS_STALE, api.STATS_NO_BALANCERS}),
+    CONDITION_CAPACITY_AVAILABLE: frozenset({api.CAPACITY_EXHAUSTED}),
+    CONDITION_NODE_SIDE_UNREACHABLE: frozenset({api.NODE_SIDE_NO_ADVERTISED_ADDRESS}),
+}
+_TOLD_WHEN_FIRST_GOOD = frozenset({CONDITION_ACCEPTED, CONDITION_READY})
+
+
+@dataclass(frozen=True, slots=True)
+class EventNote:
+    """A Kubernetes Event about the group: `reason` is one CamelCase word."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def of_conditions(conditions: Iterable[Condition], before: Mapping[str, Any]) -> Iterator[EventNote]:
+    """Yield what went wrong or right again since the status before: a new reason that is bad, or True after one."""
+    old = by_type(before)
+    for condition in conditions:
+        was = old.get(condition.type, {})
+        bad = _BAD[condition.type]
+        if was.get("status") == condition.status and was.get("reason") == condition.reason:
+            continue
+        if condition.reason in bad:
+            if condition.status != "Unknown":
+                yield EventNote("Warning", condition.reason, _told(condition))
+        elif condition.status == "True" and (
+            was.get("reason") in bad or (not was and condition.type in _TOLD_WHEN_FIRST_GOOD)
+        ):
+            yield EventNote("Normal", condition.reason, _told(condition))
+
+
+def of_notes(notes: Iterable[Note], before: Mapping[str, Any]) -> Iterator[EventNote]:
+    """Yield the remarks that the message of the condition Ready shows now and did not show before."""
+    message = str(by_type(before).get(CONDITION_READY, {}).get("message", ""))
+    for note in shown(notes)[0]:
+        if note.text not in message:
+            yield EventNote("Normal" if note.harmless else "Warning", note.reason, note.text)
+
+
+def of_drains(members: Iterable[Member], before: Mapping[str, str]) -> Iterator[EventNote]:
+    """Yield one Event for the nodes that were in the sets and now begin to drain; `before` holds states by uid."""
+    begun = sorted(
+        f"{member.name} ({member.drain_reason})"
+        for member in members
+        if member.state == "Draining" and before.get(member.uid, "Draining") != "Draining"
+    )
+    if begun:
+        more = len(begun) - _MOST_NAMES
+        names = ", ".join(begun[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+        yield EventNote("Normal", DRAINING, f"no new calls for {names}")
+
+
+def _told(condition: Condition) -> str:
+    return f"{condition.type}: {condition.message}" if condition.message else f"{condition.type}: {condition.reason}"

@@ -1,0 +1,48 @@
+"""Remarks on single pods and nodes that a group's author should read: they stand in a condition and become Events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+POD_LEFT_OUT = "PodLeftOut"
+"""A pod matches the selector and cannot be a node."""
+
+POD_UNREADABLE = "PodUnreadable"
+"""A part of a pod could not be read; it goes by the rest."""
+
+BAD_ANNOTATION = "BadAnnotation"
+"""An annotation of a pod holds what it may not; the default is in force."""
+
+DUPLICATE_NODE = "DuplicateNode"
+"""Two members of the group are at the same endpoint; one of them counts."""
+
+SHARED_NODE = "SharedNode"
+"""A member shares its Event Socket with another group's under another identity: one node with one load."""
+
+MOST_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Note:
+    """One remark; `text` begins with the name of the pod or node. `harmless` ones are for information."""
+
+    harmless: bool
+    text: str
+    reason: str
+
+
+def warning(reason: str, text: str) -> Note:
+    """Return a note about something to put right."""
+    return Note(harmless=False, text=text, reason=reason)
+
+
+def information(reason: str, text: str) -> Note:
+    """Return a note about something to know."""
+    return Note(harmless=True, text=text, reason=reason)
+
+
+def shown(notes: Iterable[Note]) -> tuple[tuple[Note, ...], int]:
+    """Return the notes that a message has room for, warnings first, then by text; and how many more there are."""
+    ordered = sorted(set(notes))
+    return tuple(ordered[:MOST_SHOWN]), max(0, len(ordered) - MOST_SHOWN)
