@@ -1,0 +1,104 @@
+"""Fixtures of the end-to-end tests: which cluster, which level, what is skipped and what must not be.
+
+E2E_LEVEL     smoke (default) or full
+E2E_PROVIDER  api, sim, kind or existing; default: sim where it is possible, else api
+E2E_REQUIRED  1: nothing is skipped for want of a tool or a right
+E2E_BIN       a folder of binaries instead of those built from tests/e2e/tools
+E2E_CONTEXTS  kubeconfig contexts that the provider existing may use
+"""
+
+import os
+import re
+
+import pytest
+
+from tests.e2e.providers import api, existing, kind, sim
+from tests.e2e.tools import binaries as tools
+
+PROVIDERS = {"api": api, "sim": sim, "kind": kind, "existing": existing}
+
+
+def level():
+    """``smoke`` or ``full``."""
+    found = os.environ.get("E2E_LEVEL", "smoke")
+    if found not in ("smoke", "full"):
+        raise pytest.UsageError(f"E2E_LEVEL={found} is neither smoke nor full")
+    return found
+
+
+def unavailable(reason):
+    """Skip what cannot run here; under E2E_REQUIRED=1 fail."""
+    if os.environ.get("E2E_REQUIRED") == "1":
+        pytest.fail(f"{reason}; under E2E_REQUIRED=1 nothing is skipped", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_configure(config):
+    level()
+    config.addinivalue_line("markers", "full: runs with E2E_LEVEL=full only")
+    config.addinivalue_line("markers", "faults: needs a control plane that may be broken (providers api, sim)")
+    config.addinivalue_line("markers", "calls: needs simulated nodes at the addresses of pods (provider sim)")
+
+
+def pytest_collection_modifyitems(items):
+    if level() == "full":
+        return
+    for item in items:
+        if item.get_closest_marker("full"):
+            item.add_marker(pytest.mark.skip(reason="runs with E2E_LEVEL=full"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    cluster = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and call.when != "teardown" and cluster is not None:
+        folder = cluster.folder / "dumps" / re.sub(r"\W+", "-", item.name)
+        report.sections.append(("the cluster", cluster.dump(folder)))
+
+
+@pytest.fixture(scope="session")
+def e2e_level():
+    """``smoke`` or ``full``: how far a scenario goes."""
+    return level()
+
+
+@pytest.fixture(scope="session")
+def binaries():
+    """The folder of etcd, kube-apiserver, kubectl, helm, kwok …; built when it is not there."""
+    try:
+        return tools.find()
+    except tools.UnavailableError as reason:
+        unavailable(str(reason))
+
+
+@pytest.fixture(scope="session")
+def cluster(binaries, tmp_path_factory):
+    """The cluster of the session. Own sockets and processes of a test belong in ``with cluster.inside():``."""
+    name = os.environ.get("E2E_PROVIDER") or ("sim" if sim.missing() is None else "api")
+    if name not in PROVIDERS:
+        pytest.skip(f"E2E_PROVIDER={name} has tests of its own")
+    provider = PROVIDERS[name]
+    if reason := provider.missing():
+        unavailable(f"provider {name}: {reason}")
+    with provider.cluster(binaries, tmp_path_factory.mktemp(name)) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def fitting(request):
+    """Skip what the session's cluster cannot offer."""
+    for marker, offered in (("faults", "control_plane"), ("calls", "calls")):
+        if request.node.get_closest_marker(marker):
+            cluster = request.getfixturevalue("cluster")
+            if not getattr(cluster, offered):
+                wanted = sim.missing() or "E2E_PROVIDER=sim"
+                unavailable(f"provider {cluster.provider} has no {marker}; provider sim has: {wanted}")
+
+
+@pytest.fixture
+def namespace(cluster):
+    """A namespace for one scenario."""
+    with cluster.namespace() as name:
+        yield name

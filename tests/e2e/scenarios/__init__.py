@@ -1,0 +1,1 @@
+"""The scenarios: what must hold on a real Kubernetes API."""

@@ -1,0 +1,1 @@
+"""The Kubernetes programs that the tests run, built from Go modules and kept between runs."""
