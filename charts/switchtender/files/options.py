@@ -3,6 +3,7 @@
 import secrets
 import socket
 import sys
+import time
 
 host, port = sys.argv[1], int(sys.argv[2])
 family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
@@ -32,6 +33,7 @@ with socket.socket(family, kind) as udp:
             answer = udp.recv(65535).decode(errors="replace").splitlines()[0]
         except OSError as error:
             sys.stderr.write(f"{host}:{port}: {error}\n")
+            time.sleep(1)
             continue
         sys.stderr.write(f"{host}:{port}: {answer}\n")
         sys.exit(not answer.startswith("SIP/2.0 200 "))

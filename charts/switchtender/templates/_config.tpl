@@ -56,18 +56,17 @@
   "spec" (include "switchtender.balancerSpec" . | fromJson) | toYaml -}}
 {{- end -}}
 
-{{/* A duration such as 180s in whole seconds, rounded up. */}}
+{{/* A duration such as 180s or 1m30s in whole seconds, rounded up. */}}
 {{- define "switchtender.seconds" -}}
-{{- if not (regexMatch "^[0-9]+(ms|s|m|h)$" .) -}}
-{{- fail (printf "%s is no duration: write 500ms, 90s, 3m or 1h" .) -}}
+{{- if not (regexMatch "^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$" .) -}}
+{{- fail (printf "%s is no duration: write 500ms, 90s, 1m30s or 1h" .) -}}
 {{- end -}}
-{{- $number := regexFind "^[0-9]+" . | int64 -}}
-{{- $unit := regexFind "[a-z]+$" . -}}
-{{- if eq $unit "ms" -}}
-{{- div (add $number 999) 1000 -}}
-{{- else -}}
-{{- mul $number (get (dict "s" 1 "m" 60 "h" 3600) $unit) -}}
+{{- $milliseconds := 0 -}}
+{{- range regexFindAll "[0-9]+[a-z]+" . -1 -}}
+{{- $factor := get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+" .) -}}
+{{- $milliseconds = add $milliseconds (mul (regexFind "[0-9]+" . | int64) $factor) -}}
 {{- end -}}
+{{- div (add $milliseconds 999) 1000 -}}
 {{- end -}}
 
 {{/* Seconds that a balancer's pod gets: more than it may wait for calls in set-up. */}}
