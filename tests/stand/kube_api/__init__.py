@@ -2,15 +2,14 @@
 
 ::
 
-    async with KubeApi() as api:                     # own=False: our resources only after their CRDs were created;
-    token="…"
+    async with KubeApi() as api:      # own=False: our resources only with their CRDs; token=…
         api.url, api.kubeconfig(path)                # for a client in the test, for a process
         api.put({...})                               # create or replace by the test's hand, status included
         api.merge("pods", "voice", "fs-0", {...}); api.delete("pods", "voice", "fs-0"); api.remove(...)
         api.object("balancergroups", "voice", "ivr"); api.objects("pods")
         api.fail("pods", "list", 429, retry_after=3, times=2); api.fail("leases", "update", 500) -> Fault; fault.clear()
         api.fail("pods", "watch", 410, in_stream=True, times=1); api.in_stream_error(500, "pods")
-        api.freeze(); api.freeze("pods", "watch"); api.thaw(); api.drop_connections(); await api.stop(); await api.start()
+        api.freeze(); api.freeze("pods", "watch"); api.thaw(); api.drop_connections(); await api.stop()
         api.compact(); api.partial_list("pods", keep=3); api.empty_list("pods"); api.bookmark(); api.end_watches()
         api.requests, api.calls("apply", "destinationsets"), api.watches("pods"); await api.watched("pods")
         await eventually(lambda: …)

@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(slots=True)
 class Fault:
-    """Answers matching requests with an error, ``times`` times (None: until cleared); None is any resource, any verb."""
+    """Answers matching requests with an error, ``times`` times (None: until cleared); None is any resource or verb."""
 
     resource: str | None = None
     verb: str | None = None

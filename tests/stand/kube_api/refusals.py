@@ -5,7 +5,7 @@ from tests.stand.kube_api.kinds import Json, Kind
 Key = tuple[str | None, str]
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - what it is
     """An answer that is no success: the Status object of it."""
 
     def __init__(self, code: int, reason: str, message: str, details: Json | None = None) -> None:

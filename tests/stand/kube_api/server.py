@@ -250,16 +250,17 @@ class KubeApi:
 
     async def _handle(self, http: web.Request) -> web.StreamResponse:
         try:
-            if self.token is not None and not hmac.compare_digest(
-                http.headers.get("Authorization", ""), f"Bearer {self.token}"
-            ):
-                raise Refused(401, "Unauthorized", "Unauthorized")
+            self._admit(http.headers.get("Authorization", ""))
             return await self._serve(http)
         except Refused as refused:
             details = refused.status.get("details") or {}
             after = details.get("retryAfterSeconds")
             headers = {"Retry-After": str(after)} if after else None
             return web.json_response(refused.status, status=refused.code, headers=headers)
+
+    def _admit(self, authorization: str) -> None:
+        if self.token is not None and not hmac.compare_digest(authorization, f"Bearer {self.token}"):
+            raise Refused(401, "Unauthorized", "Unauthorized")
 
     async def _serve(self, http: web.Request) -> web.StreamResponse:
         parts = [unquote(part) for part in http.rel_url.raw_path.split("/") if part]
@@ -345,7 +346,7 @@ class KubeApi:
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
     def _list(self, request: Request, kind: Kind) -> Json:
-        """One page, at one version for all pages; the token says which, where to go on, and how short the list is made."""
+        """One page; all pages show one version. The token: which, where to go on, how short the list is made."""
         query = request.query
         keep: int | None
         if "continue" in query:
