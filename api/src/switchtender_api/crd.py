@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from switchtender_api.constants import ANNOTATION_CRD_REVISION, CRD_REVISION, GROUP, VERSION
 from switchtender_api.schema import extended_schema
-from switchtender_api.v1alpha1.cel import RULES
+from switchtender_api.v1alpha1.cel import RULES, cel
 
 Kind = Literal["BalancerGroup", "DestinationSet"]
 Schema = dict[str, Any]
@@ -156,6 +156,8 @@ def structural(schema: Schema, definitions: Schema, *, strict: bool = True) -> S
         result["enum"] = [result.pop("const")]
     if RULES in result:
         result.pop("pattern", None)
+    if not result.get(RULES, True):
+        del result[RULES]
     _inclusive(result)
     if "properties" in node:
         result["properties"] = {
@@ -168,7 +170,7 @@ def structural(schema: Schema, definitions: Schema, *, strict: bool = True) -> S
     if nullable:
         result["nullable"] = True
         if "enum" in result:
-            result["enum"] = [*result["enum"], None]
+            _or_null(result)
     if "default" in schema:
         _tell(result, "Default", schema["default"])
     return result if strict else _shape(result)
@@ -186,6 +188,14 @@ def _resolved(schema: Schema, definitions: Schema) -> tuple[Schema, bool]:
         node, _ = _resolved(others[0], definitions)
         return {**node, **own}, len(others) < len(variants)
     return schema, False
+
+
+def _or_null(result: Schema) -> None:
+    """Make an enum one that takes null too: an API server counts null as none of its values, even where it lists it."""
+    values = [str(value) for value in result.pop("enum")]
+    accepted = " or ".join(values)
+    result.update(cel(f"self in {json.dumps(values)}", accepted), maxLength=_LONGEST_WORD)
+    _tell(result, "Values", ", ".join(values))
 
 
 def _values_of_a_map(node: Schema) -> Schema | None:
@@ -227,7 +237,7 @@ def _tell(result: Schema, what: str, value: Any) -> None:
 
 
 def _shape(result: Schema) -> Schema:
-    values = [value for value in result.get("enum", ()) if value is not None]
+    values = result.get("enum", [])
     shape = {key: value for key, value in result.items() if key not in _JUDGEMENTS}
     if values:
         _tell(shape, "Values", ", ".join(values))

@@ -9,9 +9,12 @@ rule over several fields is written to be true while one of them is wrong by its
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 RULES = "x-kubernetes-validations"
+UNJUDGED: Mapping[str, Any] = {RULES: []}
+"""The extension of a value that is judged from its object alone."""
 
 
 def cel(rule: str, message: str, field: str = "") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from switchtender_api.problems import Refusal
-from switchtender_api.v1alpha1.cel import cel_text
+from switchtender_api.v1alpha1.cel import UNJUDGED, cel_text
 from switchtender_api.v1alpha1.units import IpAddress, Parsed
 
 Transport = Literal["UDP", "TCP"]
@@ -273,9 +273,8 @@ NodeUri = Annotated[
     ),
 ]
 EslLocation = Annotated[
-    EslUrl, Parsed((EslUrl,), parse_esl_url, _ESL_ACCEPTED, longest=512, schema={"pattern": "^fs://"})
+    EslUrl, Parsed((EslUrl,), parse_esl_url, _ESL_ACCEPTED, longest=512, schema={"pattern": "^fs://", **UNJUDGED})
 ]
-"""No rule of its own: the API server would repeat the value, which may hold a password."""
 EslUser = Annotated[
     str, Parsed((str,), parse_esl_user, "user or user@domain", rule=r"self.matches(r'^[^:\r\n\x00]+$')")
 ]

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from switchtender_api.problems import Finding, Path, Refusal
 from switchtender_api.v1alpha1.base import Model
-from switchtender_api.v1alpha1.cel import cel
+from switchtender_api.v1alpha1.cel import cel, cel_text, rules
 from switchtender_api.v1alpha1.endpoints import parse_password
 from switchtender_api.v1alpha1.units import Text
 
@@ -22,16 +22,26 @@ ReadFile = Callable[[str], str]
 _ONE_OF = "exactly one of env, file, secretKeyRef"
 
 
+_SECRET_NAME = Text(
+    r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", "a Secret's name: lower-case letters, digits, dashes and dots", secret=True
+)
+_SECRET_KEY = Text(r"^[A-Za-z0-9._-]+$", "a Secret's key: letters, digits, dots, dashes, underscores", secret=True)
+_VARIABLE = Text(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable", secret=True)
+_FILE = Text(r"^[^\x00]+$", "the path of a file", 4096, secret=True)
+
+
 class SecretKeyRef(Model):
     """One key of a Kubernetes Secret in the group's namespace."""
 
-    name: Annotated[
-        str,
-        Text(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", "a Secret's name: lower-case letters, digits, dashes and dots"),
-    ] = Field(description="Name of the Secret.")
-    key: Annotated[str, Text(r"^[A-Za-z0-9._-]+$", "a Secret's key: letters, digits, dots, dashes, underscores")] = (
-        Field("password", description="Key within the Secret.")
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(f"self.name.matches({cel_text(_SECRET_NAME.pattern)})", _SECRET_NAME.accepted, "name"),
+            cel(f"!has(self.key) || self.key.matches({cel_text(_SECRET_KEY.pattern)})", _SECRET_KEY.accepted, "key"),
+        )
     )
+
+    name: Annotated[str, _SECRET_NAME] = Field(description="Name of the Secret.")
+    key: Annotated[str, _SECRET_KEY] = Field("password", description="Key within the Secret.")
 
 
 class PasswordFrom(Model):
@@ -44,10 +54,10 @@ class PasswordFrom(Model):
         )
     )
 
-    env: Annotated[str, Text(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable")] | None = Field(
+    env: Annotated[str, _VARIABLE] | None = Field(
         None, description="Environment variable that holds the password; only where the document is a file."
     )
-    file: Annotated[str, Text(r"^[^\x00]+$", "the path of a file", 4096)] | None = Field(
+    file: Annotated[str, _FILE] | None = Field(
         None,
         description="File that holds the password, one trailing newline ignored; only where the document is a file.",
     )

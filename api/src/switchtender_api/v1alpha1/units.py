@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from switchtender_api.problems import Refusal
-from switchtender_api.v1alpha1.cel import cel, cel_text
+from switchtender_api.v1alpha1.cel import UNJUDGED, cel, cel_text
 
 AUTO = "Auto"
 Auto = Literal["Auto"]
@@ -78,12 +78,16 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Marker: a text that matches an anchored pattern (one that JSON schema and Python read alike)."""
+    """Marker: a text that matches an anchored pattern (one that JSON schema, Python and RE2 read alike).
+
+    Where a password may be written by mistake (`secret`), the API server is left to judge from the object around it.
+    """
 
     pattern: str
     accepted: str
     longest: int = 253
     shortest: int = 1
+    secret: bool = False
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
         text = core_schema.str_schema(
@@ -92,7 +96,8 @@ class Text:
         return core_schema.no_info_before_validator_function(self._not_a_number, _refusing(text, self.accepted))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), **cel(f"self.matches({cel_text(self.pattern)})", self.accepted)}
+        judged = UNJUDGED if self.secret else cel(f"self.matches({cel_text(self.pattern)})", self.accepted)
+        return {**handler(schema), **judged}
 
     def _not_a_number(self, value: Any) -> Any:
         if isinstance(value, (bool, int, float)):
