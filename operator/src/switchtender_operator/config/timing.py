@@ -1,0 +1,33 @@
+"""How often and how long: the operator's own times, in seconds, in one place. Tests shorten them; users do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Times in seconds.
+
+    A changed group is planned once its changes have paused for `quiet`, at the latest `most_delay` after the first:
+    a storm is planned twice a second, a single change is out well within one. `resync` heals what no event told.
+    """
+
+    quiet: float = 0.1
+    most_delay: float = 0.4
+    resync: float = 300.0
+    backoff_first: float = 0.2
+    backoff_most: float = 30.0
+    poll: float = 1.0
+    poll_timeout: float = 2.0
+    token_retry: float = 10.0
+    crd_retry: float = 5.0
+    secrets_retry: float = 15.0
+    kopf_backoff_most: float = 60.0
+    stop_grace: float = 5.0
+    poll_memory: float = 3.5
+    written_trust: float = 10.0
+    """How long the answer to a write stands in for the watch event about it."""
+
+
+DEFAULT = Timing()

@@ -1,0 +1,103 @@
+"""The numbers of the metrics page that are read when it is asked for: from the queue, the caches and what is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from switchtender_api.constants import CRD_REVISION
+from switchtender_kube import Reflector
+from switchtender_operator.reconcile.balancers import Observations
+from switchtender_operator.reconcile.cluster import Cluster
+from switchtender_operator.reconcile.turns import Turns
+from switchtender_operator.telemetry import metrics
+from switchtender_operator.telemetry.metrics import Family, Sample, totals
+
+_STATES = ("Ready", "NotReady", "Draining")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """Where the numbers are."""
+
+    turns: Turns
+    cluster: Cluster
+    observations: Observations
+    reflectors: Callable[[], Iterable[tuple[str, Reflector[Any]]]]
+    """Each with its resource's name."""
+    events: Mapping[str, int]
+    leading: Callable[[], bool]
+    synced: Callable[[], bool]
+    wakes: Callable[[], int]
+    kopf_restarts: Callable[[], int]
+    crds: Mapping[str, int]
+    """Revision by the CRD's name, as the API server has it."""
+
+    def read(self) -> Iterator[tuple[Family, Iterable[Sample]]]:
+        """Yield every scraped family with its samples."""
+        yield metrics.QUEUE_DEPTH, [((), self.turns.queue.depth)]
+        yield metrics.QUEUE_OLDEST, [((), self.turns.oldest())]
+        yield metrics.COALESCED, [((), self.turns.queue.coalesced)]
+        yield metrics.EVENTS, totals({(resource,): count for resource, count in self.events.items()})
+        yield metrics.WAKES, [((), self.wakes())]
+        yield metrics.KOPF_RESTARTS, [((), self.kopf_restarts())]
+        yield metrics.SYNCED, [((), self.synced())]
+        yield metrics.LEADER, [((), self.leading())]
+        yield metrics.CRD_REVISION, [((), CRD_REVISION)]
+        yield metrics.CRD_SERVED, totals({(name,): revision for name, revision in self.crds.items()})
+        yield from self._caches()
+        yield from self._groups()
+        yield (
+            metrics.BALANCERS,
+            [
+                ((name, state), count)
+                for name, (reachable, total) in sorted(self.observations.reachable().items())
+                for state, count in (("found", total), ("reached", reachable))
+            ],
+        )
+
+    def _caches(self) -> Iterator[tuple[Family, Iterable[Sample]]]:
+        restarts: Counter[tuple[str, ...]] = Counter()
+        cached: Counter[tuple[str, ...]] = Counter()
+        drift: Counter[tuple[str, ...]] = Counter()
+        silence: dict[tuple[str, ...], float] = {}
+        for resource, one in self.reflectors():
+            for reason, count in one.stats.restarts.items():
+                restarts[resource, reason] += count
+            cached[resource,] += len(one.store)
+            drift[resource,] += one.stats.drift
+            silence[resource,] = max(silence.get((resource,), 0.0), one.idle)
+        yield metrics.WATCH_RESTARTS, totals(restarts)
+        yield metrics.CACHED, totals(cached)
+        yield metrics.DRIFT, totals(drift)
+        yield metrics.WATCH_SILENCE, totals(silence)
+
+    def _groups(self) -> Iterator[tuple[Family, Iterable[Sample]]]:
+        members: dict[tuple[str, ...], float] = {}
+        published: dict[tuple[str, ...], float] = {}
+        acked: dict[tuple[str, ...], float] = {}
+        for key in self.cluster.group_keys():
+            namespace, _, name = key.partition("/")
+            members.update({(namespace, name, state): 0.0 for state in _STATES})
+            for one in self.cluster.sets(key):
+                for member in one.spec.get("members") or ():
+                    label = (namespace, name, str(member.get("state", _STATES[0])))
+                    members[label] = members.get(label, 0.0) + 1
+                if one.name == name:
+                    published[namespace, name] = one.generation
+                    generations = self._acked(key, name, one.uid)
+                    if generations:
+                        acked[namespace, name] = min(generations)
+        yield metrics.MEMBERS, totals(members)
+        yield metrics.PUBLISHED, totals(published)
+        yield metrics.ACKED, totals(acked)
+
+    def _acked(self, key: str, name: str, uid: str) -> list[int]:
+        """Return the generation of the head that each reachable balancer acts on; 0 for another head or none."""
+        observation = self.observations.of(key)
+        if observation is None:
+            return []
+        heads = (seen.sets.get(name) for seen in observation.balancers.instances.values())
+        return [head.generation if head is not None and head.uid == uid else 0 for head in heads]

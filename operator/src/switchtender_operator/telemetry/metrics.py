@@ -1,0 +1,205 @@
+"""Every metric of the operator, declared once. Knows numbers and labels, not where they come from.
+
+Labels never hold a pod's or node's name, an address or a message: their number is bounded by groups and by this page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+PREFIX = "switchtender_operator_"
+
+Kind = Literal["counter", "gauge", "histogram"]
+Sample = tuple[Sequence[str], float]
+"""Label values in the order of the family's labels, and the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric family: its name without the prefix (counters without `_total`), and what it means."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The name as it stands on the page of metrics."""
+        return f"{PREFIX}{self.name}" + ("_total" if self.kind == "counter" else "")
+
+
+RECONCILES = Family(
+    "reconciles", "counter", "Groups planned and published, by result: ok, error, not_leader.", ("result",)
+)
+RECONCILE_SECONDS = Family("reconcile_seconds", "histogram", "Time to plan a group and publish what differs.")
+PLAN_SECONDS = Family("plan_seconds", "histogram", "Time to plan a group; nothing else runs meanwhile.")
+WRITES = Family(
+    "writes",
+    "counter",
+    "Writes to the API server by kind of object (set, set_delete, status, event, secret, crd) and result: applied; "
+    "suppressed, as nothing differed or it was said before; refused by the API server; failed, as it did not answer "
+    "or was overloaded.",
+    ("kind", "result"),
+)
+REQUESTS = Family(
+    "api_requests",
+    "counter",
+    "Requests to the API server by verb and status code; code none where there was no answer.",
+    ("verb", "code"),
+)
+REQUEST_SECONDS = Family(
+    "api_request_seconds",
+    "histogram",
+    "Time to the answer of the API server, by verb; for a watch, to its start.",
+    ("verb",),
+)
+POLLS = Family(
+    "balancer_polls",
+    "counter",
+    "Questions to balancers for what they act on, by result: ok, refused, failed.",
+    ("result",),
+)
+
+QUEUE_DEPTH = Family("queue_depth", "gauge", "Changed groups that wait for their turn.")
+QUEUE_OLDEST = Family("queue_oldest_seconds", "gauge", "How long the longest waiting changed group has waited.")
+COALESCED = Family("events_coalesced", "counter", "Changes that were handled together with an earlier one.")
+EVENTS = Family("events", "counter", "Changes of watched objects, by resource.", ("resource",))
+WAKES = Family("kopf_wakes", "counter", "Wake-ups by kopf.")
+KOPF_RESTARTS = Family("kopf_restarts", "counter", "Times kopf ended and was started again.")
+WATCH_RESTARTS = Family(
+    "watch_restarts",
+    "counter",
+    "Watches begun again, by resource and reason.",
+    (
+        "resource",
+        "reason",
+    ),
+)
+WATCH_SILENCE = Family(
+    "watch_last_activity_seconds",
+    "gauge",
+    "Time since the API server last said anything on a watch, by resource; the longest where there are several.",
+    ("resource",),
+)
+CACHED = Family("cached_objects", "gauge", "Objects in the caches, by resource.", ("resource",))
+DRIFT = Family(
+    "cache_drift",
+    "counter",
+    "Objects that a full list found different from the cache though the watch was unbroken, by resource. Stays 0.",
+    ("resource",),
+)
+SYNCED = Family("caches_synced", "gauge", "1 once every cache has been filled.")
+LEADER = Family("is_leader", "gauge", "1 while this process may write.")
+MEMBERS = Family(
+    "members", "gauge", "Nodes in the DestinationSets of a group, by state.", ("namespace", "group", "state")
+)
+PUBLISHED = Family(
+    "published_generation", "gauge", "Generation of the group's head DestinationSet.", ("namespace", "group")
+)
+ACKED = Family(
+    "acked_generation",
+    "gauge",
+    "Least generation of the head that a reachable balancer acts on; none are reachable: not shown.",
+    ("namespace", "group"),
+)
+BALANCERS = Family("balancers", "gauge", "Balancers found and reached, by BalancerConfig.", ("balancer", "state"))
+CRD_REVISION = Family("crd_revision", "gauge", "Revision of the CRDs that this operator brings.")
+CRD_SERVED = Family("crd_served_revision", "gauge", "Revision of a CRD on the API server.", ("crd",))
+
+DIRECT = (RECONCILES, RECONCILE_SECONDS, PLAN_SECONDS, WRITES, REQUESTS, REQUEST_SECONDS, POLLS)
+"""Counted where it happens."""
+
+SCRAPED = (
+    QUEUE_DEPTH, QUEUE_OLDEST, COALESCED, EVENTS, WAKES, KOPF_RESTARTS, WATCH_RESTARTS, WATCH_SILENCE, CACHED, DRIFT,
+    SYNCED, LEADER, MEMBERS, PUBLISHED, ACKED, BALANCERS, CRD_REVISION, CRD_SERVED,
+)  # fmt: skip
+"""Read when the page is asked for."""
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+Read = Callable[[], Iterable[tuple[Family, Iterable[Sample]]]]
+
+
+class Metrics:
+    """The operator's metrics on a registry of their own; `read` gives the scraped families when it is set."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reconciles = self._counter(RECONCILES)
+        self.reconcile_seconds = self._histogram(RECONCILE_SECONDS)
+        self.plan_seconds = self._histogram(PLAN_SECONDS)
+        self.writes = self._counter(WRITES)
+        self.requests = self._counter(REQUESTS)
+        self.request_seconds = self._histogram(REQUEST_SECONDS)
+        self.polls = self._counter(POLLS)
+        self._scraped = _Scraped()
+        self.registry.register(self._scraped)
+
+    def read_from(self, read: Read) -> None:
+        """Take the scraped families from `read` from now on."""
+        self._scraped.read = read
+
+    def page(self) -> bytes:
+        """Return the page of metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def request(self, verb: str, code: int | None, seconds: float) -> None:
+        """Count a request to the API server; `code` None where there was no answer."""
+        self.requests.labels(verb, "none" if code is None else str(code)).inc()
+        self.request_seconds.labels(verb).observe(seconds)
+
+    def write(self, kind: str, result: str) -> None:
+        """Count a write, or one that was not needed."""
+        self.writes.labels(kind, result).inc()
+
+    def _counter(self, family: Family) -> Counter:
+        return Counter(PREFIX + family.name, family.help, family.labels, registry=self.registry)
+
+    def _histogram(self, family: Family) -> Histogram:
+        return Histogram(PREFIX + family.name, family.help, family.labels, registry=self.registry, buckets=_FAST)
+
+
+class _Scraped(Collector):
+    def __init__(self) -> None:
+        self.read: Read | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        for family, samples in self.read() if self.read is not None else ():
+            metric: CounterMetricFamily | GaugeMetricFamily
+            if family.kind == "counter":
+                metric = CounterMetricFamily(PREFIX + family.name, family.help, labels=family.labels)
+            else:
+                metric = GaugeMetricFamily(PREFIX + family.name, family.help, labels=family.labels)
+            for labels, value in samples:
+                metric.add_metric(labels, value)
+            yield metric
+
+
+def totals(counts: Mapping[tuple[str, ...], float]) -> list[Sample]:
+    """Return samples of a mapping from label values to numbers, in order."""
+    return [(labels, counts[labels]) for labels in sorted(counts)]
+
+
+def document() -> str:
+    """Return the reference page of the metrics as Markdown."""
+    lines = [
+        "# Metrics of the operator",
+        "",
+        "Generated from the declarations (`make generate`); do not edit. Served at `/metrics` of the operator's HTTP",
+        "port, beside `/healthz` (the process is alive; says nothing of the API server) and `/readyz` (the caches are",
+        "filled). Histograms are in seconds.",
+        "",
+        "| metric | type | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for family in sorted((*DIRECT, *SCRAPED), key=lambda family: family.name):
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        lines.append(f"| `{family.full_name}` | {family.kind} | {labels} | {family.help} |")
+    return "\n".join([*lines, ""])
