@@ -8,7 +8,6 @@ import ipaddress
 import logging
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -29,18 +28,19 @@ from switchtender_kube import (
 from switchtender_operator.config.settings import Settings
 from switchtender_operator.config.timing import DEFAULT, Timing
 from switchtender_operator.domain.world import Settings as PlanSettings
-from switchtender_operator.kopf_adapter.login import login_with
+from switchtender_operator.kopf_adapter.login import Login, login_with
 from switchtender_operator.kopf_adapter.waker import Waker
 from switchtender_operator.publish import crds
 from switchtender_operator.publish.publisher import Publisher
 from switchtender_operator.publish.secrets import keys_secret, token_secret
 from switchtender_operator.reconcile import balancers
-from switchtender_operator.reconcile.caches import reflectors, unsynced
+from switchtender_operator.reconcile.caches import caches, unsynced
 from switchtender_operator.reconcile.cluster import Cluster
-from switchtender_operator.reconcile.pod_watches import PodWatches, reflector
+from switchtender_operator.reconcile.pod_watches import PODS, PodWatches, pod_reflector
 from switchtender_operator.reconcile.queue import DirtyKeys
 from switchtender_operator.reconcile.readings import Readings
 from switchtender_operator.reconcile.reconciler import Reconciler, Written
+from switchtender_operator.reconcile.reflectors import Reflectors
 from switchtender_operator.reconcile.tokens import SecretTokens
 from switchtender_operator.reconcile.turns import Turns
 from switchtender_operator.telemetry.health import application, served
@@ -69,7 +69,8 @@ async def run_operator(settings: Settings, timing: Timing = DEFAULT) -> bool:
         )
     except ConfigurationError as error:
         raise StartError(str(error)) from None
-    operator = Operator(client, settings, timing, metrics)
+    login = login_with(settings.kubeconfig, settings.context)
+    operator = Operator(client, login, settings, timing, metrics)
     try:
         probes = application(operator.alive, operator.unready, metrics.page)
         async with served(probes, settings.http_address, settings.http_port):
@@ -118,7 +119,7 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 class Operator:
     """All parts of one operator on one client; `run` lives until it is cancelled or a part fails."""
 
-    def __init__(self, client: Client, settings: Settings, timing: Timing, metrics: Metrics) -> None:
+    def __init__(self, client: Client, login: Login, settings: Settings, timing: Timing, metrics: Metrics) -> None:
         self._client = client
         self._settings = settings
         self._timing = timing
@@ -134,13 +135,15 @@ class Operator:
         self.leading = self._elector.is_leader if settings.leader_election else _always
         self._turns = Turns(DirtyKeys(timing.quiet, timing.most_delay, timing.backoff_first, timing.backoff_most))
         self._cluster = Cluster(self._turns.changed, clock=boottime, trust=timing.written_trust)
-        self._events: Counter[str] = Counter()
-        self._reflectors = reflectors(client, settings, self._cluster, self._events)
+        make = Reflectors(client, timing)
+        self._events = make.counted
+        self._caches = caches(make, settings, self._cluster)
         self._tasks = asyncio.TaskGroup()
         self._pods = PodWatches(
-            lambda selection, changed: reflector(client, selection, changed, self._events),
+            lambda selection, changed: pod_reflector(make, selection, changed),
             self._turns.changed,
             self._tasks,
+            patience=timing.pods_patience,
         )
         self._observations = balancers.Observations(memory=timing.poll_memory)
         self._tokens = SecretTokens(
@@ -169,7 +172,7 @@ class Operator:
             timing=timing,
         )
         self._waker = Waker(
-            login_with(settings.kubeconfig, settings.context),
+            login,
             lambda namespace, name: self._turns.changed(f"{namespace}/{name}"),
             namespaces=settings.watch_namespaces,
             backoff_most=timing.kopf_backoff_most,
@@ -194,9 +197,9 @@ class Operator:
                 retry=self._timing.crd_retry,
             )
             self._crds_served = True
-            for one in self._reflectors:
+            for _, one in self._caches:
                 tasks.create_task(one.run(), name=one.name)
-            for one in self._reflectors:
+            for _, one in self._caches:
                 await one.synced.wait()
             log.info("the caches are filled", extra={"groups": len(self._cluster.group_keys())})
             tasks.create_task(self._waker.run(), name="kopf")
@@ -239,6 +242,7 @@ class Operator:
                     try:
                         if await self._publisher.create_once(self._settings.namespace, body):
                             log.info("a Secret was created", extra={"secret": name, "balancer": config.balancer})
+                            self._tokens.forget()
                     except (ApiError, Unreachable) as error:
                         log.warning("a Secret could not be created", extra={"secret": name, "error": str(error)})
                         again = self._timing.secrets_retry
@@ -268,8 +272,7 @@ class Operator:
 
     def _running(self) -> list[tuple[str, Reflector[Any]]]:
         """Return the reflectors with their resources."""
-        fixed = [(one.name.rpartition("/")[2], one) for one in self._reflectors]
-        return fixed + [("pods", one) for one in self._pods.reflectors()]
+        return self._caches + [(PODS.plural, one) for one in self._pods.reflectors()]
 
     def _readings(self) -> Readings:
         return Readings(

@@ -28,6 +28,13 @@ class Timing:
     poll_memory: float = 3.5
     written_trust: float = 10.0
     """How long the answer to a write stands in for the watch event about it."""
+    pods_patience: float = 3.0
+    """How long a group whose pods are not listed yet waits for them before it is planned without."""
+    watch_silence: float = 70.0
+    watch_confirm: float = 5.0
+    watch_relist: float = 1200.0
+    watch_backoff: float = 0.5
+    watch_backoff_most: float = 30.0
 
 
 DEFAULT = Timing()

@@ -71,6 +71,7 @@ class Observations:
 
     memory: float = 3.5
     step: float = 0.05
+    _asked: bool = False
     _heard: dict[str, dict[str, _Heard]] = field(default_factory=dict)
     _total: dict[str, int] = field(default_factory=dict)
     _known: dict[str, Observation] = field(default_factory=dict)
@@ -89,6 +90,15 @@ class Observations:
         known.update({instance: _Heard(state, now) for instance, state in states.items()})
         self._heard[balancer] = known
         self._total[balancer] = len(listed)
+
+    def round_done(self) -> None:
+        """Note that every balancer there is was asked."""
+        self._asked = True
+
+    @property
+    def asked(self) -> bool:
+        """Whether there was a round of answers."""
+        return self._asked
 
     def reachable(self) -> dict[str, tuple[int, int]]:
         """Return how many balancers of each name answered, and how many there are."""
@@ -129,6 +139,7 @@ class Observations:
         """Forget everything: who does not lead does not ask, and what it knows grows old."""
         for known in (self._heard, self._total, self._known, self._told):
             known.clear()
+        self._asked = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +223,7 @@ class Poller:
                 if name == balancer and state is not None
             }
             self._observations.heard(balancer, found, states, now)
+        self._observations.round_done()
         for key, balancer_name in self._groups():
             if self._observations.observe(key, balancer_name, now, wall):
                 self._dirty(key)

@@ -1,4 +1,4 @@
-"""The reflectors of the operator: which resources are listed and watched, in which namespaces, and where it goes.
+"""What the operator keeps of the cluster besides pods: which resources, in which namespaces, and where it goes.
 
 With namespaces to watch there is a reflector for each namespace and resource, and no request at cluster scope; without,
 one for each resource. What belongs to balancers is read in the operator's own namespace only.
@@ -6,19 +6,17 @@ one for each resource. What belongs to balancers is read in the operator's own n
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from switchtender_api.constants import LABEL_BALANCER
-from switchtender_kube import Client, Reflector, Resource
+from switchtender_kube import Reflector, Resource
 from switchtender_operator.config.settings import Settings
 from switchtender_operator.publish.publisher import GROUPS, SETS
 from switchtender_operator.publish.secrets import MANAGED_BY
 from switchtender_operator.reconcile.cluster import Cluster
 from switchtender_operator.reconcile.objects import configuration, endpoints, group_object, set_object
-
-Value = TypeVar("Value")
+from switchtender_operator.reconcile.reflectors import Reflectors
 
 CONFIG_MAPS = Resource("", "v1", "configmaps")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
@@ -26,53 +24,17 @@ ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
 _MANAGED = ",".join(f"{label}={value}" for label, value in MANAGED_BY.items())
 
 
-def reflectors(client: Client, settings: Settings, cluster: Cluster, counted: Counter[str]) -> list[Reflector[Any]]:
-    """Return the reflectors that feed the cluster, not running yet; changes are counted by resource."""
-
-    def counting(
-        resource: Resource, changed: Callable[[str, Value | None, Value | None], None]
-    ) -> Callable[[str, Value | None, Value | None], None]:
-        def count(uid: str, old: Value | None, new: Value | None) -> None:
-            counted[resource.plural] += 1
-            changed(uid, old, new)
-
-        return count
-
-    found: list[Reflector[Any]] = []
+def caches(reflectors: Reflectors, settings: Settings, cluster: Cluster) -> list[tuple[str, Reflector[Any]]]:
+    """Return the reflectors that feed the cluster with their resources' names, not running yet."""
+    own, make = settings.namespace, reflectors.make
+    found: list[tuple[str, Reflector[Any]]] = []
     for scope in settings.scopes:
-        found += [
-            Reflector(
-                client, GROUPS, namespace=scope, project=group_object, changed=counting(GROUPS, cluster.group_changed)
-            ),
-            Reflector(
-                client,
-                SETS,
-                namespace=scope,
-                project=set_object,
-                changed=counting(SETS, cluster.set_changed),
-                label_selector=_MANAGED,
-            ),
-        ]
-    own = settings.namespace
-    found += [
-        Reflector(
-            client,
-            CONFIG_MAPS,
-            namespace=own,
-            project=configuration,
-            changed=counting(CONFIG_MAPS, cluster.configuration_changed),
-            label_selector=LABEL_BALANCER,
-        ),
-        Reflector(
-            client,
-            ENDPOINT_SLICES,
-            namespace=own,
-            project=endpoints,
-            changed=counting(ENDPOINT_SLICES, cluster.endpoints_changed),
-            label_selector=LABEL_BALANCER,
-        ),
-    ]
-    return found
+        groups = make(GROUPS, scope, group_object, cluster.group_changed)
+        sets = make(SETS, scope, set_object, cluster.set_changed, label_selector=_MANAGED)
+        found += [(GROUPS.plural, groups), (SETS.plural, sets)]
+    configs = make(CONFIG_MAPS, own, configuration, cluster.configuration_changed, label_selector=LABEL_BALANCER)
+    slices = make(ENDPOINT_SLICES, own, endpoints, cluster.endpoints_changed, label_selector=LABEL_BALANCER)
+    return [*found, (CONFIG_MAPS.plural, configs), (ENDPOINT_SLICES.plural, slices)]
 
 
 def unsynced(reflectors: Iterable[Reflector[Any]]) -> list[str]:

@@ -7,14 +7,14 @@ new has no pods to offer until its first list is complete; one that had them kee
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from switchtender_kube import Client, Json, Reflector, Resource
+from switchtender_kube import Json, Reflector, Resource, boottime
 from switchtender_operator.domain.plan import Watched
 from switchtender_operator.domain.pods import Pod, project
+from switchtender_operator.reconcile.reflectors import Reflectors
 
 PODS = Resource("", "v1", "pods")
 
@@ -31,14 +31,34 @@ class Selection:
     annotations: frozenset[str]
 
 
-class PodWatches:
-    """Watches by selection, and who follows each. `dirty` is called with the key of each group a change concerns."""
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    reflector: Reflector[Pod]
+    task: asyncio.Task[None]
+    began: float
 
-    def __init__(self, make: Make, dirty: Callable[[str], None], group: asyncio.TaskGroup) -> None:
+
+class PodWatches:
+    """Watches by selection, and who follows each. `dirty` is called with the key of each group a change concerns.
+
+    `patience` in seconds: how long after its beginning a first list is worth waiting for.
+    """
+
+    def __init__(
+        self,
+        make: Make,
+        dirty: Callable[[str], None],
+        tasks: asyncio.TaskGroup,
+        *,
+        patience: float = 3.0,
+        clock: Callable[[], float] = boottime,
+    ) -> None:
         self._make = make
         self._dirty = dirty
-        self._tasks = group
-        self._watches: dict[Selection, tuple[Reflector[Pod], asyncio.Task[None]]] = {}
+        self._tasks = tasks
+        self._patience = patience
+        self._clock = clock
+        self._watches: dict[Selection, _Watch] = {}
         self._followers: dict[Selection, set[str]] = {}
         self._of: dict[str, Selection] = {}
 
@@ -58,26 +78,34 @@ class PodWatches:
         if former is not None:
             self._leave(key, former)
 
+    def pending(self, key: str) -> float:
+        """Return for how many seconds more the group's pods are worth waiting for; 0 if they are known."""
+        selection = self._of.get(key)
+        if selection is None or self._watches[selection].reflector.synced.is_set():
+            return 0.0
+        return max(0.0, self._watches[selection].began + self._patience - self._clock())
+
     def pods(self, key: str) -> Mapping[str, Pod] | None:
         """Return the group's pods by uid; None while they are not known. A group that follows none has none."""
         selection = self._of.get(key)
         if selection is None:
             return {}
-        watch, _ = self._watches[selection]
-        return watch.store if watch.synced.is_set() else None
+        reflector = self._watches[selection].reflector
+        return reflector.store if reflector.synced.is_set() else None
 
     def reflectors(self) -> list[Reflector[Pod]]:
         """Return the reflectors that run."""
-        return [watch for watch, _ in self._watches.values()]
+        return [watch.reflector for watch in self._watches.values()]
 
     def _start(self, selection: Selection) -> None:
-        watch = self._make(selection, partial(self._pod_changed, selection))
-        self._watches[selection] = watch, self._tasks.create_task(self._run(selection, watch))
+        reflector = self._make(selection, partial(self._pod_changed, selection))
+        task = self._tasks.create_task(self._run(selection, reflector), name=reflector.name)
+        self._watches[selection] = _Watch(reflector, task, self._clock())
 
-    async def _run(self, selection: Selection, watch: Reflector[Pod]) -> None:
-        running = asyncio.create_task(watch.run())
+    async def _run(self, selection: Selection, reflector: Reflector[Pod]) -> None:
+        running = asyncio.create_task(reflector.run())
         try:
-            await watch.synced.wait()
+            await reflector.synced.wait()
             self._pod_changed(selection, "", None, None)  # a first list without pods is news, too
             await running
         finally:
@@ -89,33 +117,21 @@ class PodWatches:
         followers.discard(key)
         if not followers:
             del self._followers[selection]
-            _, task = self._watches.pop(selection)
-            task.cancel()
+            self._watches.pop(selection).task.cancel()
 
     def _pod_changed(self, selection: Selection, _: str, __: Pod | None, ___: Pod | None) -> None:
         for key in self._followers.get(selection, ()):
             self._dirty(key)
 
 
-def reflector(client: Client, selection: Selection, changed: Changed, counted: Counter[str]) -> Reflector[Pod]:
-    """Return the reflector of a selection, filtered by the API server; changes are counted by resource."""
-
-    def counting(uid: str, old: Pod | None, new: Pod | None) -> None:
-        counted[PODS.plural] += 1
-        changed(uid, old, new)
+def pod_reflector(reflectors: Reflectors, selection: Selection, changed: Changed) -> Reflector[Pod]:
+    """Return the reflector of a selection, filtered by the API server."""
 
     def kept(raw: Json) -> Pod | None:
         return project(raw, keep=selection.annotations)
 
-    return Reflector(
-        client,
-        PODS,
-        namespace=selection.namespace,
-        project=kept,
-        changed=counting,
-        label_selector=selection.selector,
-        name=f"{selection.namespace}/pods[{selection.selector}]",
-    )
+    name = f"{selection.namespace}/pods[{selection.selector}]"
+    return reflectors.make(PODS, selection.namespace, kept, changed, label_selector=selection.selector, name=name)
 
 
 def _selection(namespace: str, watched: Watched) -> Selection:

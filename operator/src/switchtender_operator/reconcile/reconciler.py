@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from switchtender_kube import Json, NotLeader
+from switchtender_kube import Json, NotLeader, boottime
 from switchtender_operator.config.timing import Timing
 from switchtender_operator.domain.plan import Plan, Watched, plan, watched_selector
 from switchtender_operator.domain.pods import Pod
-from switchtender_operator.domain.world import GroupObject, GroupWorld, SetObject, Settings
+from switchtender_operator.domain.world import GroupObject, GroupWorld, Observation, SetObject, Settings
 from switchtender_operator.publish.publisher import PublishError
 from switchtender_operator.reconcile.balancers import Observations
 from switchtender_operator.reconcile.cluster import Cluster
@@ -39,6 +39,9 @@ class Pods(Protocol):
 
     def follow(self, key: str, namespace: str, watched: Watched | None) -> None:
         """Let the group follow these pods."""
+
+    def pending(self, key: str) -> float:
+        """Return for how many seconds more the group's pods are worth waiting for; 0 if they are known."""
 
     def pods(self, key: str) -> Mapping[str, Pod] | None:
         """Return the group's pods, None while they are not known."""
@@ -172,7 +175,7 @@ class Reconciler:
             pods=None,
             sets=sets,
             balancers=self._cluster.balancers(),
-            observation=self._observations.of(key),
+            observation=self._observation(key),
             neighbors=self._cluster.neighbors,
             settings=self._settings,
             status_written=self._written.at.get(key),
@@ -180,8 +183,20 @@ class Reconciler:
         self._pods.follow(key, group.namespace, watched_selector(world))
         if not self._leading():
             return
+        wait = self._pods.pending(key)
+        if wait > 0.0:
+            self._turns.wake(key, wait)
+            return
         decided = self._plan(key, world)
         await self._publisher.publish(group, decided, {one.name: one for one in sets}, lambda: self._wanted(group))
+
+    def _observation(self, key: str) -> Observation | None:
+        """Return what balancers say of the group; of a new one, what they said before it was there."""
+        known = self._observations.of(key)
+        if known is None and self._observations.asked:
+            self._observations.observe(key, self._cluster.balancer_of(key), boottime(), datetime.now(UTC))
+            known = self._observations.of(key)
+        return known
 
     def _plan(self, key: str, world: GroupWorld) -> Plan:
         now = datetime.now(UTC)

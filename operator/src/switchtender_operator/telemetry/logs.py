@@ -18,6 +18,7 @@ _TALKATIVE = {
     "aiohttp.access": logging.WARNING,  # a line for each probe and scrape
     "asyncio": logging.INFO,
     "kopf": logging.WARNING,  # a line for each event, whole bodies at debug
+    "kopf._core.reactor.running": logging.ERROR,  # that it handles no signals, in its thread, is as it should be
     "kubernetes": logging.INFO,  # bodies of answers at debug
     "urllib3": logging.INFO,
 }
