@@ -153,7 +153,7 @@ REFUSED = {
     ),
     "a node at no address": (
         {"members": {"static": [{"name": "a", "sip": "192.0.2.1"}]}},
-        f'{STATIC}[0].sip: Invalid value: "192.0.2.1": sip:host[:port][;transport=udp|tcp]',
+        f"{STATIC}[0].sip: Invalid value: sip:host[:port][;transport=udp|tcp]",
     ),
     "a node with a user": (
         {"members": {"static": [{"name": "a", "sip": "sip:100@192.0.2.1"}]}},
@@ -258,6 +258,10 @@ REFUSED = {
     "a password in the place of a URL": (
         {"members": {"static": [{"name": "a", "sip": "sip:192.0.2.1", "load": "hunter2"}]}, "esl": SECRET},
         "the password comes from a Secret only",
+    ),
+    "a URL with a password in the place of another": (
+        {"members": {"static": [{"name": "a", "sip": "fs://:hunter2@192.0.2.1"}]}},
+        f"{STATIC}[0].sip: Invalid value: sip:host[:port][;transport=udp|tcp]",
     ),
     "a password in the place of a Secret": (
         {"esl": {"passwordFrom": {"secretKeyRef": {"name": "hunter2!"}}}},

@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.base import Model
-from switchtender_api.v1alpha1.cel import cel, cel_text
-from switchtender_api.v1alpha1.endpoints import ESL_WITHOUT_PASSWORD, EslLocation, NodeUri
+from switchtender_api.v1alpha1.cel import cel, cel_text, rules
+from switchtender_api.v1alpha1.endpoints import ESL_WITHOUT_PASSWORD, NODE_URI, EslLocation, NodeUri
 from switchtender_api.v1alpha1.units import NodeName, ResourceName, Text, Time, Unique, Whole
 
 Weight = Annotated[int, Whole(1, 10_000)]
@@ -72,11 +72,14 @@ class StaticMember(Model):
     """A node outside the cluster, or any node where there is no cluster."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel(
-            f"!has(self.load) || self.load.matches({cel_text(ESL_WITHOUT_PASSWORD)})",
-            "fs://[user@]host[:port] in Kubernetes, special characters of the user as %XX; the password comes from a "
-            "Secret only: spec.esl.passwordFrom.secretKeyRef",
-            "load",
+        json_schema_extra=rules(
+            cel(f"self.sip.matches({cel_text(NODE_URI)})", "sip:host[:port][;transport=udp|tcp]", "sip"),
+            cel(
+                f"!has(self.load) || self.load.matches({cel_text(ESL_WITHOUT_PASSWORD)})",
+                "fs://[user@]host[:port] in Kubernetes, special characters of the user as %XX; the password comes from "
+                "a Secret only: spec.esl.passwordFrom.secretKeyRef",
+                "load",
+            ),
         )
     )
 
