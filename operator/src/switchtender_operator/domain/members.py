@@ -22,7 +22,7 @@ from switchtender_operator.domain.neighbors import Neighbors
 from switchtender_operator.domain.notes import (
     BAD_ANNOTATION,
     DUPLICATE_NODE,
-    POD_LEFT_OUT,
+    NODE_LEFT_OUT,
     POD_UNREADABLE,
     SHARED_NODE,
     Note,
@@ -105,7 +105,7 @@ def pod_members(
         try:
             location = locate(pod, policy.sip, destinations.refusal)
         except NoAddress as reason:
-            notes.append(warning(POD_LEFT_OUT, f"{pod.name}: {reason}"))
+            notes.append(warning(NODE_LEFT_OUT, f"{pod.name}: {reason}"))
             continue
         if location is None:
             continue
@@ -181,7 +181,7 @@ def within(members: Iterable[Member], destinations: Destinations) -> Roster:
         if reason is None:
             kept.append(member)
         else:
-            notes.append(warning(POD_LEFT_OUT, f"{member.name}: SIP address {host}: {reason}"))
+            notes.append(warning(NODE_LEFT_OUT, f"{member.name}: SIP address {host}: {reason}"))
     return Roster(tuple(kept), tuple(notes))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-POD_LEFT_OUT = "PodLeftOut"
-"""A pod matches the selector and cannot be a node."""
+NODE_LEFT_OUT = "NodeLeftOut"
+"""A pod that the selector matches, or a static node, is where no node may be or has no usable address."""
 
 POD_UNREADABLE = "PodUnreadable"
 """A part of a pod could not be read; it goes by the rest."""
