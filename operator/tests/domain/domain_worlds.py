@@ -225,8 +225,6 @@ class Cluster:
         self.observation = Observation(
             at=self.now,
             balancers=BalancersSeen(total=answers.get("total", len(instances)), instances=instances),
-                total=answers.get("total", 1), instances=answers.get("instances", {"a": self.seen()})
-            ),
             nodes={by_uid[name]: report for name, report in nodes.items()},
         )
 
