@@ -12,8 +12,11 @@ import re
 
 import pytest
 
+from switchtender_api.crd import KINDS, custom_resource
+from tests.e2e.installation import Installation
 from tests.e2e.providers import api, existing, kind, sim
 from tests.e2e.tools import binaries as tools
+from tests.e2e.voice import Voice
 
 PROVIDERS = {"api": api, "sim": sim, "kind": kind, "existing": existing}
 
@@ -102,3 +105,29 @@ def namespace(cluster):
     """A namespace for one scenario."""
     with cluster.namespace() as name:
         yield name
+
+
+@pytest.fixture
+def voice(cluster, namespace):
+    """A user's namespace."""
+    return Voice(cluster, namespace)
+
+
+@pytest.fixture(scope="session")
+def definitions(cluster):
+    """The CRDs, established. They stay for the session: one that is deleted takes its objects along, slowly."""
+    wanted = [custom_resource(each) for each in KINDS]
+    cluster.apply(*wanted)
+    for name in (each["metadata"]["name"] for each in wanted):
+        cluster.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+
+
+@pytest.fixture(scope="module")
+def installation(cluster, definitions, tmp_path_factory):
+    """The chart's rights, configuration and Services, watching every namespace; nothing runs yet."""
+    with cluster.namespace("system") as name:
+        # Where pods' addresses are all on one machine, a wildcard listener would be everybody's.
+        values = {"balancer": {"listenAddress": "$(POD_IP)", "service": {"type": "ClusterIP"}}}
+        found = Installation(cluster, name, tmp_path_factory.mktemp(name), values)
+        yield found
+        found.remove()

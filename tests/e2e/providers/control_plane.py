@@ -155,6 +155,8 @@ class ControlPlane:
                 f"--root-ca-file={pki}/ca.crt", f"--cluster-signing-cert-file={pki}/ca.crt",
                 f"--cluster-signing-key-file={pki}/ca.key", f"--service-cluster-ip-range={SERVICES}",
                 "--concurrent-deployment-syncs=2",
+                # kwok does not live long enough to miss a heartbeat, but scenarios take the API server away from it.
+                "--node-monitor-grace-period=10m",
             ]),
             ("scheduler", self.ports.scheduler, []),
         ):  # fmt: skip
