@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import typing
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from switchtender_api.objects import dump_member, dump_policy, kubernetes_gaps, read_group, read_set
@@ -117,6 +120,35 @@ def test_a_field_of_a_newer_version_is_left_out_and_named(path, value, named):
     read = read_group(edited(group(), path, value))
     assert (read.unknown, read.findings) == ((named,), ())
     assert read.group == read_group(group()).group
+
+
+def objects_within(value):
+    """Every object in a document but those of metadata and of free names."""
+    if isinstance(value, dict):
+        yield value
+        for name, inner in value.items():
+            if name not in ("metadata", "matchLabels"):
+                yield from objects_within(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from objects_within(inner)
+
+
+@given(st.data())
+def test_wherever_fields_of_tomorrow_stand_the_rest_is_read_as_ever(data):
+    name = st.from_regex(r"[a-z][A-Za-z]{0,9}Tomorrow", fullmatch=True)
+    json_value = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists, max_leaves=4)
+    for make, read in ((group, read_group), (destination_set, read_set)):
+        raw = json.loads(json.dumps(make()))
+        places = list(objects_within(raw))
+        added = data.draw(
+            st.lists(st.tuples(st.integers(0, len(places) - 1), name, json_value), unique_by=lambda a: a[:2])
+        )
+        for place, field, value in added:
+            places[place][field] = value
+        found, expected = read(raw), read(make())
+        assert len(found.unknown) == len(added)
+        assert found == replace(expected, unknown=found.unknown)
 
 
 def test_every_unknown_field_is_named():

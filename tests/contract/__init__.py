@@ -1,0 +1,1 @@
+"""What the parts of the product agree on, held in files."""
