@@ -177,6 +177,8 @@ def test_by_shape_alone_values_are_free_and_unknown_fields_stay():
     assert schema == {"description": "A field. Values: One, Two.", "type": "string", "maxLength": 64}
     assert field(Annotated[int, Whole(1, 5)], strict=False) == {"description": "A field.", "type": "integer"}
     assert RULES not in field(Network, strict=False)
+    word = field(Annotated[int | Literal["Auto"], Whole(0, 5, auto=True)], "Auto", strict=False)
+    assert (word["x-kubernetes-int-or-string"], word["maxLength"]) == (True, 64)
     listed = field(Annotated[tuple[Inner, ...], Unique("thing", by="size")], strict=False, max_length=3)
     assert (listed["x-kubernetes-list-type"], listed["maxItems"]) == ("atomic", 3)
     assert "x-kubernetes-list-map-keys" not in listed

@@ -17,14 +17,6 @@ LABEL_GROUP: Final = f"{GROUP}/group"
 LABEL_BALANCER: Final = f"{GROUP}/balancer"
 """On a balancer's ConfigMap, its Service and EndpointSlices: the name of its BalancerConfig."""
 
-LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
-MANAGED_BY: Final = "switchtender-operator"
-"""Value of that label on what the operator writes."""
-
-FIELD_MANAGER: Final = "switchtender-operator"
-FIELD_MANAGER_STATUS: Final = "switchtender-operator-status"
-"""Owners of fields in server-side apply: of DestinationSets, of a group's status."""
-
 ANNOTATION_WEIGHT: Final = f"{GROUP}/weight"
 ANNOTATION_PRIORITY: Final = f"{GROUP}/priority"
 ANNOTATION_RESOURCES: Final = f"{GROUP}/resources"

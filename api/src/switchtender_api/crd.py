@@ -242,6 +242,8 @@ def _shape(result: Schema) -> Schema:
     if values:
         _tell(shape, "Values", ", ".join(values))
         shape["maxLength"] = _LONGEST_WORD
+    if "x-kubernetes-int-or-string" in shape:
+        shape["maxLength"] = _LONGEST_WORD
     if shape.get("type") == "object" and "properties" in shape:
         shape["x-kubernetes-preserve-unknown-fields"] = True
     if shape.get("type") == "array":
