@@ -205,17 +205,13 @@ class Client:
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence)
         async with self._answer("GET", path, {**(query or {}), "watch": True}, None, limits) as answer:
-            pending = bytearray()
-            async for chunk in answer.content.iter_any():
-                pending += chunk
-                if b"\n" in chunk:
-                    *lines, rest = bytes(pending).split(b"\n")
-                    pending = bytearray(rest)
-                    for line in lines:
-                        if line:
-                            yield line
-                elif len(pending) > LONGEST_LINE:
-                    raise Unreachable(f"watch of {path}: an event of more than {LONGEST_LINE >> 20} MiB")
+            try:
+                async for line in _lines(answer.content):
+                    yield line
+            finally:
+                # A stream that is left before its end is of no use to anybody, nor is a polite farewell to its server.
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
 
     async def _request(
         self,
@@ -354,6 +350,21 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         if len(whole) > LONGEST_ANSWER:
             raise aiohttp.ClientPayloadError(f"an answer of more than {LONGEST_ANSWER >> 20} MiB")
     return bytes(whole)
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+    """Split at newlines, without the limit of ``StreamReader.readline``, which is that of its buffer."""
+    pending = bytearray()
+    async for chunk in content.iter_any():
+        pending += chunk
+        if b"\n" in chunk:
+            *lines, rest = bytes(pending).split(b"\n")
+            pending = bytearray(rest)
+            for line in lines:
+                if line:
+                    yield line
+        elif len(pending) > LONGEST_LINE:
+            raise aiohttp.ClientPayloadError(f"an event of more than {LONGEST_LINE >> 20} MiB")
 
 
 def _reason(error: BaseException) -> str:

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _WEDGED_AFTER = 300.0
 # A custom resource is served a moment after its definition was made; nobody wants to wait half a minute for that.
 _NOT_SERVED_CAP = 10.0
-# A server that was restored from a backup answers every resumption with an error that is not 410.
+# Who is refused that often in a row, and not with 410, perhaps is refused for the version that he resumes from.
 _RESUMPTIONS = 4
 # A watch that ends sooner, and without a word, failed.
 _SHORT_WATCH = 1.0
@@ -170,13 +170,15 @@ class Reflector(Generic[T]):
                 await self._watch()
             except ApiError as error:
                 self.stats.restarts[_reason_of(error)] += 1
-                if error.expired or _too_new(error) or self._backoff.failures >= _RESUMPTIONS:
+                if error.expired or self._backoff.failures >= _RESUMPTIONS:
                     self._version = None
                 cap = _NOT_SERVED_CAP if error.status == 404 else None
                 await self._wait(error, self._backoff.next(retry_after=error.retry_after, cap=cap))
             except (Unreachable, _Restart) as error:
                 self.stats.restarts[_reason_of(error)] += 1
-                if isinstance(error, _Restart) and error.relist:
+                # A server that was restored from a backup is silent on a watch from what is now the future.
+                silent_again = isinstance(error, Silence) and self._backoff.failures > 0
+                if silent_again or (isinstance(error, _Restart) and error.relist):
                     self._version = None
                 await self._wait(error, self._backoff.next())
             except Exception as error:
@@ -372,11 +374,6 @@ def _reason_of(error: ApiError | Unreachable | _Restart) -> str:
     if isinstance(error, Unreachable):
         return "silence" if isinstance(error, Silence) else "unreachable"
     return "expired" if error.expired else "throttled" if error.throttled else f"http-{error.status}"
-
-
-def _too_new(error: ApiError) -> bool:
-    """Whether the server does not know our version yet: it was restored from a backup, say."""
-    return error.status == 504 and "resource version" in error.message.lower()
 
 
 def _label(raw: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Patches, and which fields of an object have an owner: pure functions on JSON."""
 
 import copy
+from typing import Any
 
 from tests.stand.kube_api.kinds import Json
 from tests.stand.kube_api.refusals import Refused, bad_request
@@ -30,44 +31,53 @@ def desired(raw: Json) -> Json:
 
 
 def owned_paths(raw: Json) -> set[tuple[str, ...]]:
-    """The paths whose owner is known: two levels for what holds maps of things, three for labels and annotations."""
+    """The paths whose owner is known: two levels deep, three for labels, annotations and conditions (by type)."""
     paths: set[tuple[str, ...]] = set()
     for name, value in raw.items():
         if name in {"apiVersion", "kind", "metadata"}:
             continue
-        paths |= {(name, key) for key in value} if isinstance(value, dict) and value else {(name,)}
+        paths |= {(name, key) for key in value} if isinstance(value, dict) else {(name,)}
     for name in ("labels", "annotations"):
         paths |= {("metadata", name, key) for key in (raw.get("metadata") or {}).get(name) or {}}
+    if ("status", "conditions") in paths:
+        paths.remove(("status", "conditions"))
+        paths |= {("status", "conditions", condition["type"]) for condition in raw["status"]["conditions"]}
     return paths
 
 
 def value_at(raw: object, path: tuple[str, ...]) -> object:
+    """What is at a path; a list is one of conditions, found by their type."""
     for name in path:
-        raw = raw.get(name) if isinstance(raw, dict) else None
+        if isinstance(raw, list):
+            raw = next((item for item in raw if item["type"] == name), None)
+        else:
+            raw = raw.get(name) if isinstance(raw, dict) else None
     return raw
 
 
 def put(raw: Json, path: tuple[str, ...], value: object) -> None:
+    """Set what is at a path, with all that leads there."""
+    at: Any = raw
     for name in path[:-1]:
-        if not isinstance(raw.get(name), dict):
-            raw[name] = {}
-        raw = raw[name]
-    raw[path[-1]] = copy.deepcopy(value)
+        if not at.get(name):
+            at[name] = [] if name == "conditions" else {}
+        at = at[name]
+    if isinstance(at, list):
+        drop({"conditions": at}, ("conditions", path[-1]))
+        at.append(copy.deepcopy(value))
+    else:
+        at[path[-1]] = copy.deepcopy(value)
 
 
 def drop(raw: Json, path: tuple[str, ...]) -> None:
+    """Remove what is at a path, if it is there."""
+    at: Any = raw
     for name in path[:-1]:
-        raw = raw.get(name) or {}
-    raw.pop(path[-1], None)
-
-
-def joined(before: object, applied: object, path: tuple[str, ...]) -> object:
-    """Conditions are a list-map by type: those that another manager set stay."""
-    if path[-1] != "conditions" or not isinstance(before, list) or not isinstance(applied, list):
-        return applied
-    by_type = {condition["type"]: condition for condition in before}
-    by_type.update({condition["type"]: condition for condition in applied})
-    return list(by_type.values())
+        at = at.get(name) or {}
+    if isinstance(at, list):
+        at[:] = [item for item in at if item["type"] != path[-1]]
+    else:
+        at.pop(path[-1], None)
 
 
 def json_patch_step(body: Json, step: Json) -> None:

@@ -45,9 +45,8 @@ def modified(kind: Kind, key: Key) -> Refused:
 
 
 def precondition(kind: Kind, key: Key, what: str, wanted: str, found: str) -> Refused:
-    return _conflict(
-        kind, key, f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
-    )
+    why = f"the {what} in the precondition ({wanted}) does not match the {what} in record ({found})."
+    return _conflict(kind, key, f"{why} The object might have been deleted and then recreated")
 
 
 def _conflict(kind: Kind, key: Key, why: str) -> Refused:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from tests.stand.kube_api.fields import desired, drop, joined, json_patch_step, merged, owned_paths, put, value_at
+from tests.stand.kube_api.fields import desired, drop, json_patch_step, merged, owned_paths, put, value_at
 from tests.stand.kube_api.kinds import BUILT_IN, OWN, Json, Kind, of_definition
 from tests.stand.kube_api.refusals import (
     Key,
@@ -51,7 +51,7 @@ class Store:
         for kind in (*BUILT_IN, *(OWN if own else ())):
             self.register(kind)
         self.version = 1000
-        self.compacted = 0
+        self.compacted = self.version
         self.history: list[Change] = []
         self.subscribers: set[Callable[[Change], None]] = set()
         self._objects: dict[Kind, dict[Key, Json]] = {}
@@ -230,8 +230,10 @@ class Store:
         if taken and not force:
             raise managed_by_others([(other, "." + ".".join(path)) for other, path in taken])
         after = copy.deepcopy(before)
-        for path in wanted:
-            put(after, path, joined(value_at(before, path), value_at(body, path), path))
+        for name in body.keys() - after.keys():
+            after[name] = {}
+        for path in sorted(wanted):
+            put(after, path, value_at(body, path))
         others = set().union(*(paths for other, paths in owners.items() if other != manager))
         former = {path for path in owners.get(manager, set()) if not kind.status or (path[0] == "status") is status}
         for path in former - wanted - others:
@@ -299,7 +301,8 @@ class Store:
     def _check_type(self, kind: Kind, body: Json) -> None:
         if body.get("apiVersion", kind.api_version) != kind.api_version or body.get("kind", kind.kind) != kind.kind:
             found = f"{body.get('kind')} in version {body.get('apiVersion')!r}"
-            raise bad_request(f"{found} cannot be handled as a {kind.kind}")
+            why = f"{found} cannot be handled as a {kind.kind}"
+            raise Refused(422, "Invalid", why) if kind.custom else bad_request(why)
 
     def _prepared(self, kind: Kind, before: Json, body: Json, *, status: bool, whole: bool = False) -> Json:
         """What a write through the object's path, or through its status, may change of it."""
