@@ -16,7 +16,8 @@ from switchtender.cli import main
 from switchtender.control import balancer
 from switchtender.control.balancer import Balancer
 from switchtender.http.listen import HttpBindError
-from switchtender.serve.server import ServeError, Server
+from switchtender.serve.lifetime import ServeError
+from switchtender.serve.server import Server
 
 HERE = "127.0.0.85"
 FS1 = group_of("ivr", {"name": "fs1", "sip": "sip:127.0.0.86:5060"})
@@ -194,7 +195,7 @@ def test_serve_has_status_1_when_it_fails_while_serving(tmp_path, config, monkey
 
 
 async def test_workers_that_end_by_themselves_end_the_process(tmp_path, config, monkeypatch):
-    monkeypatch.setattr("switchtender.serve.server._LIVENESS", 0.01)
+    monkeypatch.setattr("switchtender.serve.lifetime._LIVENESS", 0.01)
     run = Balancer.run
 
     async def run_without_workers(balancer):

@@ -132,7 +132,7 @@ async def test_the_command_ends_with_status_0_and_logs_json(file):
         process.send_signal(signal.SIGINT)
         lines += [json.loads(line) async for line in process.stderr]
         assert await process.wait() == 0
-    assert [line["message"] for line in lines if line["logger"].endswith(".server")] == [
+    assert [line["message"] for line in lines if line["logger"].startswith("switchtender.serve.")] == [
         "serving",
         "stopping",
         "stopped",

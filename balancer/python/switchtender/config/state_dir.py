@@ -1,5 +1,5 @@
-"""``stateDir``: what outlives the process. The token keys, so that established dialogs go on being routed; in Kubernetes
-a copy of the shared keys and the last good snapshot.
+"""``stateDir``: what outlives the process. The token keys, so that established dialogs go on being routed; in
+Kubernetes a copy of the shared keys and the last good snapshot.
 
 One process owns a directory at a time (an advisory lock for the life of the process). A directory that cannot be
 written costs one warning: the keys then live in memory.

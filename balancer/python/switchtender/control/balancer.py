@@ -28,7 +28,10 @@ _EVENTS_AT_ONCE = 256
 
 
 class Balancer:
-    """Serves ``Plan`` after ``Plan`` on one packet core. ``replicas`` tells how many balancers share the nodes."""
+    """Serves ``Plan`` after ``Plan`` on one packet core. ``replicas`` tells how many balancers share the nodes.
+
+    ``keys`` of the token go along with each plan: the first signs, all verify.
+    """
 
     def __init__(
         self, core: Core, keys: tuple[TokenKey, ...], *, clock: Callable[[], float], replicas: Callable[[], int]
@@ -43,7 +46,7 @@ class Balancer:
         self._nodes_of: Mapping[str, frozenset[str]] = {}
         self._names: Mapping[tuple[str, str], str] = {}
         self._fresh: Mapping[str, float] = {}
-        self._keys = keys
+        self.keys = keys
         self._clock = clock
         self._replicas = replicas
 
@@ -54,7 +57,7 @@ class Balancer:
         """
         members = {member.uid for entry in plan.groups for member in entry.members}
         node_of = nodes_behind(members, plan.esl, self._node_of)
-        document = snapshot(plan.groups, keys=self._keys, node_of=node_of)
+        document = snapshot(plan.groups, keys=self.keys, node_of=node_of)
         self.generation = self.core.apply(json.dumps(document).encode())
         joined = None if self.plan is None else self._clock()
         self.plan, self._node_of = plan, node_of
@@ -69,6 +72,10 @@ class Balancer:
             self.watches[uid].take_up(policy, esl.get(uid), _poll_interval(groups))
         self._publish_all()
         await asyncio.gather(*(watch.stop() for watch in gone))
+
+    def node_of(self, member: str) -> str | None:
+        """The uid of the node behind a member's uid; None where there is no such member."""
+        return self._node_of.get(member)
 
     def member_name(self, uid: str, namespace: str, group: str) -> str | None:
         """What a group calls the node of this uid; None where it is no member of it."""

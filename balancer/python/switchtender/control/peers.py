@@ -1,7 +1,7 @@
 """How many balancers share the nodes: the other replicas are asked once a second, and those that answered lately count.
 
-R = those of ``peers.static`` that answered within ``ALIVE`` seconds, and this process. Two addresses of one peer
-count once; a peer that turns out to be this process itself does not count.
+R = those of ``peers.static`` or ``peers.service`` that answered within ``ALIVE`` seconds, and this process. Two
+addresses of one peer count once; a peer that turns out to be this process itself does not count.
 """
 
 from __future__ import annotations
@@ -33,13 +33,20 @@ class _Answer:
 class Peers:
     """Asks each of ``addresses`` ("host:port" of a replica's HTTP) every second.
 
-    ``instance`` is this process's own id.
+    ``instance`` is this process's own id. ``changing``: ``ask`` may name others later.
     """
 
     addresses: tuple[str, ...]
     instance: str
     clock: Callable[[], float]
+    changing: bool = False
     _alive: dict[str, _Answer] = field(default_factory=dict)
+    _named: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self, addresses: tuple[str, ...]) -> None:
+        """Ask these from now on."""
+        self.addresses = addresses
+        self._named.set()
 
     def replicas(self) -> int:
         """Balancers alive, this one included: R of the load model."""
@@ -48,12 +55,19 @@ class Peers:
         return 1 + len(alive - {self.instance})
 
     async def run(self) -> None:
-        """Ask for ever; returns at once when there is nobody to ask."""
-        if not self.addresses:
+        """Ask for ever; returns at once when there is nobody to ask, and nobody will be named."""
+        if not self.addresses and not self.changing:
             return
+        asked: dict[str, asyncio.Task[None]] = {}
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, asyncio.TaskGroup() as tasks:
-            for address in self.addresses:
-                tasks.create_task(self._follow(session, address))
+            while True:
+                self._named.clear()
+                for address in asked.keys() - set(self.addresses):
+                    asked.pop(address).cancel()
+                    self._alive.pop(address, None)
+                for address in sorted(set(self.addresses) - asked.keys()):
+                    asked[address] = tasks.create_task(self._follow(session, address))
+                await self._named.wait()
 
     async def _follow(self, session: aiohttp.ClientSession, address: str) -> None:
         """Each peer at its own pace, so that a dead one does not make the others look late."""

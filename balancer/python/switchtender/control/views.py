@@ -79,6 +79,14 @@ class BalancerView:
             for entry in self._balancer.plan.groups
         ]
 
+    def state(self) -> Json:
+        """Only a balancer in Kubernetes has one."""
+        return {}
+
+    def token(self) -> bytes | None:
+        """Nobody asks a standalone balancer."""
+        return None
+
     def explain(self, call: Json) -> Json:
         """Why a call would go where. Raises BadQuestionError."""
         unknown = sorted(set(call) - set(_QUESTION))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -33,6 +34,7 @@ def application(view: View) -> web.Application:
             web.get("/metrics", _metrics),
             web.get("/api/v1/nodes", _nodes),
             web.get("/api/v1/groups", _groups),
+            web.get("/api/v1/state", _state),
             web.post("/api/v1/explain", _explain),
         ]
     )
@@ -89,6 +91,20 @@ async def _nodes(request: web.Request) -> web.Response:
 
 async def _groups(request: web.Request) -> web.Response:
     return _json({"groups": request.app[_VIEW].groups()})
+
+
+async def _state(request: web.Request) -> web.Response:
+    """For the operator alone: 404 where no token is configured, as if it were not there."""
+    token = request.app[_VIEW].token()
+    if token is None:
+        return _error(404, "Not Found")
+    scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+    genuine = hmac.compare_digest(presented.strip().encode("utf-8", "surrogateescape"), token)
+    if scheme.lower() != "bearer" or not token or not genuine:
+        answer = _error(401, "a bearer token is needed, and this is not it")
+        answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
+    return _json(request.app[_VIEW].state())
 
 
 async def _explain(request: web.Request) -> web.Response:

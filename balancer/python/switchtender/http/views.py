@@ -36,5 +36,13 @@ class View(Protocol):
     def groups(self) -> list[Json]:
         """Every group with its sums over nodes."""
 
+    def state(self) -> Json:
+        """What the operator asks for: the versions acted on, and each node as this balancer sees it."""
+
+    def token(self) -> bytes | None:
+        """The bearer token that ``state`` is shown for; None where there is none to be shown for. Empty: not known yet,
+        and nobody is shown it.
+        """
+
     def explain(self, call: Json) -> Json:
         """Why a call would go where. Raises BadQuestionError."""

@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from switchtender._core import ConfigError
-from switchtender.config.plan import Plan, read_plan
+from switchtender.config.plan import read_plan
 from switchtender.config.settings import fixed_fields_changed
 from switchtender.control.balancer import Balancer
 from switchtender.metrics.reloads import Reloads
 from switchtender.sources.file import Identity, changes
 from switchtender_api.problems import DocumentErrors
+from switchtender_api.v1alpha1 import BalancerConfigSpec
 
 log = logging.getLogger(__name__)
+
+TakeUp = Callable[[], Awaitable[dict[str, Any]]]
+"""Reads the configuration and puts it in force; what is worth a word in the log. Raises DocumentErrors,
+FixedFieldsError, ConfigError."""
 
 
 class FixedFieldsError(Exception):
     """A reload would change what is fixed for the life of the process."""
 
 
-async def follow(path: Path, since: Identity, wanted: asyncio.Event, balancer: Balancer, reloads: Reloads) -> None:
+async def follow(path: Path, since: Identity, wanted: asyncio.Event, take_up: TakeUp, reloads: Reloads) -> None:
     """Reload for ever: when ``wanted`` is set, and when the file is no longer what it was at ``since``."""
 
     async def watch_file() -> None:
@@ -34,16 +41,13 @@ async def follow(path: Path, since: Identity, wanted: asyncio.Event, balancer: B
         while True:
             await wanted.wait()
             wanted.clear()
-            await reload(path, balancer, reloads)
+            await reload(take_up, reloads)
 
 
-async def reload(path: Path, balancer: Balancer, reloads: Reloads) -> None:
-    """Read the file and put it in force; a bad one is logged and counted, and the plan before stays in force whole."""
+async def reload(take_up: TakeUp, reloads: Reloads) -> None:
+    """Take the configuration up; a bad one is logged and counted, and what was in force before stays so whole."""
     try:
-        # Not in the event loop: a large file takes its time, and the nodes are to be listened to meanwhile.
-        plan = await asyncio.to_thread(read_plan, path)
-        _refuse_fixed(balancer.plan, plan)
-        await balancer.apply(plan)
+        done = await take_up()
     except DocumentErrors as errors:
         for problem in errors.problems:
             log.error("configuration refused: %s", problem.render())
@@ -56,14 +60,27 @@ async def reload(path: Path, balancer: Balancer, reloads: Reloads) -> None:
         log.error("configuration refused: the packet core says of its %s: %s", pointer, message)
         reloads.failed()
     else:
-        log.info("configuration in force", extra={"generation": balancer.generation, "groups": len(plan.groups)})
+        log.info("configuration in force", extra=done)
         reloads.succeeded(time.time())
 
 
-def _refuse_fixed(before: Plan | None, after: Plan) -> None:
-    if before is None:
-        return
-    changed = fixed_fields_changed(before.documents.config.spec, after.documents.config.spec)
+def of_file(path: Path, balancer: Balancer) -> TakeUp:
+    """Takes up a file that holds everything, groups too."""
+
+    async def take_up() -> dict[str, Any]:
+        # Not in the event loop: a large file takes its time, and the nodes are to be listened to meanwhile.
+        plan = await asyncio.to_thread(read_plan, path)
+        if balancer.plan is not None:
+            refuse_fixed(balancer.plan.documents.config.spec, plan.documents.config.spec)
+        await balancer.apply(plan)
+        return {"generation": balancer.generation, "groups": len(plan.groups)}
+
+    return take_up
+
+
+def refuse_fixed(before: BalancerConfigSpec, after: BalancerConfigSpec) -> None:
+    """Raise FixedFieldsError where a reload cannot take ``after`` up."""
+    changed = fixed_fields_changed(before, after)
     if changed:
         raise FixedFieldsError(
             f"{', '.join(changed)} cannot change without a restart; nothing of the file was taken up"

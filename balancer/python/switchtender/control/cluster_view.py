@@ -1,0 +1,196 @@
+"""What the outside may see of a balancer in Kubernetes: what any balancer shows, and /api/v1/state for the operator,
+with the versions it acts on and what it sees of each node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.registry import CollectorRegistry
+
+from switchtender._core import __version__
+from switchtender.config.assembly import Rejection
+from switchtender.config.destination_sets import SeenSet
+from switchtender.control.cluster import Cluster
+from switchtender.control.views import BalancerView
+from switchtender.http.views import BadQuestionError, Json, View
+
+FORMAT = 1
+
+_SHOWN = ("state", "reason", "reportAge", "sessions", "maxSessions", "capacity", "effective", "verdict")
+
+
+class ClusterView(BalancerView):
+    """Implements ``http.views.View`` on a ``Cluster``; ``token`` gives the operator's bearer token."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        instance: str,
+        registry: CollectorRegistry,
+        clock: Callable[[], float],
+        token: Callable[[], bytes | None],
+    ) -> None:
+        super().__init__(cluster.balancer, instance, registry, clock)
+        self._cluster = cluster
+        self._token = token
+
+    def token(self) -> bytes | None:
+        """As the Secret has it now."""
+        return self._token()
+
+    def state(self) -> Json:
+        """What the operator asks for."""
+        nodes = self.nodes()
+        return state(self._cluster, self.instance, nodes, self.groups_of(nodes))
+
+
+class StartingView:
+    """Implements ``http.views.View`` while there is nothing to serve yet; ``reason`` says what is waited for."""
+
+    def __init__(
+        self, instance: str, balancer: str, registry: CollectorRegistry, token: Callable[[], bytes | None]
+    ) -> None:
+        self.instance = instance
+        self.registry = registry
+        self.reason = "starting"
+        self._balancer = balancer
+        self._token = token
+
+    def not_ready(self) -> str | None:
+        """What is waited for."""
+        return self.reason
+
+    def nodes(self) -> list[Json]:
+        """None yet."""
+        return []
+
+    def groups(self) -> list[Json]:
+        """None yet."""
+        return []
+
+    def state(self) -> Json:
+        """It acts on nothing yet."""
+        return nothing_yet(self.instance, self._balancer)
+
+    def token(self) -> bytes | None:
+        """As the Secret has it now."""
+        return self._token()
+
+    def explain(self, call: Json) -> Json:
+        """Nothing can be explained yet. Raises BadQuestionError."""
+        raise BadQuestionError(f"no call is served yet: {self.reason}; asked about: {', '.join(call) or 'nothing'}")
+
+
+class Stage:
+    """Implements ``http.views.View`` by whichever view is ``shown``: the HTTP interface is up before there is anything
+    behind it, since probes come at once.
+    """
+
+    def __init__(self, shown: View) -> None:
+        self.shown = shown
+
+    @property
+    def instance(self) -> str:
+        """A random id of this process."""
+        return self.shown.instance
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The metrics of this process."""
+        return self.shown.registry
+
+    def not_ready(self) -> str | None:
+        """Why the process is not ready to be sent calls; None when it is."""
+        return self.shown.not_ready()
+
+    def nodes(self) -> list[Json]:
+        """Every known node."""
+        return self.shown.nodes()
+
+    def groups(self) -> list[Json]:
+        """Every group."""
+        return self.shown.groups()
+
+    def state(self) -> Json:
+        """What the operator asks for."""
+        return self.shown.state()
+
+    def token(self) -> bytes | None:
+        """The operator's bearer token."""
+        return self.shown.token()
+
+    def explain(self, call: Json) -> Json:
+        """Why a call would go where. Raises BadQuestionError."""
+        return self.shown.explain(call)
+
+
+def nothing_yet(instance: str, balancer: str) -> Json:
+    """The state of a balancer that serves nothing yet."""
+    return {
+        "format": FORMAT,
+        "instance": instance,
+        "version": __version__,
+        "balancer": balancer,
+        "sets": [],
+        "groups": [],
+        "nodes": [],
+        "unknownFields": 0,
+    }
+
+
+def state(cluster: Cluster, instance: str, nodes: list[Json], groups: list[Json]) -> Json:
+    """The state at this moment; ``nodes`` and ``groups`` as the view shows them."""
+    assembly = cluster.assembly
+    assigned = {(group["namespace"], group["group"]): group["assigned"] for group in groups}
+    rejected = dict(assembly.rejected)
+    entries: list[Json] = []
+    for served in assembly.groups:
+        group = served.group
+        rejection = rejected.pop((group.namespace, group.name), None)
+        entries.append(
+            {
+                "namespace": group.namespace,
+                "name": group.name,
+                "uid": group.metadata.uid,
+                "generation": group.metadata.generation or 0,
+                "rejected": None if rejection is None else rejection.text,
+                "assigned": assigned.get((group.namespace, group.name), 0),
+            }
+        )
+    entries += (
+        {**_place(rejection), "uid": rejection.uid, "generation": 0, "rejected": rejection.text, "assigned": 0}
+        for rejection in rejected.values()
+    )
+    return {
+        **nothing_yet(instance, cluster.documents.config.metadata.name),
+        "sets": [
+            {**_place(slice_.version), "uid": slice_.version.uid, "generation": slice_.version.generation}
+            for slice_ in assembly.acts_on
+        ],
+        "groups": entries,
+        "nodes": list(_nodes(cluster, nodes)),
+        "unknownFields": sum(len(seen.unknown) for seen in cluster.known()),
+    }
+
+
+def _place(named: SeenSet | Rejection) -> Json:
+    return {"namespace": named.namespace, "name": named.name}
+
+
+def _nodes(cluster: Cluster, nodes: list[Json]) -> Iterator[Json]:
+    """One entry for each member: several may be one node."""
+    seen = {(node["namespace"], node["group"], node["uid"]): node for node in nodes}
+    for entry in cluster.assembly.groups:
+        namespace, group = entry.group.namespace, entry.group.name
+        for member in entry.members:
+            node = seen.get((namespace, group, cluster.balancer.node_of(member.uid)))
+            if node is not None:
+                yield {
+                    "namespace": namespace,
+                    "group": group,
+                    "uid": member.uid,
+                    "name": member.name,
+                    "pausedByUs": False,
+                    **{field: node[field] for field in _SHOWN},
+                }
