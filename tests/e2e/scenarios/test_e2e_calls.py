@@ -1,0 +1,306 @@
+"""Calls follow the pods: SIPp calls a balancer, simulated FreeSWITCH nodes answer at the addresses of their pods.
+
+Operator and balancers run under their own ServiceAccounts, with the chart's configuration and rights.
+"""
+
+import collections
+import shutil
+import threading
+import time
+
+import pytest
+
+from tests.e2e.installation import FULLNAME, Installation
+from tests.e2e.switches import Switches
+from tests.stand import sipp
+from tests.stand.agent import Agent, Dialog, SilenceError, request, unique
+
+pytestmark = pytest.mark.calls
+
+CALLER = "192.0.2.10"
+SERVICE = "10.96.50.60"
+"""The SIP Service's address; fixed, because the balancers advertise it to callers."""
+VALUES = {
+    "balancer": {
+        "listenAddress": "$(POD_IP)",
+        "advertise": {"host": SERVICE, "port": 5060},
+        "nat": True,
+        "service": {"type": "ClusterIP", "clusterIP": SERVICE, "externalTrafficPolicy": ""},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def deployed(cluster, definitions, tmp_path_factory):
+    """The chart's rights, configuration and Services with an operator; balancers are started by the scenarios."""
+    if not cluster.calls:
+        pytest.skip("needs provider sim")
+    if shutil.which("sipp") is None:
+        pytest.fail("SIPp is not installed (Debian: apt-get install sip-tester)")
+    with cluster.namespace("system") as name:
+        found = Installation(cluster, name, tmp_path_factory.mktemp(name), VALUES)
+        with found.operator():
+            yield found
+        found.remove()
+
+
+@pytest.fixture
+def switches(voice, tmp_path):
+    voice.set_password("ClueCon")
+    found = Switches(voice, tmp_path)
+    yield found
+    # A group that outlives its scenario would claim calls of the next.
+    for each in voice.cluster.items(voice.path("balancergroups")):
+        voice.cluster.delete(voice.path("balancergroups", each["metadata"]["name"]))
+    sipp.end_all()
+    found.close()
+
+
+@pytest.fixture
+def user(voice):
+    """The user part by which calls of this scenario find its group."""
+    return f"u{voice.namespace.rpartition('-')[2]}"
+
+
+def create_group(voice, user, **spec):
+    """A group that claims the calls to ``user`` alone."""
+    return voice.create_group("ivr", match={"rules": [{"requestUri": {"userPattern": f"^{user}$"}}]}, **spec)
+
+
+def until_routable(balancers, names):
+    """Wait until every balancer has exactly these nodes ready."""
+
+    def there():
+        return all(
+            {name for name, node in balancer.nodes().items() if node["state"] == "ready"} >= set(names)
+            and set(balancer.nodes()) == set(names)
+            for balancer in balancers
+        )
+
+    balancers[0].cluster.until(there, f"nodes {sorted(names)} ready at every balancer", 40)
+
+
+def call(cluster, folder, user, target=f"{SERVICE}:5060", **options):
+    """Start SIPp inside the cluster's network."""
+    with cluster.inside():
+        return sipp.start("call", target, folder, local=CALLER, service=user, **options)
+
+
+def flawless(result, calls):
+    assert (result.successful, result.failed, result.unexpected) == (calls, 0, 0), result.output
+
+
+def test_calls_follow_the_pods(deployed, voice, switches, user, tmp_path, cluster):
+    create_group(voice, user)
+    switches.start("fs-0", "fs-1", hold=True)
+    with deployed.balancer("balancer-a") as balancer:
+        until_routable([balancer], {"fs-0", "fs-1"})
+        flawless(call(cluster, tmp_path, user, calls=60, rate=30).result(60), 60)
+        answered = switches.counted("answered")
+        assert all(answered.values()), answered
+
+        switches.start("fs-2")
+        until_routable([balancer], {"fs-0", "fs-1", "fs-2"})
+        voice.delete_pod("fs-0")
+        voice.until_states("ivr", {"fs-0": "Draining", "fs-1": "Ready", "fs-2": "Ready"})
+        cluster.until(lambda: balancer.nodes()["fs-0"]["state"] == "draining", "fs-0 draining at the balancer")
+        before = switches.counted("answered")
+        flawless(call(cluster, tmp_path, user, calls=60, rate=30).result(60), 60)
+        after = switches.counted("answered")
+        assert after["fs-0"] == before["fs-0"], "a pod on its way out gets no new call"
+        assert after["fs-2"] > before["fs-2"], "a new pod does"
+
+        voice.set_ready("fs-1", ready=False)
+        voice.until_states("ivr", {"fs-0": "Draining", "fs-1": "NotReady", "fs-2": "Ready"})
+        cluster.until(lambda: balancer.nodes()["fs-1"]["state"] != "ready", "fs-1 out of the choice")
+        flawless(call(cluster, tmp_path, user, calls=30, rate=30).result(60), 30)
+        last = switches.counted("answered")
+        assert last["fs-1"] == after["fs-1"], "a pod that is not ready gets no new call"
+        assert last["fs-2"] == after["fs-2"] + 30
+
+        voice.let_go("fs-0")
+        cluster.until(lambda: "fs-0" not in balancer.nodes(), "the end of fs-0 at the balancer")
+
+
+def test_the_group_shows_what_the_nodes_report(deployed, voice, switches, user, tmp_path, cluster):
+    create_group(voice, user)
+    switches.start("fs-0", "fs-1", max_sessions=100)
+    with deployed.balancer("balancer-a") as balancer:
+        until_routable([balancer], {"fs-0", "fs-1"})
+        for kind in ("Accepted", "Programmed", "Ready", "StatsFresh", "CapacityAvailable"):
+            cluster.until(
+                lambda kind=kind: voice.conditions("ivr").get(kind, ("", ""))[0] == "True", f"{kind} of the group", 45
+            )
+        run = call(cluster, tmp_path, user, calls=40, rate=40, pause_ms=20_000)
+        cluster.until(lambda: switches.live_calls() == 40, "forty calls")
+        path = voice.path("balancergroups", "ivr")
+        cluster.until(lambda: cluster.get(path)["status"].get("sessions") == 40, "forty sessions in the status", 45)
+        status = cluster.get(path)["status"]
+        assert (status["nodes"], status["ready"], status["capacity"]) == (2, 2, 198), status
+        assert {each["name"]: each["state"] for each in status["nodeSummaries"]} == {"fs-0": "ready", "fs-1": "ready"}
+        row = cluster.kubectl("get", "bg", "ivr", "-n", voice.namespace).splitlines()
+        shown = dict(zip(row[0].split(), row[1].split(), strict=False))
+        assert (shown["NODES"], shown["READY"], shown["SESSIONS"], shown["CAPACITY"]) == ("2", "2", "40", "198")
+        flawless(run.result(60), 40)
+
+
+def test_a_password_is_rotated_while_calls_flow(deployed, voice, switches, user, tmp_path, cluster):
+    create_group(voice, user)
+    switches.start("fs-0", "fs-1")
+    with deployed.balancer("balancer-a") as balancer:
+        until_routable([balancer], {"fs-0", "fs-1"})
+        run = call(cluster, tmp_path, user, calls=200, rate=20)
+        voice.set_password("rotated")
+        time.sleep(2)
+        states = {name: node["state"] for name, node in balancer.nodes().items()}
+        assert states == {"fs-0": "ready", "fs-1": "ready"}, "connections that stand do not mind"
+        # One node after the other, as one does: the second has the new password before it has to ask for it.
+        switches.change(password="rotated")
+        switches.do("esl-close", ["fs-0"])
+        until_routable([balancer], {"fs-0", "fs-1"})
+        switches.do("esl-close", ["fs-1"])
+        until_routable([balancer], {"fs-0", "fs-1"})
+        flawless(run.result(60), 200)
+        assert "rotated" not in balancer.program.log.read_text(), "no secret in the log"
+
+
+def test_calls_flow_while_the_api_server_is_away(deployed, voice, switches, user, tmp_path, cluster, e2e_level):
+    away = 60 if e2e_level == "full" else 10
+    create_group(voice, user)
+    switches.start("fs-0", "fs-1")
+    with deployed.balancer("balancer-a") as balancer:
+        until_routable([balancer], {"fs-0", "fs-1"})
+        calls = 20 * (away + 6)
+        run = call(cluster, tmp_path, user, calls=calls, rate=20)
+        time.sleep(2)
+        with cluster.inside():
+            cluster.control_plane.stop_api_server()
+            try:
+                time.sleep(away)
+                assert balancer.program.healthy()
+                assert balancer.program.ready(), "what it routes by is still good"
+            finally:
+                cluster.control_plane.start_api_server()
+        flawless(run.result(away + 60), calls)
+        switches.start("fs-2")
+        until_routable([balancer], {"fs-0", "fs-1", "fs-2"})
+
+
+def test_a_balancer_is_replaced_while_calls_stand(deployed, voice, switches, user, tmp_path, cluster):
+    """What a roll-out of the chart does: a new pod first, then the old one is told to go; peers take its calls over."""
+    create_group(voice, user)
+    switches.start("fs-0", "fs-1")
+    with deployed.balancer("balancer-a") as old, deployed.balancer("balancer-b") as other:
+        until_routable([old, other], {"fs-0", "fs-1"})
+        # Flows are what a Service shares out, so several callers; each has its own.
+        standing = [call(cluster, tmp_path, user, calls=25, rate=25, pause_ms=25_000) for _ in range(4)]
+        cluster.until(lambda: switches.live_calls() == 100, "a hundred calls")
+        with deployed.balancer("balancer-c") as new:
+            until_routable([other, new], {"fs-0", "fs-1"})
+            fresh = [call(cluster, tmp_path, user, calls=150, rate=10) for _ in range(2)]
+            old.stop()
+            cluster.until(lambda: old.program.process.poll() is not None, "the end of the old one", 60)
+            assert old.program.process.returncode == 0
+            old.remove()
+            for run in fresh:
+                flawless(run.result(90), 150)
+            for run in standing:
+                flawless(run.result(90), 25)
+
+
+class Caller(threading.Thread):
+    """One call of one flow: set up through the Service, hung up by the node; remembers where the BYE came from."""
+
+    def __init__(self, cluster, user):
+        super().__init__(daemon=True)
+        self.cluster, self.user = cluster, user
+        self.came_from = None
+        self.failure = None
+
+    def run(self):
+        try:
+            with self.cluster.inside(), Agent(CALLER) as agent:
+                self.came_from = self._called(agent)
+        except (AssertionError, OSError) as error:
+            self.failure = error
+
+    def _called(self, agent):
+        call_id = unique("bye")
+        contact = f"<sip:alice@{agent.host_port}>"
+        invite = request("INVITE", f"sip:{self.user}@{SERVICE}:5060", agent, call_id=call_id, contact=contact)
+        agent.send(invite, (SERVICE, 5060))
+        answer = agent.next(200, 5)
+        dialog = Dialog.of_caller(agent, answer)
+        dialog.first_hop = (SERVICE, 5060)
+        dialog.send("ACK")
+        try:
+            bye = agent.next("BYE", 15)
+        except SilenceError:
+            return "lost"
+        agent.reply(bye, 200, "OK")
+        return bye.source[0]
+
+
+def test_where_the_nodes_bye_comes_from(deployed, voice, switches, user, cluster, record_property):
+    """Measured, not judged: the node's Service gives its BYE to any replica, and the caller's flow is one replica's.
+
+    In this network nothing stands between replica and caller that would drop it, so every BYE must arrive; one that
+    does not come from the Service's address is what a NAT or firewall before the caller would swallow.
+    """
+    create_group(voice, user)
+    switches.start("fs-0", "fs-1", call_duration=3, bye_from="node")
+    with deployed.balancer("balancer-a") as one, deployed.balancer("balancer-b") as two:
+        until_routable([one, two], {"fs-0", "fs-1"})
+        callers = [Caller(cluster, user) for _ in range(40)]
+        for caller in callers:
+            caller.start()
+            time.sleep(0.05)
+        for caller in callers:
+            caller.join(30)
+        assert not [caller.failure for caller in callers if caller.failure]
+        seen = collections.Counter(
+            "the Service"
+            if caller.came_from == SERVICE
+            else "lost"
+            if caller.came_from == "lost"
+            else "another replica"
+            for caller in callers
+        )
+        record_property("bye_came_from", dict(seen))
+        print(f"\nBYE towards the caller, of 40 calls over two replicas: {dict(seen)}")
+        assert seen["lost"] == 0
+        assert seen.total() == 40
+        cluster.until(lambda: switches.live_calls() == 0, "the end of all calls")
+        assert sum(switches.counted("byes_unanswered").values()) == 0
+
+
+def test_a_pod_that_is_replaced_by_one_at_its_address(deployed, voice, switches, user, tmp_path, cluster):
+    """Same name, same address, another uid: another node, which gets calls as one."""
+    create_group(voice, user)
+    switches.start("fs-0", "fs-1")
+    with deployed.balancer("balancer-a") as balancer:
+        until_routable([balancer], {"fs-0", "fs-1"})
+        address = voice.members("ivr")["fs-0"]["addresses"][0]
+        voice.delete_pod("fs-0", grace=0)
+        voice.until_states("ivr", {"fs-1": "Ready"})
+        uid = voice.create_pod("fs-0", address=address)["metadata"]["uid"]
+        cluster.until(lambda: voice.members("ivr").get("fs-0", {}).get("uid") == uid, "the new member")
+        until_routable([balancer], {"fs-0", "fs-1"})
+        before = switches.counted("answered")["fs-0"]
+        flawless(call(cluster, tmp_path, user, calls=60, rate=30).result(60), 60)
+        assert switches.counted("answered")["fs-0"] > before
+
+
+def test_the_balancers_share_what_they_need(deployed, voice, switches, user, tmp_path, cluster):
+    """The keys are one Secret's, made once; the state is told to the operator alone."""
+    create_group(voice, user)
+    switches.start("fs-0")
+    keys = f"/api/v1/namespaces/{deployed.namespace}/secrets/{FULLNAME}-config-keys"
+    with deployed.balancer("balancer-a") as one, deployed.balancer("balancer-b") as two:
+        until_routable([one, two], {"fs-0"})
+        before = cluster.get(keys)
+        assert before["metadata"]["resourceVersion"]
+        for balancer in (one, two):
+            with cluster.inside(), pytest.raises(OSError, match="401"):
+                balancer.program.ask("/api/v1/state")
+        assert cluster.get(keys)["data"] == before["data"]
