@@ -56,6 +56,15 @@ def test_other_networks_are_refused(text):
         parse_network(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["192.0.2.0/255.255.255.0", "192.0.2.0/0.0.0.255", "192.0.0.0/08", "::ffff:192.0.2.1", "::ffff:192.0.2.0/120"],
+)
+def test_what_an_api_server_takes_for_no_network_is_none_in_a_file_either(text):
+    with pytest.raises(Refusal, match=r"prefix|within an IPv6"):
+        parse_network(text)
+
+
 def test_port_ranges():
     assert parse_port_range("5071-5134") == PortRange(5071, 5134)
     assert PortRange(5071, 5134).size == 64

@@ -9,6 +9,7 @@ import pytest
 
 from switchtender_api.crd import KINDS, custom_resource
 from switchtender_api.objects import dump_member, dump_policy, read_group, read_set
+from switchtender_api.problems import format_path
 from tests.e2e.providers.cluster import APPLY, ApiError, CommandError
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -89,6 +90,43 @@ TAKEN = {
     "TCP, not built yet": {"sip": {"transport": "TCP"}},
     "an algorithm that is not built yet": {"routing": {"algorithm": "Hash", "mode": "Stateless"}},
 }
+
+
+def pattern(text):
+    return {"match": {"rules": [{"requestUri": {"userPattern": text}}]}}
+
+
+def node(**fields):
+    return {"members": {"static": [{"name": "a", "sip": "sip:192.0.2.1", **fields}]}, "esl": SECRET}
+
+
+ODD = {
+    "a network in capitals": {"match": {"rules": [{"sources": ["2001:DB8::/32", "::/0", "0.0.0.0/0", "1.2.3.4/32"]}]}},
+    "a user with marks": node(load="fs://u/x?y@a.example.com"),
+    "a named host with a last dot": node(sip="sip:a."),
+    "a drain with an offset": node(drain="2026-03-01t22:00:00.123456789+01:00"),
+    "every unit": {"drain": {"timeout": "1h1m1s1ms"}},
+    "zero": {"drain": {"timeout": "0s"}},
+    "a count": pattern("^[0-9]{2,5}$"),
+    "a named group": pattern("(?P<area>0[1-9])"),
+    "a part in any case": pattern("(?i:conf)\\-"),
+    "sets and classes": pattern("[^a-z.\\]]+\\d\\w*?\\b"),
+}
+"""What a file may say too, at the margins: the API server refuses none of it."""
+
+LATER = {
+    "a wildcard": (node(sip="sip:0.0.0.0"), "spec.members.static[0].sip"),
+    "half an address": (node(sip="sip:1.2.3"), "spec.members.static[0].sip"),
+    "a port beyond all": (node(sip="sip:1.2.3.4:65536"), "spec.members.static[0].sip"),
+    "a broken escape": (node(load="fs://u%zz@a"), "spec.members.static[0].load"),
+    "an address twice": (
+        {"members": {"static": [{"name": "a", "sip": "sip:192.0.2.1"}, {"name": "b", "sip": "sip:192.0.2.1:5060"}]}},
+        "spec.members.static[1].sip",
+    ),
+    "a pattern of RE2 alone": (pattern("[[:alpha:]]"), "spec.match.rules[0].requestUri.userPattern"),
+    "a pattern with flags": (pattern("(?i)conf"), "spec.match.rules[0].requestUri.userPattern"),
+}
+"""What no rule of the API server sees: stored, and told by the condition Accepted."""
 
 STATIC = "spec.members.static"
 REFUSED = {
@@ -329,6 +367,18 @@ def test_a_group_with_every_field_is_taken_as_it_stands(cluster):
 def test_what_is_right_is_taken(cluster, name):
     stored = tried(cluster, group(**TAKEN[name]))
     assert read_group(stored).findings == ()
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_a_file_takes_at_the_margins_is_taken_here_too(cluster, name):
+    assert read_group(tried(cluster, group(**ODD[name]))).findings == ()
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_the_api_server_cannot_judge_is_found_when_it_is_read(cluster, name):
+    spec, path = LATER[name]
+    read = read_group(tried(cluster, group(**spec)))
+    assert [format_path(finding.path) for finding in read.findings] == [path]
 
 
 @pytest.mark.parametrize("name", REFUSED)

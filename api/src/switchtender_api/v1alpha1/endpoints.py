@@ -257,7 +257,7 @@ _HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?"
 NODE_URI = f"^[Ss][Ii][Pp]:{_HOST}(;[Tt][Rr][Aa][Nn][Ss][Pp][Oo][Rr][Tt]=([Uu][Dd][Pp]|[Tt][Cc][Pp]))?$"
 """What a node's URI is, as far as a pattern can say."""
 
-ESL_WITHOUT_PASSWORD = f"^fs://([^@:/?]+@)?{_HOST}$"
+ESL_WITHOUT_PASSWORD = f"^fs://([^@:]+@)?{_HOST}$"
 """What an Event Socket's URL is in Kubernetes, where a password never stands in a document."""
 
 AdvertisedHost = Annotated[str, Parsed((str,), parse_advertised_host, _HOST_ACCEPTED)]

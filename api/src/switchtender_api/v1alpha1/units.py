@@ -263,7 +263,11 @@ def parse_network(text: str) -> IpNetwork:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise Refusal("not a network", accepted=accepted) from None
-    address = text.partition("/")[0]
+    address, _, prefix = text.partition("/")
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped:
+        raise Refusal("an IPv4 address within an IPv6 one", accepted="the IPv4 address or network itself")
+    if re.fullmatch(r"0|[1-9][0-9]{0,2}|", prefix, re.ASCII) is None:
+        raise Refusal("the prefix is not a length in bits", accepted=accepted)
     if ipaddress.ip_address(address) != network.network_address:
         raise Refusal(f"bits are set past the prefix; did you mean {network}?", accepted=accepted)
     return network
