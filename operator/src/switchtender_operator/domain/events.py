@@ -58,9 +58,9 @@ def of_conditions(conditions: Iterable[Condition], before: Mapping[str, Any]) ->
         if condition.reason in bad:
             if condition.status != "Unknown":
                 yield EventNote("Warning", condition.reason, _told(condition))
-        elif condition.status == "True" and (
-            was.get("reason") in bad or (not was and condition.type in _TOLD_WHEN_FIRST_GOOD)
-        ):
+            continue
+        mended = was.get("reason") in bad and was.get("status") == "False"
+        if condition.status == "True" and (mended or (not was and condition.type in _TOLD_WHEN_FIRST_GOOD)):
             yield EventNote("Normal", condition.reason, _told(condition))
 
 
