@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tools.generate import __main__ as command
 from tools.generate.__main__ import CRDS, REVISIONS, generated
 from tools.generate.revisions import RevisionError, digest, updated
 
@@ -73,3 +74,19 @@ def test_the_record_and_the_definitions_are_fresh():
     assert json.loads(texts[REVISIONS])[-1]["revision"] == CRD_REVISION
     for path in (REVISIONS, *(CRDS / f"{custom_resource(kind)['metadata']['name']}.yaml" for kind in KINDS)):
         assert path.read_text() == texts[path], f"{path} is stale: make generate"
+
+
+def test_the_developer_is_told_what_to_do(tmp_path, monkeypatch, capsys):
+    recorded = json.dumps([{"revision": CRD_REVISION, "released": True, "sha256": {"things.example.com": "0"}}])
+    (tmp_path / "revisions.json").write_text(recorded)
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(command, "REVISIONS", tmp_path / "revisions.json")
+    for arguments in ([], ["--check"]):
+        monkeypatch.setattr("sys.argv", ["generate", *arguments])
+        assert command.main() == 1
+        assert (
+            f"raise CRD_REVISION in api/src/switchtender_api/constants.py to {CRD_REVISION + 1}"
+            in capsys.readouterr().err
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["revisions.json"]
+    assert (tmp_path / "revisions.json").read_text() == recorded

@@ -47,7 +47,7 @@ networks and addresses.
 * `spec.balancer` is immutable.
 * What other objects decide (whether the balancer exists and allows the claim, whether the Secret may be read) and what
   is not built yet is no matter of the schema: the object is stored, and the condition `Accepted` says it.
-* A `DestinationSet` is held to its shape and size alone: no enums, no bounds, and fields that the definition does not
+* A `DestinationSet` is held to its shape and size alone: no enums, no ranges, and fields that the definition does not
   know are kept. Its one author is the operator. So a definition of one version carries the sets of the next.
 
 ## Defaults
