@@ -67,8 +67,12 @@ class Helm:
 
     def run(self, *arguments: str) -> str:
         """Run helm; raises HelmError."""
+        return self.beside("helm", *arguments)
+
+    def beside(self, program: str, *arguments: str) -> str:
+        """Run a program from the folder that helm is in; raises HelmError."""
         done = subprocess.run(
-            [str(self.binary), *arguments],
+            [str(self.binary.parent / program), *arguments],
             capture_output=True,
             text=True,
             check=False,
