@@ -53,11 +53,15 @@ class Ports:
 class ControlPlane:
     """A control plane; ``folder`` takes its state, certificates and logs."""
 
-    def __init__(self, binaries: Path, folder: Path, *, reachable: bool = False) -> None:
-        """``reachable``: the API server is to be had where pods expect it (10.96.0.1), not on loopback alone."""
+    def __init__(self, binaries: Path, folder: Path, *, reachable: bool = False, kwok: bool = True) -> None:
+        """``reachable``: the API server is to be had where pods expect it (10.96.0.1), not on loopback alone.
+
+        ``kwok``: it plays a node and pods; without it nodes come by `node_credentials`.
+        """
         self.binaries = binaries
         self.folder = folder
         self.reachable = reachable
+        self._kwok = kwok
         self.ports = Ports.find()
         self.server = f"https://{_LOOPBACK}:{self.ports.api}"
         self.processes = Processes(folder / "logs")
@@ -74,7 +78,7 @@ class ControlPlane:
         return self._pki / "ca.crt"
 
     def _make_credentials(self) -> None:
-        authority = Authority.create(self._pki)
+        self._issuer = authority = Authority.create(self._pki)
         authority.issue("apiserver", "kube-apiserver", hosts=(_LOOPBACK, FIRST_SERVICE, ADVERTISED, *_NAMES))
         authority.issue("front-proxy", "front-proxy-client")
         authority.issue("kubelet-client", "kube-apiserver-kubelet-client", group="system:masters")
@@ -88,6 +92,17 @@ class ControlPlane:
             authority.issue(name, user, group=group)
             authority.kubeconfig(name, self.server)
 
+    def node_credentials(self, name: str, address: str) -> tuple[Path, Path]:
+        """Certificate and kubeconfigs of a real node at ``address``: those of its kubelet and of its kube-proxy.
+
+        The kubelet's certificate and key stand beside its kubeconfig, as ``.crt`` and ``.key``.
+        """
+        server = f"https://{ADVERTISED}:{self.ports.api}"
+        self._issuer.issue(name, f"system:node:{name}", group="system:nodes", hosts=(name, address))
+        proxy = f"kube-proxy-{name}"
+        self._issuer.issue(proxy, "system:kube-proxy")
+        return self._issuer.kubeconfig(name, server), self._issuer.kubeconfig(proxy, server)
+
     # --- life ---------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -96,9 +111,11 @@ class ControlPlane:
         self.start_api_server()
         # Earlier than /readyz the controller manager ends: the roles it runs under are not there yet.
         self._start_controllers()
-        self._start_kwok()
+        if self._kwok:
+            self._start_kwok()
         self.processes.wait("kube-controller-manager", self._controllers_work)
-        self.processes.wait("kwok", self._nodes_ready)
+        if self._kwok:
+            self.processes.wait("kwok", self._nodes_ready)
 
     def close(self) -> None:
         """End everything."""
@@ -154,7 +171,7 @@ class ControlPlane:
                 "--use-service-account-credentials=true", f"--service-account-private-key-file={pki}/sa.key",
                 f"--root-ca-file={pki}/ca.crt", f"--cluster-signing-cert-file={pki}/ca.crt",
                 f"--cluster-signing-key-file={pki}/ca.key", f"--service-cluster-ip-range={SERVICES}",
-                "--concurrent-deployment-syncs=2",
+                "--concurrent-deployment-syncs=2", f"--flex-volume-plugin-dir={self.folder / 'flex-volume'}",
                 # kwok does not live long enough to miss a heartbeat, but scenarios take the API server away from it.
                 "--node-monitor-grace-period=10m",
             ]),

@@ -1,0 +1,114 @@
+"""The cluster of real nodes: control plane and first node on one machine, further machines beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.e2e.providers.cluster import Cluster
+from tests.e2e.providers.control_plane import ControlPlane
+from tests.e2e.providers.node import prerequisites, wiring
+from tests.e2e.providers.node.kubernetes_node import Credentials, KubernetesNode
+from tests.e2e.providers.node.machine import Machine
+
+SANDBOX_IMAGE = "docker.io/switchtender/sandbox:e2e"
+_FIRST_OUTSIDE = 101  # machines that are no nodes have addresses from here
+
+
+def missing() -> str | None:
+    """Why this cannot run here; None when it can."""
+    return prerequisites.missing()
+
+
+class NodeCluster(Cluster):
+    """A cluster whose pods are real; machines outside of it can be plugged into its network."""
+
+    def __init__(
+        self, binaries: Path, folder: Path, plane: ControlPlane, first: Machine, images: tuple[Path, ...]
+    ) -> None:
+        super().__init__(
+            "node", binaries, plane.kubeconfig, folder, inside=first.inside, control_plane=plane, calls=True
+        )
+        self.nodes: dict[int, KubernetesNode] = {}
+        self.images = images
+        self._plane = plane
+        self._first = first
+        self._outside: list[Machine] = []
+
+    @property
+    def address(self) -> str:
+        """The first node's address, where node ports are to be had."""
+        return wiring.address(1)
+
+    def add_node(self) -> KubernetesNode:
+        """Start one more node and wait until it is Ready; raises MachineError, AssertionError."""
+        number = len(self.nodes) + 1
+        name = f"node-{number}"
+        machine = self._first
+        if number > 1:
+            machine = Machine(name, self.folder / "logs" / name)
+            wiring.plug(machine, number, self._first)
+        wiring.route_pods(machine, number, {other: node.machine for other, node in self.nodes.items()})
+        credentials = Credentials(self._plane.authority, *self._plane.node_credentials(name, wiring.address(number)))
+        folder = self.folder / name
+        folder.mkdir()
+        cgroup = f"switchtender-e2e-{os.getpid()}-{name}"
+        node = KubernetesNode(machine, number, folder, self.binaries, credentials, cgroup, SANDBOX_IMAGE)
+        self.nodes[number] = node
+        for daemon in ("containerd", "kubelet", "kube-proxy"):
+            self.watch_log(machine.log_file(daemon))
+        node.start(self.images)
+        self.until(lambda: self._ready(name), f"{name} to be Ready", patience=60)
+        return node
+
+    def add_machine(self, name: str) -> tuple[Machine, str]:
+        """Plug in a machine that is no node of the cluster; gives it and its address."""
+        number = _FIRST_OUTSIDE + len(self._outside)
+        machine = Machine(name, self.folder / "logs" / name)
+        self._outside.append(machine)
+        wiring.plug(machine, number, self._first)
+        return machine, wiring.address(number)
+
+    def _ready(self, name: str) -> bool:
+        node = self.get(f"/api/v1/nodes/{name}") or {}
+        conditions = node.get("status", {}).get("conditions", [])
+        taints = node.get("spec", {}).get("taints", [])
+        return not taints and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    def stop(self) -> None:
+        """Switch everything off; raises MachineError when something of it stays."""
+        for machine in self._outside:
+            machine.power_off()
+        # The first one last: the others hang on its switch.
+        for _, node in sorted(self.nodes.items(), reverse=True):
+            node.stop()
+
+
+@contextlib.contextmanager
+def cluster(binaries: Path, folder: Path, images: tuple[Path, ...] = (), nodes: int = 1) -> Iterator[NodeCluster]:
+    """A cluster of ``nodes`` real nodes that have ``images`` (docker archives) for the block.
+
+    Raises StartError, MachineError.
+    """
+    first = Machine("node-1", folder / "logs" / "node-1")
+    plane = ControlPlane(binaries, folder, reachable=True, kwok=False)
+    found = None
+    try:
+        wiring.make_switch(first)
+        with first.inside():
+            plane.start()
+        found = NodeCluster(binaries, folder, plane, first, images)
+        for _ in range(nodes):
+            found.add_node()
+        yield found
+        found.close()
+    finally:
+        # Nodes before the control plane: a kubelet without its API server only fills its log.
+        try:
+            if found is not None:
+                found.stop()
+        finally:
+            first.power_off()
+            plane.close()
