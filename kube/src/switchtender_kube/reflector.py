@@ -242,6 +242,7 @@ class Reflector(Generic[T]):
         self._version = version
         self._resync_at = self._clock() + self._resync * self._rng.uniform(0.5, 1.5)
         self.stats.lists += 1
+        self.health = Health("listing")
         self.synced.set()
 
     def _doubtful(self, listed: int) -> bool:

@@ -266,7 +266,7 @@ class KubeApi:
         parts = [unquote(part) for part in http.rel_url.raw_path.split("/") if part]
         if http.method == "GET" and (found := self._discovery(parts)) is not None:
             return web.json_response(found)
-        kind, namespace, name, subresource = self._target(parts)
+        kind, namespace, name, subresource = self.target(parts)
         query = dict(http.query)
         raw = await http.read()
         watching = query.get("watch") in {"1", "true"}
@@ -280,22 +280,21 @@ class KubeApi:
             http.headers.get("Authorization", ""),
         )  # fmt: skip
         self.requests.append(request)
-        await self._unless_frozen(request)
-        fault = next((fault for fault in self._faults if fault.matches(request)), None)
-        if fault is not None:
-            fault.use()
-            if not fault.in_stream:
-                headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-                headers["Content-Type"] = "application/json"
-                return web.Response(body=fault.answer(), status=fault.status, headers=headers)
+        await self.unless_frozen(request)
+        fault = self.fault(request)
+        if fault is not None and not fault.in_stream:
+            headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+            headers["Content-Type"] = "application/json"
+            return web.Response(body=fault.answer(), status=fault.status, headers=headers)
         if subresource not in {None, "status"} or (subresource == "status" and not kind.status):
             raise not_served()
         if verb == "watch":
             return await self._watch(http, request, kind, fault)
-        answer, status = self._act(request, kind)
+        answer, status = self.act(request, kind)
         return web.json_response(answer, status=status)
 
-    def _act(self, request: Request, kind: Kind) -> tuple[Json, int]:
+    def act(self, request: Request, kind: Kind) -> tuple[Json, int]:
+        """Do what a request (no watch) asks for: the answer and its status. Raises ``Refused``."""
         store, body, query = self.store, request.body, request.query
         namespace, on_status = request.namespace, request.subresource == "status"
         manager = query.get("fieldManager") or request.user_agent.split("/")[0] or "unknown"
@@ -362,7 +361,7 @@ class KubeApi:
             if not exact and int(query.get("resourceVersion") or 0) > self.store.version:
                 self.store.objects_at(kind, int(query["resourceVersion"]))
             keep = self._shorten(kind)
-        found = self.store.objects_at(kind, version, request.namespace, _selected(query))[:keep]
+        found = self.store.objects_at(kind, version, request.namespace, selected(query))[:keep]
         limit = int(query.get("limit") or 0) or len(found)
         page = found[start : start + limit]
         metadata: Json = {"resourceVersion": str(version)}
@@ -389,13 +388,13 @@ class KubeApi:
     async def _watch(self, http: web.Request, request: Request, kind: Kind, fault: Fault | None) -> web.StreamResponse:
         query = request.query
         stream = Stream(
-            kind, request.namespace, _selected(query), bookmarks=query.get("allowWatchBookmarks") in {"1", "true"}
+            kind, request.namespace, selected(query), bookmarks=query.get("allowWatchBookmarks") in {"1", "true"}
         )
         if fault is not None:
             stream.say("ERROR", fault.status_object())
             stream.queue.put_nowait(None)
         else:
-            self._begin(stream, request)
+            self.begin(stream, request)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
         self.streams.add(stream)
@@ -408,10 +407,10 @@ class KubeApi:
             self.streams.discard(stream)
         return response
 
-    def _begin(self, stream: Stream, request: Request) -> None:
-        """What a watch says first: all there is if it names no version, else what came since."""
+    def begin(self, stream: Stream, request: Request) -> None:
+        """Let a watch say what comes first: all there is if it names no version, else what came since."""
         version = request.query.get("resourceVersion") or "0"
-        matches = _selected(request.query)
+        matches = selected(request.query)
         try:
             if int(version) == 0:
                 for raw in self.store.objects(stream.kind, request.namespace, matches):
@@ -441,7 +440,7 @@ class KubeApi:
                     stream.queue.put_nowait(None)
                 bookmark_at = loop.time() + (self._bookmark_every or seconds)
                 continue
-            await self._unless_frozen(request)
+            await self.unless_frozen(request)
             if line is None:
                 return
             await response.write(line)
@@ -453,9 +452,17 @@ class KubeApi:
     def _open(self, resource: str | None) -> list[Stream]:
         return [stream for stream in self.streams if resource in {None, stream.kind.plural}]
 
+    def fault(self, request: Request) -> Fault | None:
+        """The first fault that is for this request, used by this call."""
+        found = next((fault for fault in self._faults if fault.matches(request)), None)
+        if found is not None:
+            found.use()
+        return found
+
     # --- within -----------------------------------------------------------------------------------------------
 
-    async def _unless_frozen(self, request: Request) -> None:
+    async def unless_frozen(self, request: Request) -> None:
+        """Wait while a freeze is for this request."""
         while any(frozen.matches(request) for frozen in self._frozen):
             await self._thawed.wait()
 
@@ -466,7 +473,8 @@ class KubeApi:
             if connection.transport is not None:
                 connection.transport.abort()
 
-    def _target(self, parts: list[str]) -> tuple[Kind, str | None, str | None, str | None]:
+    def target(self, parts: list[str]) -> tuple[Kind, str | None, str | None, str | None]:
+        """What a path (its parts) leads to: type, namespace, name, subresource. Raises ``Refused``."""
         group = ""
         if parts[:1] == ["api"]:
             version, rest = parts[1], parts[2:]
@@ -523,7 +531,8 @@ def _resources(group: str, version: str, kinds: list[Kind]) -> Json:
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": resources}
 
 
-def _selected(query: Mapping[str, str]) -> Matches:
+def selected(query: Mapping[str, str]) -> Matches:
+    """The predicate of a request's selectors. Raises ``Refused``."""
     try:
         return parse(query.get("labelSelector"), query.get("fieldSelector"))
     except BadSelector as error:
