@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +40,7 @@ from switchtender_operator.reconcile.cluster import Cluster
 from switchtender_operator.reconcile.pod_watches import PODS, PodWatches, pod_reflector
 from switchtender_operator.reconcile.queue import DirtyKeys
 from switchtender_operator.reconcile.readings import Readings
-from switchtender_operator.reconcile.reconciler import Reconciler, Written
+from switchtender_operator.reconcile.reconciler import Reconciler, Wall, Written, utc_now
 from switchtender_operator.reconcile.reflectors import Reflectors
 from switchtender_operator.reconcile.tokens import SecretTokens
 from switchtender_operator.reconcile.turns import Turns
@@ -119,7 +120,16 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 class Operator:
     """All parts of one operator on one client; `run` lives until it is cancelled or a part fails."""
 
-    def __init__(self, client: Client, login: Login, settings: Settings, timing: Timing, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        client: Client,
+        login: Login,
+        settings: Settings,
+        timing: Timing,
+        metrics: Metrics,
+        *,
+        wall: Wall = utc_now,
+    ) -> None:
         self._client = client
         self._settings = settings
         self._timing = timing
@@ -149,7 +159,7 @@ class Operator:
         self._tokens = SecretTokens(
             client, settings.namespace, self._cluster.configurations, clock=boottime, retry=timing.token_retry
         )
-        written = Written(self._cluster)
+        written = Written(self._cluster, wall)
         self._publisher = Publisher(
             client,
             WriteLimiter(settings.write_qps, settings.write_burst),
@@ -168,8 +178,14 @@ class Operator:
             written,
             metrics,
             leading=self.leading,
-            settings=PlanSettings(esl_secret_names=settings.esl_secret_names, forbidden=_api_server(client.server)),
+            settings=PlanSettings(
+                esl_secret_names=settings.esl_secret_names,
+                forbidden=_api_server(client.server),
+                status_min_interval=timedelta(seconds=timing.status_interval),
+                programmed_grace=timedelta(seconds=timing.programmed_grace),
+            ),
             timing=timing,
+            wall=wall,
         )
         self._waker = Waker(
             login,
@@ -265,8 +281,8 @@ class Operator:
         if not self._crds_served:
             return ["the API server does not serve the CRDs yet"]
         waiting = unsynced(one for _, one in self._running())
-        if not waiting and self._turns.queue.depth:
-            waiting = [f"{self._turns.queue.depth} groups have not been looked at yet"]
+        if not waiting and self._turns.queue.open:
+            waiting = [f"{self._turns.queue.open} groups have not been looked at yet"]
         self._warm = not waiting
         return waiting
 

@@ -25,6 +25,9 @@ class Timing:
     secrets_retry: float = 15.0
     kopf_backoff_most: float = 60.0
     stop_grace: float = 5.0
+    status_interval: float = 10.0
+    """Least time between two writes of one group's status, but for what changes its state."""
+    programmed_grace: float = 5.0
     poll_memory: float = 3.5
     written_trust: float = 10.0
     """How long the answer to a write stands in for the watch event about it."""

@@ -9,6 +9,7 @@ and as fast.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import threading
@@ -27,7 +28,7 @@ Wake = Callable[[str, str], None]
 
 _PLURAL = "balancergroups"
 _HEALTHY_AFTER = 60.0
-_THREAD_PATIENCE = 3.0
+_THREAD_PATIENCE = 1.0
 
 
 class Waker:
@@ -69,45 +70,48 @@ class Waker:
             await self._sleep(delay)
 
     async def _once(self) -> str:
-        """Run kopf in a thread until it ends; says why it ended. A cancelled caller stops it and waits a little."""
+        """Run kopf in a thread until it ends; says why it ended. A cancelled caller cancels it and waits a little."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[str] = loop.create_future()
-        stop = threading.Event()
-
-        def settle(problem: str) -> None:
-            if not ended.done():
-                ended.set_result(problem)
+        stopped = threading.Event()
+        inner: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
 
         def wake(namespace: str, name: str) -> None:
             self.wakes += 1
             self._wake(namespace, name)
 
+        async def operate() -> None:
+            inner.append((asyncio.get_running_loop(), asyncio.current_task()))  # type: ignore[arg-type]
+            if stopped.is_set():  # before there was anything to cancel
+                return
+            await self._start(
+                registry=_registry(self._login, _in(loop, wake)),
+                settings=_settings(),
+                namespaces=self._namespaces,
+                clusterwide=not self._namespaces,
+            )
+
+        def settle(problem: str) -> None:
+            if not ended.done():
+                ended.set_result(problem)
+
         def body() -> None:
             problem = "it returned"
             try:
-                asyncio.run(
-                    self._start(
-                        registry=_registry(self._login, _in(loop, wake)),
-                        settings=_settings(),
-                        namespaces=self._namespaces,
-                        clusterwide=not self._namespaces,
-                        stop_flag=stop,
-                        identity=None,
-                    )
-                )
+                asyncio.run(operate())
             except BaseException as error:  # noqa: BLE001 - a thread that ends must say so, however it ended
                 problem = type(error).__name__
-            try:
+            with contextlib.suppress(RuntimeError):  # the operator's loop is closed: nobody waits
                 loop.call_soon_threadsafe(settle, problem)
-            except RuntimeError:  # the operator's loop is closed: nobody waits
-                return
 
-        thread = threading.Thread(target=body, name="kopf", daemon=True)
-        thread.start()
+        threading.Thread(target=body, name="kopf", daemon=True).start()
         try:
             return await asyncio.shield(ended)
         except asyncio.CancelledError:
-            stop.set()
+            stopped.set()
+            for kopf_loop, task in inner:  # its own way to stop would first wait for requests that are under way
+                with contextlib.suppress(RuntimeError):
+                    kopf_loop.call_soon_threadsafe(task.cancel)
             await asyncio.wait([ended], timeout=_THREAD_PATIENCE)
             raise
 
@@ -148,6 +152,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 5
+    settings.queueing.idle_timeout = 0.1  # a worker of each object outlives a stop for so long
+    settings.queueing.exit_timeout = 0.5
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = [base * random.uniform(0.75, 1.25) for base in (1, 2, 4, 8, 16)]  # noqa: S311

@@ -18,7 +18,7 @@ EVENTS = Resource("events.k8s.io", "v1", "events")
 CONTROLLER = "switchtender.dev/operator"
 
 _NOTE_LENGTH = 1024
-"""events.k8s.io/v1: note has at most 1 kB."""
+"""events.k8s.io/v1: note has at most 1 kB, in bytes."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ def event(
         "action": "Reconcile",
         "type": kind,
         "reason": reason,
-        "note": note if len(note) <= _NOTE_LENGTH else note[: _NOTE_LENGTH - 1] + "…",
+        "note": _cut(note),
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": "BalancerGroup",
@@ -78,3 +78,9 @@ def event(
             "uid": uid,
         },
     }
+
+
+def _cut(note: str) -> str:
+    """Return as much of the note as an Event holds."""
+    raw = note.encode()
+    return note if len(raw) <= _NOTE_LENGTH else raw[: _NOTE_LENGTH - 3].decode(errors="ignore") + "…"

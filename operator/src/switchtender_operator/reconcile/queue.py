@@ -110,6 +110,11 @@ class DirtyKeys(Generic[Key]):
         """How many changed keys wait."""
         return sum(entry.since is not None for entry in self._waiting.values())
 
+    @property
+    def open(self) -> int:
+        """How many changed keys wait or are being worked on."""
+        return self.depth + len(self._working)
+
     def oldest(self, now: float) -> float:
         """Return for how many seconds the longest waiting changed key has waited; 0 if none waits."""
         return max((now - entry.since for entry in self._waiting.values() if entry.since is not None), default=0.0)

@@ -34,6 +34,15 @@ _AT_ONCE = 4
 """Groups whose writes may be under way at a time; planning itself is one after the other."""
 
 
+Wall = Callable[[], datetime]
+"""Gives the time of day, aware; it may jump."""
+
+
+def utc_now() -> datetime:
+    """Return the time of day."""
+    return datetime.now(UTC)
+
+
 class Pods(Protocol):
     """Which pods a group follows."""
 
@@ -61,6 +70,7 @@ class Written:
     """Takes the API server's answers to our writes into what is known."""
 
     cluster: Cluster
+    wall: Wall = utc_now
     at: dict[str, datetime] = field(default_factory=dict)
     """When each group's status was last written."""
 
@@ -74,7 +84,7 @@ class Written:
 
     def status_written(self, key: str, raw: Json) -> None:
         """Take up a group whose status was applied."""
-        self.at[key] = datetime.now(UTC)
+        self.at[key] = self.wall()
         answer = group_object(raw)
         if answer is not None:
             self.cluster.wrote(answer.value.uid, answer)
@@ -97,6 +107,7 @@ class Reconciler:
         settings: Settings,
         timing: Timing,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall: Wall = utc_now,
     ) -> None:
         self._turns = turns
         self._cluster = cluster
@@ -109,6 +120,7 @@ class Reconciler:
         self._settings = settings
         self._timing = timing
         self._sleep = sleep
+        self._wall = wall
 
     def all_changed(self) -> None:
         """Note that something changed that concerns every group."""
@@ -194,12 +206,12 @@ class Reconciler:
         """Return what balancers say of the group; of a new one, what they said before it was there."""
         known = self._observations.of(key)
         if known is None and self._observations.asked:
-            self._observations.observe(key, self._cluster.balancer_of(key), boottime(), datetime.now(UTC))
+            self._observations.observe(key, self._cluster.balancer_of(key), boottime(), self._wall())
             known = self._observations.of(key)
         return known
 
     def _plan(self, key: str, world: GroupWorld) -> Plan:
-        now = datetime.now(UTC)
+        now = self._wall()
         with self._metrics.plan_seconds.time():
             decided = plan(replace(world, pods=self._pods.pods(key)), now)
         if decided.wake_at is not None:
