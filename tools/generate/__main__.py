@@ -1,4 +1,5 @@
-"""Writes what is generated: JSON schemas for editors, custom resources, and the reference pages.
+"""Writes what is generated: JSON schemas for editors, custom resources, the reference pages, and the
+chart's README and schema of values.
 
 ``--check`` writes nothing and fails when a file is stale (``make verify``). ``--release`` marks the schemas of the
 custom resources as released, from when on a change of them needs a new revision.
@@ -15,6 +16,7 @@ from pathlib import Path
 from switchtender_api import crd
 from switchtender_api.constants import CRD_REVISION
 from switchtender_api.schema import KINDS, json_schema
+from tools import chart_reference
 from tools.generate import pages, revisions
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,6 +59,7 @@ def generated(*, release: bool = False) -> Iterator[tuple[Path, str]]:
     yield REFERENCE / "configuration.md", pages.configuration()
     yield REFERENCE / "api.md", pages.api()
     yield REFERENCE / "conditions.md", pages.conditions()
+    yield from chart_reference.generated()
 
 
 if __name__ == "__main__":
