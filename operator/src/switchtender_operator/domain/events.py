@@ -20,7 +20,7 @@ from switchtender_api.constants import (
     CONDITION_STATS_FRESH,
 )
 from switchtender_operator.domain.conditions import Condition, by_type
-from switchtender_operator.domain.members import Member
+from switchtender_operator.domain.members import Member, state_of
 from switchtender_operator.domain.notes import Note, shown
 
 DRAINING = "Draining"
@@ -72,12 +72,12 @@ def of_notes(notes: Iterable[Note], before: Mapping[str, Any]) -> Iterator[Event
             yield EventNote("Normal" if note.harmless else "Warning", note.reason, note.text)
 
 
-def of_drains(members: Iterable[Member], before: Mapping[str, str]) -> Iterator[EventNote]:
-    """Yield one Event for the nodes that were in the sets and now begin to drain; `before` holds states by uid."""
+def of_drains(members: Iterable[Member], before: Mapping[str, Mapping[str, Any]]) -> Iterator[EventNote]:
+    """Yield one Event for the nodes that stood in the sets and now begin to drain; `before` holds those by uid."""
     begun = sorted(
         f"{member.name} ({member.drain_reason})"
         for member in members
-        if member.state == "Draining" and before.get(member.uid, "Draining") != "Draining"
+        if member.state == "Draining" and member.uid in before and state_of(before[member.uid]) != "Draining"
     )
     if begun:
         more = len(begun) - _MOST_NAMES

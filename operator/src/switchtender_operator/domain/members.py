@@ -5,34 +5,30 @@ Knows neither slices nor status. Two members at one endpoint are one node: the o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from switchtender_api.claims import destination_refusal
 from switchtender_api.objects import dump_member
-from switchtender_api.v1alpha1 import GroupPolicy, MemberDrain, MemberEsl, MemberSip, SetMember
+from switchtender_api.v1alpha1 import MemberDrain, SetMember
 from switchtender_api.v1alpha1.destinations import MemberState
 from switchtender_api.v1alpha1.endpoints import format_endpoint, host_address
 from switchtender_api.v1alpha1.units import IpAddress, IpNetwork
-from switchtender_operator.domain.addresses import NoAddress, locate
-from switchtender_operator.domain.drains import Draining, pod_drain, static_drain
+from switchtender_operator.domain.drains import Draining, static_drain
 from switchtender_operator.domain.neighbors import Neighbors
 from switchtender_operator.domain.notes import (
-    BAD_ANNOTATION,
     DUPLICATE_NODE,
     NODE_LEFT_OUT,
-    POD_UNREADABLE,
     SHARED_NODE,
     Note,
     information,
     warning,
 )
-from switchtender_operator.domain.overrides import read_overrides
-from switchtender_operator.domain.pods import Pod
 
 STRICTEST_FIRST: tuple[MemberState, ...] = ("Draining", "NotReady", "Ready")
+_strictness = STRICTEST_FIRST.index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,73 +64,19 @@ class Roster:
     wake_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class Destinations:
-    """Where nodes may be: judges addresses, each once."""
+    """Where nodes may be: in networks of the balancer's `destinations.allow`, never at `forbidden` addresses."""
 
-    def __init__(self, allow: tuple[IpNetwork, ...], forbidden: frozenset[IpAddress]) -> None:
-        self._allow = allow
-        self._forbidden = forbidden
-        self._judged: dict[str, str | None] = {}
+    allow: tuple[IpNetwork, ...]
+    forbidden: frozenset[IpAddress] = frozenset()
 
     def refusal(self, host: str) -> str | None:
         """Return why no node may be at the host, None if one may or if it is a name."""
-        if host not in self._judged:
-            address = host_address(host)
-            self._judged[host] = (
-                None
-                if address is None
-                else destination_refusal(address, self._allow, kubernetes=True, forbidden=self._forbidden)
-            )
-        return self._judged[host]
-
-
-def pod_members(
-    pods: Iterable[Pod], policy: GroupPolicy, destinations: Destinations, paused: frozenset[str], now: datetime
-) -> Roster:
-    """Return the members that pods are. `paused` holds the uids of nodes that a balancer paused.
-
-    A pod that has ended or has no address yet is none; one whose address cannot be used is none and gets a note.
-    """
-    members: list[Member] = []
-    notes: list[Note] = []
-    begins: list[datetime] = []
-    for pod in pods:
-        if pod.gone:
-            continue
-        notes += (warning(POD_UNREADABLE, f"{pod.name}: {problem}") for problem in pod.problems)
-        try:
-            location = locate(pod, policy.sip, destinations.refusal)
-        except NoAddress as reason:
-            notes.append(warning(NODE_LEFT_OUT, f"{pod.name}: {reason}"))
-            continue
-        if location is None:
-            continue
-        overrides = read_overrides(pod)
-        notes += (warning(BAD_ANNOTATION, f"{pod.name}: {problem}") for problem in overrides.problems)
-        draining = pod_drain(pod, overrides.drain, policy.drain, now)
-        if draining.begins is not None:
-            begins.append(draining.begins)
-        state: MemberState = "Draining" if draining.drain else "Ready" if pod.ready else "NotReady"
-        esl = policy.esl
-        # Values that were validated where they come from: validating each node again would be most of a plan's time.
-        member = SetMember.model_construct(
-            uid=pod.uid,
-            name=pod.name,
-            node=pod.node,
-            zone=pod.zone,
-            addresses=location.addresses,
-            sip=MemberSip.model_construct(port=policy.sip.port, transport=policy.sip.transport),
-            esl=MemberEsl.model_construct(host=location.esl, port=esl.port, user=esl.user)
-            if esl.password_from
-            else None,
-            state=state,
-            drain=_marked(draining.drain, paused=pod.uid in paused),
-            weight=overrides.values.weight,
-            priority=overrides.values.priority,
-            resources=overrides.values.resources,
-        )
-        members.append(_member(member))
-    return Roster(tuple(members), tuple(notes), min(begins, default=None))
+        address = host_address(host)
+        if address is None:
+            return None
+        return destination_refusal(address, self.allow, kubernetes=True, forbidden=self.forbidden)
 
 
 def static_members(members: Iterable[SetMember], paused: frozenset[str], now: datetime) -> Roster:
@@ -145,29 +87,55 @@ def static_members(members: Iterable[SetMember], paused: frozenset[str], now: da
         draining: Draining = static_drain(member.drain, now)
         if draining.begins is not None:
             begins.append(draining.begins)
-        drain = _marked(draining.drain, paused=member.uid in paused)
-        found.append(_member(member.model_copy(update={"state": "Draining" if drain else "Ready", "drain": drain})))
+        drain = marked(draining.drain, paused=member.uid in paused)
+        found.append(member_of(member.model_copy(update={"state": "Draining" if drain else "Ready", "drain": drain})))
     return Roster(tuple(found), (), min(begins, default=None))
 
 
-def written_members(specs: Iterable[Mapping[str, Any]]) -> Iterator[Member]:
-    """Yield the members of sets as they stand there; one that cannot even be told apart is passed over."""
-    for spec in specs:
-        listed = spec.get("members")
-        for body in listed if isinstance(listed, list) else ():
-            if not isinstance(body, Mapping) or not isinstance(body.get("uid"), str):
-                continue
-            name = body.get("name")
-            state = body.get("state", "Ready")
-            addresses = body.get("addresses")
-            yield Member(
-                uid=body["uid"],
-                name=name if isinstance(name, str) else body["uid"],
-                state=state if state in STRICTEST_FIRST else "NotReady",
-                sip=_written_endpoint(addresses[0] if isinstance(addresses, list) and addresses else None, body, "sip"),
-                esl=_written_endpoint(None, body, "esl") or None,
-                body=body,
-            )
+def written_bodies(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the members of a set as they stand there; what cannot even be told apart is passed over."""
+    listed = spec.get("members")
+    return [
+        body
+        for body in (listed if isinstance(listed, list) else ())
+        if isinstance(body, Mapping) and isinstance(body.get("uid"), str)
+    ]
+
+
+def strictest(bodies: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return bodies by uid; of one that stands twice, as an interrupted write leaves it, the strictest state."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for body in bodies:
+        other = found.setdefault(body["uid"], body)
+        if other is not body and _strictness(state_of(body)) < _strictness(state_of(other)):
+            found[body["uid"]] = body
+    return found
+
+
+def written_member(body: Mapping[str, Any]) -> Member:
+    """Return a member as it stands in a set, whatever wrote it."""
+    name, addresses = body.get("name"), body.get("addresses")
+    first = addresses[0] if isinstance(addresses, list) and addresses else None
+    esl = body.get("esl")
+    return Member(
+        uid=body["uid"],
+        name=name if isinstance(name, str) else body["uid"],
+        state=state_of(body),
+        sip=_endpoint(first, body.get("sip")) or f"unknown of {body['uid']}",
+        esl=_endpoint(esl.get("host"), esl) if isinstance(esl, Mapping) else None,
+        body=body,
+    )
+
+
+def state_of(body: Mapping[str, Any]) -> MemberState:
+    """Return the state that a written member has; one that is not known takes no new calls."""
+    state = body.get("state", "Ready")
+    return state if state in STRICTEST_FIRST else "NotReady"
+
+
+def _endpoint(host: Any, place: Any) -> str | None:
+    port = place.get("port") if isinstance(place, Mapping) else None
+    return format_endpoint(host, port) if isinstance(host, str) and isinstance(port, int) else None
 
 
 def within(members: Iterable[Member], destinations: Destinations) -> Roster:
@@ -185,7 +153,7 @@ def within(members: Iterable[Member], destinations: Destinations) -> Roster:
     return Roster(tuple(kept), tuple(notes))
 
 
-def distinct(members: Iterable[Member], present: frozenset[str]) -> Roster:
+def distinct(members: Iterable[Member], present: Container[str]) -> Roster:
     """Return the members with one for each endpoint of SIP and of ESL, and a note on each that was left out.
 
     The strictest state wins, then who is in the sets already (`present`, by uid), then name and uid.
@@ -194,7 +162,7 @@ def distinct(members: Iterable[Member], present: frozenset[str]) -> Roster:
     kept: list[Member] = []
     notes: list[Note] = []
     for member in sorted(
-        members, key=lambda each: (STRICTEST_FIRST.index(each.state), each.uid not in present, each.name, each.uid)
+        members, key=lambda each: (_strictness(each.state), each.uid not in present, each.name, each.uid)
     ):
         endpoints = [("SIP", member.sip)] + ([("Event Socket", member.esl)] if member.esl else [])
         other = next(((endpoint, taken[endpoint]) for endpoint in endpoints if endpoint in taken), None)
@@ -220,7 +188,8 @@ def shared(members: Iterable[Member], neighbors: Neighbors, group: str) -> Itera
                 yield information(SHARED_NODE, text)
 
 
-def _member(member: SetMember) -> Member:
+def member_of(member: SetMember) -> Member:
+    """Return a set's member with its body rendered."""
     return Member(
         uid=member.uid,
         name=member.name,
@@ -231,14 +200,6 @@ def _member(member: SetMember) -> Member:
     )
 
 
-def _marked(drain: MemberDrain | None, *, paused: bool) -> MemberDrain | None:
+def marked(drain: MemberDrain | None, *, paused: bool) -> MemberDrain | None:
+    """Return the drain with the mark that a balancer paused the node, if one did and it was asked to."""
     return drain.model_copy(update={"paused_by_us": True}) if drain is not None and drain.pause and paused else drain
-
-
-def _written_endpoint(host: Any, body: Mapping[str, Any], field_name: str) -> str:
-    place = body.get(field_name)
-    if not isinstance(place, Mapping):
-        return ""
-    host = host if host is not None else place.get("host")
-    port = place.get("port")
-    return format_endpoint(host, port) if isinstance(host, str) and isinstance(port, int) else ""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from switchtender_api.constants import CONDITION_PROGRAMMED
 from switchtender_api.status import PROGRAMMED_NOT_ACCEPTED
-from switchtender_api.v1alpha1 import BalancerConfigSpec
-from switchtender_api.v1alpha1.config import Destinations as AnyDestination
 from switchtender_operator.domain import conditions, events, status
 from switchtender_operator.domain.acceptance import Acceptance, judge
 from switchtender_operator.domain.addresses import kept_annotations
@@ -18,19 +16,9 @@ from switchtender_operator.domain.bodies import render, same
 from switchtender_operator.domain.conditions import Condition
 from switchtender_operator.domain.events import EventNote
 from switchtender_operator.domain.force import InForce, in_force, own_sets
-from switchtender_operator.domain.members import (
-    STRICTEST_FIRST,
-    Destinations,
-    Member,
-    Roster,
-    distinct,
-    pod_members,
-    shared,
-    static_members,
-    within,
-    written_members,
-)
+from switchtender_operator.domain.members import Roster, strictest, written_bodies
 from switchtender_operator.domain.programmed import InWriting, Programmed, not_accepted, programmed
+from switchtender_operator.domain.roster import roster_of
 from switchtender_operator.domain.slices import number_of, spread
 from switchtender_operator.domain.world import GroupObject, GroupWorld, SetObject
 
@@ -88,15 +76,15 @@ def plan(world: GroupWorld, now: datetime) -> Plan:
     acceptance = judge(world)
     force = in_force(world, acceptance)
     present = own_sets(world)
-    written = _strictest(written_members(present[number].spec for number in sorted(present)))
-    roster = _roster(world, force, written, now) if force else Roster()
+    written = strictest(body for number in sorted(present) for body in written_bodies(present[number].spec))
+    roster = roster_of(world, force, written, now) if force else Roster()
     apply: tuple[DesiredSet, ...] = ()
     delete: tuple[SetObject, ...] = ()
     if force is None:
         delete = _former(world)
     elif present or not _waiting_for_pods(world, force):
         apply, delete = _sets(world, force, present, roster)
-    drains = events.of_drains(roster.members, {uid: member.state for uid, member in written.items()}) if apply else ()
+    drains = events.of_drains(roster.members, written) if apply else ()
     reported = _status(world, acceptance, force, roster, writing=bool(apply or delete), now=now)
     wakes = [time for time in (roster.wake_at, reported.wake_at) if time is not None]
     return Plan(
@@ -106,56 +94,6 @@ def plan(world: GroupWorld, now: datetime) -> Plan:
         events=(*drains, *reported.events),
         wake_at=min(wakes, default=None),
     )
-
-
-def _strictest(members: Iterable[Member]) -> dict[str, Member]:
-    """Return members by uid; a uid seen twice counts once, strictest state first (where a write was interrupted)."""
-    found: dict[str, Member] = {}
-    for member in members:
-        other = found.get(member.uid)
-        if other is None or STRICTEST_FIRST.index(member.state) < STRICTEST_FIRST.index(other.state):
-            found[member.uid] = member
-    return found
-
-
-def _roster(world: GroupWorld, force: InForce, written: Mapping[str, Member], now: datetime) -> Roster:
-    """Return the group's members: pods and static ones, each as observed, or as written where that is not known."""
-    observation = world.observation
-    paused = frozenset(
-        [uid for uid, report in (observation.nodes.items() if observation else ()) if report.paused_by_us]
-        + [uid for uid, member in written.items() if _paused(member)]
-    )
-    destinations = _destinations(world, force)
-    kept_pods = [member for member in written.values() if member.is_pod]
-    parts: list[Roster] = []
-    if force.policy is None:
-        parts.append(Roster(tuple(written.values())))
-    else:
-        if force.follow and world.pods is not None:
-            parts.append(pod_members(world.pods.values(), force.policy, destinations, paused, now))
-        elif force.follow or force.keep:
-            parts.append(Roster(tuple(kept_pods)))
-        if force.static is not None:
-            parts.append(static_members(force.static, paused, now))
-        else:
-            parts.append(within((member for member in written.values() if not member.is_pod), destinations))
-    one_each = distinct((member for part in parts for member in part.members), frozenset(written))
-    notes = [note for part in (*parts, one_each) for note in part.notes]
-    notes += shared(one_each.members, world.neighbors, world.group.key)
-    wakes = [part.wake_at for part in parts if part.wake_at is not None]
-    return Roster(one_each.members, tuple(notes), min(wakes, default=None))
-
-
-def _paused(member: Member) -> bool:
-    drain = member.body.get("drain")
-    return isinstance(drain, Mapping) and drain.get("pausedByUs") is True
-
-
-def _destinations(world: GroupWorld, force: InForce) -> Destinations:
-    """Return where nodes may be; anywhere a cluster allows while the balancer's configuration cannot be used."""
-    config = world.balancers.get(force.policy.balancer) if force.policy else None
-    allow = config.destinations.allow if isinstance(config, BalancerConfigSpec) else AnyDestination().allow
-    return Destinations(allow, world.settings.forbidden)
 
 
 def _waiting_for_pods(world: GroupWorld, force: InForce) -> bool:
@@ -179,7 +117,7 @@ def _sets(
 ) -> tuple[tuple[DesiredSet, ...], tuple[SetObject, ...]]:
     """Return the slices to write, head first, and those to delete."""
     group = world.group
-    places = {number: _uids(each) for number, each in present.items()}
+    places = {number: [body["uid"] for body in written_bodies(each.spec)] for number, each in present.items()}
     slices = spread(places, roster.members, world.settings.members_per_slice)
     apply = []
     for number, members in slices.items():
@@ -191,15 +129,6 @@ def _sets(
     emptied = [each for number, each in sorted(present.items()) if number not in slices]
     former = [each for each in _former(world) if each.name not in wanted]
     return tuple(apply), (*emptied, *former)
-
-
-def _uids(existing: SetObject) -> list[str]:
-    listed = existing.spec.get("members")
-    return [
-        member["uid"]
-        for member in (listed if isinstance(listed, list) else ())
-        if isinstance(member, Mapping) and isinstance(member.get("uid"), str)
-    ]
 
 
 def _status(

@@ -26,7 +26,7 @@ _LABEL_ZONE = "topology.kubernetes.io/zone"
 _GONE = frozenset({"Succeeded", "Failed"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Pod:
     """A pod. Addresses are canonical, without brackets; `grace` is that of a deletion under way.
 
