@@ -6,11 +6,14 @@ import subprocess
 import sys
 import threading
 
+import click
 import pytest
 import yaml
 from tools.chart_reference import generated, read
 
+from switchtender.cli import main as balancer
 from switchtender.config.pod_config import PLACEHOLDERS, make_config
+from switchtender_operator.cli import main as operator
 from tests.e2e.chart.rendering import CHART, SAMPLES, HelmError, selects, set_json
 
 SOURCE_LABEL = "switchtender.dev/balancer"
@@ -195,6 +198,26 @@ def test_names_agree_with_arguments(rendered):
         if item["metadata"]["name"].endswith("-operator"):
             arguments = item["spec"]["template"]["spec"]["containers"][0]["args"]
             assert f"--lease-name={item['metadata']['name']}" in arguments
+
+
+def test_arguments_are_those_that_the_commands_take(rendered):
+    commands = {"operator": operator, "balancer": balancer, "crds": operator}
+    for _, pod in rendered.pod_templates():
+        container = pod["spec"]["containers"][0]
+        if container["name"] not in commands:
+            continue
+        command, words = commands[container["name"]], list(container["args"])
+        while isinstance(command, click.Group):
+            command = command.commands[words.pop(0)]
+        with command.make_context(container["name"], words) as context:
+            assert context.params
+            if container["name"] == "operator":
+                watched = [
+                    item["metadata"]["namespace"]
+                    for item in rendered.of("Role")
+                    if ":operator" in item["metadata"]["name"]
+                ]
+                assert context.params["watch_namespaces"] == ",".join(watched)
 
 
 def test_only_the_headless_service_leads_the_operator_to_balancers(rendered):
