@@ -153,16 +153,24 @@ def test_a_refused_edit_leaves_static_nodes_and_where_sip_goes():
     assert cluster.by_name()["q"]["addresses"] == ["203.0.113.10", "10.0.1.8"]
 
 
-def test_a_static_node_goes_where_no_node_may_be_any_more_though_the_edit_is_refused():
-    cluster = Cluster(group=raw_group({"members": {**SELECTOR, "static": [STATIC]}})).add(raw_pod("p"))
+@pytest.mark.parametrize(
+    ("allow", "reason"),
+    [
+        (["10.0.0.0/8", "192.0.2.99/32"], "fs-old: SIP address 192.0.2.20: "),
+        (["10.0.0.0/8", "192.0.2.20/32"], "fs-old: Event Socket address 192.0.2.99: "),
+    ],
+)
+def test_a_static_node_leaves_where_none_may_be_any_more_though_the_edit_is_refused(allow: list[str], reason: str):
+    static = {**STATIC, "load": "fs://192.0.2.99"}
+    cluster = Cluster(group=raw_group({"members": {**SELECTOR, "static": [static]}})).add(raw_pod("p"))
     cluster.settle()
-    cluster.balancers = {"default": config(destinations={"allow": ["10.0.0.0/8"]})}
+    cluster.balancers = {"default": config(destinations={"allow": allow})}
     plan = cluster.settle()
     assert cluster.condition("Accepted") == ("False", "DestinationNotAllowed")
     assert list(cluster.by_name()) == ["p"]
     left_out = [event.message for event in plan.events if event.reason == "NodeLeftOut"]
     assert len(left_out) == 1
-    assert left_out[0].startswith("fs-old: SIP address 192.0.2.20: ")
+    assert left_out[0].startswith(reason)
 
 
 def test_a_refusal_healed_brings_the_edit_into_force():

@@ -73,7 +73,7 @@ def small(most: int = 2, **more: Any) -> Cluster:
 
 
 @given(pods=st.lists(PODS, max_size=10), spec=st.sampled_from(SPECS[:5]), data=st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_any_order_of_the_same_events_gives_the_same_sets(pods: list[Any], spec: dict[str, Any], data: st.DataObject):
     """The last word on each pod decides. Where endpoints are shared, who stands stays, so those are kept apart here."""
     last = {pod["metadata"]["uid"]: pod for pod in pods if not pod["metadata"]["name"].endswith("5")}
@@ -94,7 +94,7 @@ def test_any_order_of_the_same_events_gives_the_same_sets(pods: list[Any], spec:
 
 
 @given(history=HISTORIES, defaulting=st.booleans(), most=st.integers(1, 3))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_an_applied_plan_plans_nothing_and_every_set_is_sound(
     history: list[tuple[str, Any]], defaulting: bool, most: int
 ):
@@ -122,7 +122,7 @@ def test_an_applied_plan_plans_nothing_and_every_set_is_sound(
 
 
 @given(history=HISTORIES, most=st.integers(1, 3))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_no_member_moves_between_slices(history: list[tuple[str, Any]], most: int):
     cluster = small(most)
     before: dict[str, str] = {}
@@ -135,7 +135,7 @@ def test_no_member_moves_between_slices(history: list[tuple[str, Any]], most: in
 
 
 @given(history=HISTORIES, later=HISTORIES)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_no_pod_leaves_while_pods_are_not_known(history: list[tuple[str, Any]], later: list[tuple[str, Any]]):
     cluster = small()
     for change in history:
@@ -152,7 +152,7 @@ def test_no_pod_leaves_while_pods_are_not_known(history: list[tuple[str, Any]], 
 
 
 @given(history=HISTORIES, states=st.lists(st.sampled_from(["ready", "full", "stale", "down", "draining", "unknown"])))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_counts_are_consistent(history: list[tuple[str, Any]], states: list[str]):
     cluster = small()
     for change in history:
@@ -173,7 +173,7 @@ def test_counts_are_consistent(history: list[tuple[str, Any]], states: list[str]
 
 
 @given(history=HISTORIES)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_crash_between_two_writes_heals(history: list[tuple[str, Any]]):
     """Each plan is written only in part; the next whole one makes the same members as if nothing had happened."""
     whole, broken = small(), small()

@@ -165,7 +165,9 @@ def by_type(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the conditions of a status as it was read back, by type; what is malformed is passed over."""
     listed = status.get("conditions")
     return {
-        str(condition["type"]): condition
+        condition["type"]: condition
         for condition in (listed if isinstance(listed, list) else ())
-        if isinstance(condition, Mapping) and condition.get("type") in api.CONDITIONS
+        if isinstance(condition, Mapping)
+        and isinstance(condition.get("type"), str)
+        and condition["type"] in api.CONDITIONS
     }

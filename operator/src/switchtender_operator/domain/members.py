@@ -143,14 +143,24 @@ def within(members: Iterable[Member], destinations: Destinations) -> Roster:
     kept: list[Member] = []
     notes: list[Note] = []
     for member in members:
-        addresses = member.body.get("addresses")
-        host = addresses[0] if isinstance(addresses, list) and addresses else ""
-        reason = destinations.refusal(host) if isinstance(host, str) else None
-        if reason is None:
-            kept.append(member)
+        refused = [
+            f"{what} address {host}: {reason}"
+            for what, host in _hosts(member.body)
+            if (reason := destinations.refusal(host)) is not None
+        ]
+        if refused:
+            notes.append(warning(NODE_LEFT_OUT, f"{member.name}: {refused[0]}"))
         else:
-            notes.append(warning(NODE_LEFT_OUT, f"{member.name}: SIP address {host}: {reason}"))
+            kept.append(member)
     return Roster(tuple(kept), tuple(notes))
+
+
+def _hosts(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    addresses, esl = body.get("addresses"), body.get("esl")
+    if isinstance(addresses, list) and addresses and isinstance(addresses[0], str):
+        yield "SIP", addresses[0]
+    if isinstance(esl, Mapping) and isinstance(esl.get("host"), str):
+        yield "Event Socket", esl["host"]
 
 
 def distinct(members: Iterable[Member], present: Container[str]) -> Roster:
