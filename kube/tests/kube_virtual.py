@@ -51,7 +51,7 @@ def now() -> float:
 class MemoryClient:
     """What the reflector and the elector need of a client, on a ``KubeApi`` that was not started.
 
-    ``reachable`` false: no answer (after ``hang`` seconds, or the request's timeout). ``gate``: every step waits for it,
+    ``reachable`` false: no answer (after ``hang`` seconds or the request's timeout). ``gate``: every step waits for it,
     as all of a stopped process does. ``latency``: seconds before and after the server acts.
     """
 

@@ -275,8 +275,12 @@ class Elector:
 
     async def _renew(self) -> None:
         """Renew until that fails for too long or another holds the lease."""
+        began = self._clock()
         while True:
-            await self._sleep(min(self._retry * self._rng.uniform(1.0, 1.2), max(0.0, self.is_leader.until_deadline())))
+            # From attempt to attempt, not from answer to attempt: a slow server leaves no time to wait as well.
+            pause = began + self._retry * self._rng.uniform(1.0, 1.2) - self._clock()
+            await self._sleep(max(0.0, min(pause, self.is_leader.until_deadline())))
+            began = self._clock()
             if not self.is_leader():
                 log.warning("lease %s/%s could not be renewed in time", self._namespace, self._name)
                 return
