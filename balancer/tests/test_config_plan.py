@@ -184,6 +184,13 @@ def test_settings_with_a_node_side(config_file, config_text):
     }
 
 
+def test_an_address_without_networks_is_advertised_to_every_node(config_file, config_text):
+    side = "  nodeSide: {address: 127.0.0.1, port: 5070, advertise: [{host: 10.96.7.7}]}\n  stateDir:"
+    spec = plan_of(config_file, config_text.replace("  stateDir:", side)).documents.config.spec
+    (entry,) = settings(spec)["node_side"]["advertise"]
+    assert entry["networks"] == ["0.0.0.0/0", "::/0"]
+
+
 def test_a_reload_may_change_groups_but_not_listeners(config_file, config_text):
     before = plan_of(config_file).documents.config.spec
     assert fixed_fields_changed(before, plan_of(config_file, config_text).documents.config.spec) == []

@@ -44,7 +44,7 @@ def _node_side(side: NodeSide) -> Json:
         "worker_ports": [side.worker_ports.first, side.worker_ports.last],
         "advertise": [
             {
-                "networks": [str(network) for network in entry.networks],
+                "networks": [str(network) for network in entry.networks] or _EVERYWHERE,
                 "host": entry.host,
                 "port": entry.port or side.port,
             }
@@ -53,6 +53,9 @@ def _node_side(side: NodeSide) -> Json:
         "sources": [str(network) for network in side.sources],
     }
 
+
+# What the packet core is told where the configuration says nothing: to it an entry without networks fits no node.
+_EVERYWHERE = ["0.0.0.0/0", "::/0"]
 
 _FIXED: dict[str, Callable[[BalancerConfigSpec], object]] = {
     "spec.listeners": lambda spec: spec.listeners,
