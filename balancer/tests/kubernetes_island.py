@@ -1,7 +1,7 @@
 """A network of its own for a test: nodes at addresses that a cluster could have, without leaving the machine.
 
-In a cluster no node may be on loopback, so loopback will not do here. Everything that the test starts lives in a network
-namespace that vanishes with it; every address of 10.77.0.0/16 is local in it (AnyIP).
+In a cluster no node may be on loopback, so loopback will not do here. Everything that the test starts lives in a
+network namespace that vanishes with it; every address of 10.77.0.0/16 is local in it (AnyIP).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIP = (BALANCER, 5060)
 def island() -> Iterator[None]:
     """Move this thread, and whatever it starts, into a network of its own; skips where that is not allowed."""
     libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net", "rb") as home:
+    with Path("/proc/thread-self/ns/net").open("rb") as home:
         if libc.unshare(_CLONE_NEWNET) != 0:
             pytest.skip(f"needs a network namespace: {os.strerror(ctypes.get_errno())}")
         try:

@@ -1,4 +1,4 @@
-"""What the tests of `switchtender serve --kubernetes` share: DestinationSets, Secrets, and the command in this process."""
+"""What the tests of `switchtender serve --kubernetes` share: sets, Secrets, and the command in this process."""
 
 from __future__ import annotations
 
@@ -126,19 +126,47 @@ class Pod:
         """Whether it takes calls."""
         if self.task.done():
             self.task.result()
-        return "serving" in self.messages()
+        return self.server.running is not None
 
     async def get(self, path: str, token: str | None = TOKEN) -> tuple[int, Any]:
         """Status and JSON at this path of its HTTP interface."""
-        [http] = [record.http for record in self.records if hasattr(record, "http")][:1]
+        await eventually(lambda: "starting" in self.messages())
+        http = next(record.http for record in self.records if hasattr(record, "http"))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with aiohttp.ClientSession() as session, session.get(f"http://{http}{path}", headers=headers) as answer:
             text = await answer.text()
             return answer.status, json.loads(text) if answer.content_type == "application/json" else text
 
+    @property
+    def running(self) -> Any:
+        """What it is made of, once it serves."""
+        return self.server.running
+
+    @property
+    def balancer(self) -> Any:
+        """The balancer within."""
+        return self.running.cluster.balancer
+
+    @property
+    def peers(self) -> Any:
+        """The peers that are asked."""
+        return self.running.peers
+
+    @property
+    def spec(self) -> Any:
+        """The BalancerConfig's spec as it is acted on."""
+        return self.running.cluster.documents.config.spec
+
+    def watch(self, uid: str) -> Any:
+        """The watch over a node."""
+        return self.balancer.watches[uid]
+
     async def state(self) -> dict[str, Any]:
-        """What the operator is told."""
-        status, document = await self.get("/api/v1/state")
+        """What the operator is told, once the token is known."""
+        async with asyncio.timeout(10):
+            while (answer := await self.get("/api/v1/state"))[0] == 401:
+                await asyncio.sleep(0.02)
+        status, document = answer
         assert status == 200, document
         return document
 
@@ -150,11 +178,21 @@ class Pod:
         """The groups by name."""
         return {group["name"]: group for group in (await self.state())["groups"]}
 
-    async def policy(self, group: str) -> str:
-        """The algorithm in force: what a test changes to see which policy is."""
+    async def algorithms(self) -> dict[str, str]:
+        """The algorithm of each group: what a test changes to see which policy is in force."""
         _, answer = await self.get("/api/v1/groups")
-        [found] = [entry["algorithm"] for entry in answer["groups"] if entry["group"] == group]
-        return found
+        return {entry["group"]: entry["algorithm"] for entry in answer["groups"]}
+
+    async def readiness(self) -> tuple[int, str | None]:
+        """Status of /readyz, and what is waited for."""
+        status, answer = await self.get("/readyz")
+        return status, answer.get("reason")
+
+    async def metric(self, line: str) -> float | None:
+        """The value of a series, by its name with labels; None where there is none."""
+        _, text = await self.get("/metrics")
+        found = [entry.rpartition(" ")[2] for entry in text.splitlines() if entry.rpartition(" ")[0] == line]
+        return float(found[0]) if found else None
 
     async def until(self, wanted: Any, of: str = "nodes") -> None:
         """Wait until ``nodes()`` (or another question) answers this."""
@@ -169,7 +207,13 @@ class Pod:
 
 @contextlib.asynccontextmanager
 async def served(
-    api: KubeApi, tmp_path: Path, *, wait: bool = True, secrets: bool = True, **spec: Any
+    api: KubeApi,
+    tmp_path: Path,
+    *,
+    wait: bool = True,
+    secrets: bool = True,
+    options: dict[str, Any] | None = None,
+    **spec: Any,
 ) -> AsyncIterator[Pod]:
     """Serve what ``api`` says while the block lasts, then stop at once. ``secrets``: its own are there."""
     if secrets:
@@ -178,15 +222,15 @@ async def served(
     path = tmp_path / "balancer.yaml"
     path.write_text(yaml.safe_dump(config(tmp_path / "state", **spec)))
     kubeconfig = api.kubeconfig(tmp_path / "kubeconfig")
-    options = Options(
-        config=path,
-        keys_secret=KEYS,
-        token_secret=TOKENS,
-        namespace=OWN,
-        kubeconfig=str(kubeconfig),
-        environ={"POD_IP": "127.0.0.83"},
-    )
-    async with running(options, wait=wait) as pod:
+    given = {
+        "config": path,
+        "keys_secret": KEYS,
+        "token_secret": TOKENS,
+        "namespace": OWN,
+        "kubeconfig": str(kubeconfig),
+        "environ": {"POD_IP": "127.0.0.83"},
+    }
+    async with running(Options(**{**given, **(options or {})}), wait=wait) as pod:
         yield pod
 
 

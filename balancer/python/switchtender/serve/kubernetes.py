@@ -76,12 +76,22 @@ class Options:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is up once a start is over."""
+
+    cluster: Cluster
+    peers: Peers
+    take_up: TakeUp
+
+
 class KubernetesServer:
     """One balancer process in a cluster."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.reloads = Reloads()
+        self.running: Running | None = None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then until no transaction is open or the deadline has come.
@@ -95,20 +105,13 @@ class KubernetesServer:
                 seen = identity(path)
                 documents = await asyncio.to_thread(read_config, path, environ=self.options.environ)
                 start = _Start(self.options, documents, self.reloads, stack)
-                running = await _unless(told.stop, start.run())
-                if running is not None:
-                    following = follow(path, seen, told.reload, running.take_up, self.reloads)
-                    cluster = running.cluster
-                    await lifetime.serve(cluster.balancer, (cluster.run(), running.peers.run(), following), told)
+                self.running = await _unless(told.stop, start.run())
+                if self.running is not None:
+                    cluster, peers = self.running.cluster, self.running.peers
+                    following = follow(path, seen, told.reload, self.running.take_up, self.reloads)
+                    await lifetime.serve(cluster.balancer, (cluster.run(), peers.run(), following), told)
                     cluster.save()
         log.info("stopped")
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    cluster: Cluster
-    peers: Peers
-    take_up: TakeUp
 
 
 class _Start:
@@ -125,7 +128,7 @@ class _Start:
         self._registry = CollectorRegistry()
         self._watches = Watches()
 
-    async def run(self) -> _Running:
+    async def run(self) -> Running:
         options, spec, stack = self._options, self._documents.config.spec, self._stack
         shared = options.keys_secret is not None
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir), shared=shared)))
@@ -135,6 +138,7 @@ class _Start:
         self._registry.register(WatchCollector(self._watches))
         stage = Stage(waiting)
         http = await stack.enter_async_context(listening(stage, str(spec.http.address), spec.http.port))
+        log.info("starting", extra={"http": http, "watching": list(options.watch_namespaces) or "all namespaces"})
         client = await Client.connect(kubeconfig=options.kubeconfig, user_agent="switchtender-balancer")
         stack.push_async_callback(client.close)
         stack.push_async_callback(self._watches.close)
@@ -175,7 +179,7 @@ class _Start:
         stage.shown = view
         groups = len(cluster.assembly.groups)
         log.info("serving", extra={"listeners": lifetime.listeners(core), "http": http, "groups": groups})
-        return _Running(cluster, peers, self._of_config(cluster, services))
+        return Running(cluster, peers, self._of_config(cluster, services))
 
     async def _services(self, client: Client, namespace: str, restored: LastGood) -> dict[str, tuple[str, ...]]:
         """The ClusterIPs of the Services that are advertised. They live as long as the Service: asked once."""
@@ -257,7 +261,10 @@ class _OwnSecrets:
         """
         if self._options.keys_secret is None:
             return state_dir.keys
-        if not state_dir.keys and not self._known:
+        if not state_dir.keys and not self._arrived.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), _PATIENCE)
+        if not state_dir.keys and not self._arrived.is_set():
             log.warning("no token keys yet: waiting for Secret %s", self._options.keys_secret)
             await self._arrived.wait()
         if self._known:
@@ -292,7 +299,7 @@ class _OwnSecrets:
             return None
 
 
-async def _unless(stop: asyncio.Event, work: Awaitable[_Running]) -> _Running | None:
+async def _unless(stop: asyncio.Event, work: Awaitable[Running]) -> Running | None:
     """What the work gives; None, and the work canceled, when told to stop before."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
