@@ -35,6 +35,9 @@ MATRIX = {
     "host network": {"balancer.hostNetwork": True, "networkPolicy.enabled": True},
     "two services": {"balancer.service.mixedProtocol": False, "balancer.service.type": "NodePort"},
     "UDP alone": {"balancer.service.protocols": ["UDP"]},
+    "nodes outside": {
+        "balancer.nodeService": {"type": "LoadBalancer", "loadBalancerIP": "203.0.113.9", "loadBalancerClass": "a/b"}
+    },
     "no secrets": {"esl.secretNames": []},
     "overrides": {
         "fullnameOverride": "edge",
@@ -318,6 +321,17 @@ def test_two_services_share_what_makes_them_one_address(helm):
         "host": "203.0.113.9",
         "port": 5060,
     }
+
+
+def test_nodes_outside_come_in_with_their_own_address(helm):
+    service = helm.template({"balancer.nodeService": {"type": "NodePort", "nodePort": 30070}}).one(
+        "Service", "st-switchtender-nodes"
+    )["spec"]
+    assert (service["type"], service["externalTrafficPolicy"]) == ("NodePort", "Local")
+    assert service["ports"] == [
+        {"name": "nodes-udp", "port": 5070, "targetPort": 5070, "protocol": "UDP", "nodePort": 30070}
+    ]
+    assert "externalTrafficPolicy" not in helm.template().one("Service", "st-switchtender-nodes")["spec"]
 
 
 def test_host_network_takes_a_host_each(helm):
