@@ -8,6 +8,7 @@ users.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ _READ_AGAIN = 60.0
 _READ_AGAIN_AFTER_401 = 5.0
 # An exec plugin that waits for a person who is not there must not hold us for ever.
 _PLUGIN_TIMEOUT = 60.0
+
+
+# It logs the text of exceptions, some of which quote the whole user with token and password.
+logging.getLogger("kubernetes.aio.config.kube_config").addFilter(lambda _: False)
 
 
 class ConfigurationError(Exception):
@@ -108,7 +113,7 @@ class Credentials:
                     f"kubeconfig {path}: {named} cannot be used ({type(error).__name__})"
                 ) from None
             if "exec" in user and "BearerToken" not in configuration.api_key and not configuration.cert_file:
-                raise ConfigurationError(f"kubeconfig {path}: the exec plugin gave no credential")
+                raise ConfigurationError(f"kubeconfig {path}: the exec plugin gave no credential: run it by hand")
             namespaces[:] = [chosen.get("namespace")]
 
         credentials = await cls._loaded(None, load, clock)
