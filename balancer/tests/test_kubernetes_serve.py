@@ -1,4 +1,4 @@
-"""`switchtender serve --kubernetes` against a scripted API server: it follows what is said, silence does not move it."""
+"""`switchtender serve --kubernetes` against a scripted API server: it follows what is said, silence moves nothing."""
 
 import asyncio
 import json
