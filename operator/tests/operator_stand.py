@@ -99,13 +99,13 @@ def pod(number: int = 0, namespace: str = NAMESPACE, app: str = "fs", *, ready: 
     }
 
 
-def config_map(
-    name: str = "st-config", balancer: str = "default", spec: str = "{listeners: [{address: $(POD_IP)}]}"
-) -> Json:
+LISTENERS = "{listeners: [{address: $(POD_IP)}]}"
+
+
+def config_map(name: str = "st-config", balancer: str = "default", spec: str = LISTENERS) -> Json:
     """A ConfigMap with a balancer's configuration."""
-    text = (
-        f"apiVersion: switchtender.dev/v1alpha1\nkind: BalancerConfig\nmetadata: {{name: {balancer}}}\nspec: {spec}\n"
-    )
+    frame = "apiVersion: switchtender.dev/v1alpha1\nkind: BalancerConfig\n"
+    text = f"{frame}metadata: {{name: {balancer}}}\nspec: {spec}\n"
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -114,20 +114,16 @@ def config_map(
     }
 
 
-def endpoint_slice(
-    *ports: int, name: str = "st-peers-x", balancer: str = "default", address: str = "127.0.0.1"
-) -> Json:
-    """An EndpointSlice with one balancer, which listens at the port."""
+def endpoint_slice(port: int, name: str = "st-peers-x", balancer: str = "default") -> Json:
+    """An EndpointSlice with one balancer, which listens at the port on loopback."""
+    target = {"kind": "Pod", "name": f"b-{port}", "uid": f"uid-{port}"}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": name, "namespace": OWN, "labels": {"switchtender.dev/balancer": balancer}},
         "addressType": "IPv4",
-        "ports": [{"name": "http", "port": port} for port in ports[:1]],
-        "endpoints": [
-            {"addresses": [address], "targetRef": {"kind": "Pod", "name": f"b-{port}", "uid": f"uid-{port}"}}
-            for port in ports
-        ],
+        "ports": [{"name": "http", "port": port}],
+        "endpoints": [{"addresses": ["127.0.0.1"], "targetRef": target}],
     }
 
 
