@@ -381,6 +381,20 @@ async def test_no_kubeconfig_at_all(tmp_path: Path) -> None:
         await Client.connect(kubeconfig=str(tmp_path / "nowhere"))
 
 
+async def test_a_token_file_of_a_kubeconfig_is_read_again_each_minute(api: KubeApi, tmp_path: Path) -> None:
+    file = api.kubeconfig(tmp_path / "config")
+    document = json.loads(file.read_text())
+    document["users"][0]["user"] = {"tokenFile": "token"}
+    file.write_text(json.dumps(document))
+    clock = [0.0]
+    for n, token in enumerate(("first", "second")):
+        (tmp_path / "token").write_text(token)
+        clock[0] += 61
+        if n == 0:
+            found = await Credentials.of_kubeconfig(str(file), None, clock=lambda: clock[0])
+        assert await found.authorization() == f"Bearer {token}"
+
+
 def plugin(folder: Path, status: str) -> dict[str, Any]:
     """An exec credential plugin that counts its runs."""
     script = folder / "plugin"
@@ -402,9 +416,10 @@ async def test_an_exec_plugin_is_run_again_when_the_server_says_401(api: KubeApi
     found = await Credentials.of_kubeconfig(str(file), None, clock=lambda: clock[0])
     async with connected(found) as client:
         await client.get(PODS.path())
+        clock[0] = 3600
+        await client.get(PODS.path())
         (tmp_path / "token").write_text("second")
         api.token = "second"
-        clock[0] = 10
         await client.get(PODS.path())
     assert (tmp_path / "runs").read_text().count("run") == 2
 

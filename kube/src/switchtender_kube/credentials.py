@@ -13,6 +13,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config.incluster_config import (
@@ -25,7 +26,8 @@ from kubernetes.aio.config.kube_config import load_kube_config
 
 from switchtender_kube.clock import boottime
 
-# Projected tokens live an hour and are replaced at 80 % of that; the file is read again this often.
+# Projected tokens live an hour and are replaced at 80 % of that; the file is read again this often. Nothing but a 401
+# makes us run an exec plugin again: it takes a second or two, and knows best how long what it gave is good.
 _READ_AGAIN = 60.0
 # A server that says 401 to everything does not make us run an exec plugin for every request.
 _READ_AGAIN_AFTER_401 = 5.0
@@ -52,6 +54,8 @@ class Credentials:
     namespace: str | None = None
     load: Callable[[Configuration], Awaitable[None]] | None = None
     clock: Callable[[], float] = boottime
+    periodic: bool = True
+    """Whether to read again without being told to."""
     _read_at: float = 0.0
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -97,7 +101,7 @@ class Credentials:
 
         Raises ``ConfigurationError`` when it cannot be read or its exec plugin gives no credential.
         """
-        namespaces: list[str | None] = []
+        found: dict[str, Any] = {}
 
         async def load(configuration: Configuration) -> None:
             try:
@@ -114,10 +118,11 @@ class Credentials:
                 ) from None
             if "exec" in user and "BearerToken" not in configuration.api_key and not configuration.cert_file:
                 raise ConfigurationError(f"kubeconfig {path}: the exec plugin gave no credential: run it by hand")
-            namespaces[:] = [chosen.get("namespace")]
+            found.update(namespace=chosen.get("namespace"), periodic="tokenFile" in user)
 
         credentials = await cls._loaded(None, load, clock)
-        credentials.namespace = namespaces[0]
+        credentials.namespace = found["namespace"]
+        credentials.periodic = found["periodic"]
         return credentials
 
     @classmethod
@@ -126,11 +131,11 @@ class Credentials:
     ) -> "Credentials":
         configuration = _blank()
         await load(configuration)
-        return cls(configuration, namespace, load, clock, clock())
+        return cls(configuration, namespace, load, clock, _read_at=clock())
 
     async def authorization(self) -> str | None:
         """The Authorization header, read again when it may have changed; the former one if that fails."""
-        if self.load is not None and self.clock() - self._read_at >= _READ_AGAIN:
+        if self.periodic and self.load is not None and self.clock() - self._read_at >= _READ_AGAIN:
             await self._read()
         value = self.configuration.api_key.get("BearerToken")
         return str(value) if value else None
