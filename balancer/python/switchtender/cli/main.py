@@ -19,7 +19,8 @@ import click
 from switchtender.cli import logs, tables
 from switchtender.cli.client import ApiError, BalancerApi
 from switchtender.cli.connect import Node, NoPasswordError, Refusal, findings, node_at, nodes_of, verdicts
-from switchtender.config.plan import read_plan
+from switchtender.config.plan import Plan, read_plan
+from switchtender.config.pod_config import PLACEHOLDERS, read_config
 from switchtender_api.problems import DocumentErrors
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -155,9 +156,21 @@ def _serve_kubernetes(**options: Any) -> None:
     "ESL_PASSWORD instead. May be repeated.",
 )
 @click.option(
+    "--kubernetes",
+    is_flag=True,
+    help="The file is a balancer's in a pod: a BalancerConfig alone, in which $(POD_IP) and the like may stand.",
+)
+@click.option(
     "--wait", type=click.FloatRange(1, 120), default=5.0, show_default=True, help="Seconds to watch each node."
 )
-def check(file: Path | None, output: str, connect: bool, urls: tuple[str, ...], wait: float) -> None:  # noqa: FBT001
+def check(
+    file: Path | None,
+    output: str,
+    connect: bool,  # noqa: FBT001
+    urls: tuple[str, ...],
+    kubernetes: bool,  # noqa: FBT001
+    wait: float,
+) -> None:
     """Check a configuration FILE: everything `serve` would refuse, in one go.
 
     With --connect or --node, check nodes: whether their Event Socket lets us in, what it reports, and which settings
@@ -165,11 +178,13 @@ def check(file: Path | None, output: str, connect: bool, urls: tuple[str, ...], 
     """
     if (file is None) == (not urls):
         raise click.UsageError("give a FILE, or nodes by --node fs://…")
+    if kubernetes and (file is None or connect):
+        raise click.UsageError("--kubernetes checks a FILE, which names no node to log in to")
     if file is None:
         _check_nodes([_node_at(url) for url in urls], wait, output)
         return
     try:
-        plan = read_plan(file)
+        plan = _plan_in_a_pod(file) if kubernetes else read_plan(file)
     except DocumentErrors as errors:
         if output == "json":
             click.echo(
@@ -190,6 +205,11 @@ def check(file: Path | None, output: str, connect: bool, urls: tuple[str, ...], 
     else:
         members = sum(len(entry.members) for entry in plan.groups)
         click.echo(f"{file}: valid; {len(groups)} group{'s' if len(groups) != 1 else ''}, {members} members")
+
+
+def _plan_in_a_pod(file: Path) -> Plan:
+    """The file as `serve --kubernetes` reads it, with stand-ins for what only a pod knows. Raises DocumentErrors."""
+    return Plan(read_config(file, environ={**PLACEHOLDERS, **os.environ}), (), {})
 
 
 def _node_at(url: str) -> Node:
