@@ -7,6 +7,8 @@
 {{- $values := index . 2 -}}
 serviceAccountName: {{ include "switchtender.serviceAccount" (list $root $component) }}
 automountServiceAccountToken: true
+{{- /* A Service's variables look like our own: SWITCHTENDER_… */}}
+enableServiceLinks: false
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}

@@ -223,6 +223,14 @@ def test_arguments_are_those_that_the_commands_take(rendered):
                 assert context.params["watch_namespaces"] == ",".join(watched)
 
 
+def test_services_put_nothing_into_the_environment_of_programs_that_read_such_names(helm):
+    links = {
+        name: pod["spec"].get("enableServiceLinks")
+        for name, pod in helm.template(release="switchtender").pod_templates()
+    }
+    assert links == {"switchtender-operator": False, "switchtender-balancer": False, "switchtender-test-options": True}
+
+
 def test_only_the_headless_service_leads_the_operator_to_balancers(rendered):
     labelled = [service for service in rendered.of("Service") if SOURCE_LABEL in service["metadata"]["labels"]]
     assert len(labelled) == len(rendered.of("ConfigMap"))

@@ -5,9 +5,9 @@ import re
 
 import pytest
 import yaml
+from tools import dist
 
 from tests.e2e.chart.rendering import CHART, ROOT
-from tools import dist
 
 IMAGES = ROOT / "deploy" / "images"
 
