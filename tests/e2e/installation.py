@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -186,8 +187,8 @@ class Installation:
     def balancer(self, name: str, *, wait: bool = True) -> Iterator[Balancer]:
         """Run a balancer as a pod of the chart's Deployment until the block ends (provider sim)."""
         address = pod_address()
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
+        # A new pod has an empty volume, whatever it is called.
+        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"{name}-"))
         config = folder / "balancer.yaml"
         text = self.document("ConfigMap", "-config")["data"]["balancer.yaml"]
         # The container's own volume.

@@ -252,12 +252,8 @@ class Cluster:
 
     def watch_log(self, path: Path) -> None:
         """Show the end of this file when a scenario fails."""
-        self._logs.append(path)
-
-    def forget_log(self, path: Path) -> None:
-        """Its process is gone for good and so is interest in it."""
-        if path in self._logs:
-            self._logs.remove(path)
+        if path not in self._logs:
+            self._logs.append(path)
 
     def dump(self, folder: Path) -> str:
         """Write what is in the cluster to ``folder``; returns a page for a person: groups, events, ends of logs."""
@@ -277,7 +273,7 @@ class Cluster:
             (folder / name).write_text(text)
             if name != "objects.yaml":
                 pages.append(f"--- {name}\n{text[-3000:]}")
-        for log in self._logs:
+        for log in self._logs[-6:]:
             if log.exists():
                 pages.append(f"--- {log}\n{log.read_text(errors='replace')[-4000:]}")
         return "\n".join(pages)

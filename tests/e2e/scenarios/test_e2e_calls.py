@@ -25,7 +25,7 @@ VALUES = {
         "listenAddress": "$(POD_IP)",
         "advertise": {"host": SERVICE, "port": 5060},
         "nat": True,
-        "service": {"type": "ClusterIP", "clusterIP": SERVICE, "externalTrafficPolicy": ""},
+        "service": {"type": "ClusterIP", "clusterIP": SERVICE},
     }
 }
 
@@ -78,6 +78,17 @@ def until_routable(balancers, names):
         )
 
     balancers[0].cluster.until(there, f"nodes {sorted(names)} ready at every balancer", 40)
+    balancers[0].cluster.until(lambda: answers(balancers[0].cluster), "an answer through the Service")
+
+
+def answers(cluster):
+    """Whether somebody behind the Service answers an OPTIONS; kube-proxy takes a moment to know of a ready pod."""
+    with cluster.inside(), Agent(CALLER) as agent:
+        agent.send(request("OPTIONS", f"sip:{SERVICE}:5060", agent), (SERVICE, 5060))
+        try:
+            return agent.receive(1).status == 200
+        except SilenceError:
+            return False
 
 
 def call(cluster, folder, user, target=f"{SERVICE}:5060", **options):
@@ -131,17 +142,21 @@ def test_the_group_shows_what_the_nodes_report(deployed, voice, switches, user, 
             cluster.until(
                 lambda kind=kind: voice.conditions("ivr").get(kind, ("", ""))[0] == "True", f"{kind} of the group", 45
             )
-        run = call(cluster, tmp_path, user, calls=40, rate=40, pause_ms=20_000)
+        call(cluster, tmp_path, user, calls=40, rate=40, pause_ms=60_000)
         cluster.until(lambda: switches.live_calls() == 40, "forty calls")
         path = voice.path("balancergroups", "ivr")
         cluster.until(lambda: cluster.get(path)["status"].get("sessions") == 40, "forty sessions in the status", 45)
         status = cluster.get(path)["status"]
-        assert (status["nodes"], status["ready"], status["capacity"]) == (2, 2, 198), status
-        assert {each["name"]: each["state"] for each in status["nodeSummaries"]} == {"fs-0": "ready", "fs-1": "ready"}
+        assert (status["nodes"], status["ready"]) == (2, 2), status
+        # A node takes one less than it reports; the headroom is learned.
+        assert 150 < status["capacity"] <= 198, status
+        summaries = status["nodeSummaries"]
+        assert {each["name"]: each["reason"] for each in summaries} == {"fs-0": "Reporting", "fs-1": "Reporting"}
+        assert sum(each["sessions"] for each in summaries) == 40
         row = cluster.kubectl("get", "bg", "ivr", "-n", voice.namespace).splitlines()
         shown = dict(zip(row[0].split(), row[1].split(), strict=False))
-        assert (shown["NODES"], shown["READY"], shown["SESSIONS"], shown["CAPACITY"]) == ("2", "2", "40", "198")
-        flawless(run.result(60), 40)
+        assert (shown["NODES"], shown["READY"], shown["SESSIONS"]) == ("2", "2", "40")
+        assert 0 < int(shown["UTIL"]) < 50
 
 
 def test_a_password_is_rotated_while_calls_flow(deployed, voice, switches, user, tmp_path, cluster):
@@ -193,7 +208,7 @@ def test_a_balancer_is_replaced_while_calls_stand(deployed, voice, switches, use
     with deployed.balancer("balancer-a") as old, deployed.balancer("balancer-b") as other:
         until_routable([old, other], {"fs-0", "fs-1"})
         # Flows are what a Service shares out, so several callers; each has its own.
-        standing = [call(cluster, tmp_path, user, calls=25, rate=25, pause_ms=25_000) for _ in range(4)]
+        standing = [call(cluster, tmp_path, user, calls=25, rate=25, pause_ms=20_000) for _ in range(4)]
         cluster.until(lambda: switches.live_calls() == 100, "a hundred calls")
         with deployed.balancer("balancer-c") as new:
             until_routable([other, new], {"fs-0", "fs-1"})
@@ -236,7 +251,7 @@ class Caller(threading.Thread):
         try:
             bye = agent.next("BYE", 15)
         except SilenceError:
-            return "lost"
+            return None
         agent.reply(bye, 200, "OK")
         return bye.source[0]
 
@@ -258,18 +273,15 @@ def test_where_the_nodes_bye_comes_from(deployed, voice, switches, user, cluster
         for caller in callers:
             caller.join(30)
         assert not [caller.failure for caller in callers if caller.failure]
-        seen = collections.Counter(
-            "the Service"
-            if caller.came_from == SERVICE
-            else "lost"
-            if caller.came_from == "lost"
-            else "another replica"
-            for caller in callers
-        )
+        with cluster.inside():
+            placed = [int(each.program.metric("switchtender_calls_offered_total")) for each in (one, two)]
+        assert sum(placed) == 40
+        assert all(placed), f"the Service shares flows out: {placed}"
+        names = {SERVICE: "the Service", None: "nowhere"}
+        seen = collections.Counter(names.get(caller.came_from, "another replica") for caller in callers)
         record_property("bye_came_from", dict(seen))
-        print(f"\nBYE towards the caller, of 40 calls over two replicas: {dict(seen)}")
-        assert seen["lost"] == 0
-        assert seen.total() == 40
+        print(f"\nBYE towards the caller, of 40 calls placed by two replicas {placed}: {dict(seen)}")
+        assert seen["nowhere"] == 0
         cluster.until(lambda: switches.live_calls() == 0, "the end of all calls")
         assert sum(switches.counted("byes_unanswered").values()) == 0
 
