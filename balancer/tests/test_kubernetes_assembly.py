@@ -273,3 +273,8 @@ def test_two_pods_at_one_endpoint_are_two_nodes():
     new = member("fs-0", "10.0.1.1", uid="pod-2", esl=True)
     [entry] = assemble([seen(head("ivr", old, new))], place(), Memory()).groups
     assert [node.uid for node in entry.members] == ["pod-1", "pod-2"]
+
+
+def assembled_now(*sets):
+    """The groups of these sets, with nothing known before."""
+    return assemble(sets, place(), Memory())

@@ -99,6 +99,4 @@ def _unfilled(text: str, file: str, environ: Mapping[str, str]) -> Iterator[Prob
             accepted = "an environment variable of the pod, from the downward API"
             yield Problem(file, line=line, found=quote(found[0]), accepted=accepted, message=f"{name} is not set")
         elif not _VALUE.fullmatch(environ[name]):
-            yield Problem(
-                file, line=line, message=f"{name} is neither a name nor an address", accepted="one of the two"
-            )
+            yield Problem(file, line=line, message=f"{name} holds neither a name nor an address")

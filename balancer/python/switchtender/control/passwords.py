@@ -6,7 +6,6 @@ No text made here holds a password or what might be one.
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,10 +64,11 @@ def decoded(data: Mapping[str, str], key: str) -> SecretStr | str:
     if key not in data:
         return "there is no such key"
     try:
-        text = base64.b64decode(data[key], validate=True).decode()
-        return parse_password(text.removesuffix("\n").removesuffix("\r"))
-    except binascii.Error:
+        value = base64.b64decode(data[key], validate=True)
+    except ValueError:
         return "the value is not base64"
+    try:
+        return parse_password(value.decode().removesuffix("\n").removesuffix("\r"))
     except UnicodeDecodeError:
         return "the value is not text"
     except Refusal as refusal:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import json
 import logging
@@ -294,7 +293,7 @@ class _OwnSecrets:
             return None
         try:
             return base64.b64decode(watch.data.data[key], validate=True)
-        except (KeyError, binascii.Error):
+        except (KeyError, ValueError):
             log.error("Secret %s: key %s is not there, or is not base64", "/".join(self._place[which]), key)
             return None
 
