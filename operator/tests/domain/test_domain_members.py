@@ -94,6 +94,16 @@ DELETED_AT_NOON = {"deletion": "2026-03-01T14:00:00Z", "grace": 7200}
             ("2026-03-01T11:30:00Z", "2026-03-01T14:00:00Z", "Terminating"),
         ),
         (
+            # Asked for before now, yet after the deletion, whose grace began at nine.
+            {
+                "deletion": "2026-03-01T14:00:00Z",
+                "grace": 18000,
+                "annotations": {"switchtender.dev/drain": "2026-03-01T11:30:00Z"},
+            },
+            "9h",
+            ("2026-03-01T09:00:00Z", "2026-03-01T14:00:00Z", "Terminating"),
+        ),
+        (
             {**DELETED_AT_NOON, "annotations": {"switchtender.dev/drain": "2026-03-01T13:30:00Z"}},
             "9h",
             ("2026-03-01T12:00:00Z", "2026-03-01T14:00:00Z", "Terminating"),

@@ -427,3 +427,43 @@ def test_more_remarks_than_a_message_holds():
     assert sum(event.reason == "NodeLeftOut" for event in plan.events) == 10
     assert cluster.message("Ready").endswith("; and 5 more")
     assert cluster.message("Ready").startswith("no node; fs-00: ")
+
+
+def test_a_remark_is_an_event_once_though_the_status_is_written_again():
+    cluster = Cluster().add(raw_pod("fs-0", "10.0.1.1", annotations={"switchtender.dev/weight": "x"}))
+    assert ("Warning", "BadAnnotation") in told(cluster.settle())
+    cluster.add(raw_pod("fs-1", "10.0.1.2"))
+    plan = cluster.settle()
+    assert plan.status is not None
+    assert ("Warning", "BadAnnotation") not in told(plan)
+
+
+def test_a_balancer_that_acts_on_a_former_group_of_the_name_is_not_there_yet():
+    cluster = observed()
+    cluster.observe({}, instances={"a": cluster.seen(group_uid="former", generation=99)})
+    cluster.settle()
+    assert conditions(cluster)["Programmed"] == ("False", "Pending")
+
+
+def test_a_group_not_programmed_yet_waits_for_its_nodes_too():
+    cluster = running()
+    cluster.observe({}, instances={"a": cluster.seen(sets={})})
+    cluster.take(cluster.plan())
+    assert conditions(cluster)["Programmed"] == ("False", "Pending")
+
+
+def test_room_on_a_node_whose_pod_is_not_ready_is_no_room():
+    cluster = Cluster().add(raw_pod("fs-0", "10.0.1.1"), raw_pod("fs-1", "10.0.1.2", ready=False))
+    cluster.settle()
+    cluster.observe({"fs-0": report("fs-0", "full"), "fs-1": report("fs-1", "ready")})
+    cluster.settle()
+    assert conditions(cluster)["CapacityAvailable"] == ("False", "Exhausted")
+
+
+def test_what_came_from_the_pod_is_not_remembered_without_balancers():
+    cluster = Cluster().add(raw_pod("fs-0", "10.0.1.1", ready=False))
+    cluster.settle()
+    assert cluster.status["nodeSummaries"][0]["reason"] == "PodNotReady"
+    cluster.add(raw_pod("fs-0", "10.0.1.1"))
+    cluster.settle()
+    assert cluster.status["nodeSummaries"][0]["state"] == "unknown"
