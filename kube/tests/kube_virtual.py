@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import Any
 
 from tests.stand.kube_api import KubeApi, Refused, Request
-from tests.stand.kube_api.server import Stream, selected
+from tests.stand.kube_api.server import selected
+from tests.stand.kube_api.streams import Stream
 
 from switchtender_kube.errors import Silence, Unreachable, error_of
 
@@ -42,6 +43,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def run_virtual(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main())
+
+
+def virtual(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Makes an async test run in virtual time."""
+
+    def run() -> None:
+        run_virtual(test)
+
+    run.__name__ = test.__name__
+    run.__doc__ = test.__doc__
+    return run
 
 
 def now() -> float:

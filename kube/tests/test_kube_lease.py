@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kube_virtual import MemoryClient, now, run_virtual
+from kube_virtual import MemoryClient, now, run_virtual, virtual
 from tests.stand.kube_api import KubeApi
 
 from switchtender_kube import Elector, Fence
@@ -81,14 +81,6 @@ async def contenders(*names: str, api: KubeApi | None = None, seed: int = 0):
             each.client.reachable = True
             if each.task is not None:
                 await each.stop()
-
-
-def virtual(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        run_virtual(test)  # type: ignore[arg-type]
-
-    run.__name__ = test.__name__
-    return run
 
 
 def spec(api: KubeApi) -> dict[str, Any]:

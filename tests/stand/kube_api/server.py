@@ -13,41 +13,18 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from tests.stand.kube_api.discovery import discovery
 from tests.stand.kube_api.faults import Fault, Request, Shortened
 from tests.stand.kube_api.kinds import Json, Kind
 from tests.stand.kube_api.refusals import Refused, bad_request, not_served
 from tests.stand.kube_api.selectors import BadSelector, Matches, parse
-from tests.stand.kube_api.store import MERGE_PATCH, Change, Store, event_of
+from tests.stand.kube_api.store import MERGE_PATCH, Change, Store
+from tests.stand.kube_api.streams import Stream
 
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _LONGEST_WATCH = 3600.0
-
-
-class Stream:
-    """One open watch: what it still has to say, in order. None in the queue ends it."""
-
-    def __init__(self, kind: Kind, namespace: str | None, matches: Matches, *, bookmarks: bool) -> None:
-        self.kind = kind
-        self.bookmarks = bookmarks
-        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._namespace = namespace
-        self._matches = matches
-
-    def tell(self, change: Change) -> None:
-        if change.kind is self.kind:
-            event = event_of(change, self._namespace, self._matches)
-            if event is not None:
-                self.say(*event)
-
-    def say(self, kind: str, raw: Json) -> None:
-        self.queue.put_nowait(json.dumps({"type": kind, "object": raw}).encode() + b"\n")
-
-    def bookmark(self, version: int) -> None:
-        if self.bookmarks:
-            metadata = {"resourceVersion": str(version), "creationTimestamp": None}
-            self.say("BOOKMARK", {"kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": metadata})
 
 
 class KubeApi:
@@ -264,7 +241,7 @@ class KubeApi:
 
     async def _serve(self, http: web.Request) -> web.StreamResponse:
         parts = [unquote(part) for part in http.rel_url.raw_path.split("/") if part]
-        if http.method == "GET" and (found := self._discovery(parts)) is not None:
+        if http.method == "GET" and (found := discovery(parts, self.store.kinds.values())) is not None:
             return web.json_response(found)
         kind, namespace, name, subresource = self.target(parts)
         query = dict(http.query)
@@ -490,45 +467,6 @@ class KubeApi:
             raise not_served()
         name, subresource = [*rest[1:3], None, None][:2]
         return kind, namespace, name, subresource
-
-    def _discovery(self, parts: list[str]) -> Json | None:
-        kinds = self.store.kinds.values()
-        match parts:
-            case ["version"]:
-                return {"major": "1", "minor": "37", "gitVersion": "v1.37.0-scripted"}
-            case ["readyz" | "livez" | "healthz"]:
-                return {"status": "ok"}
-            case ["api"]:
-                return {"kind": "APIVersions", "versions": ["v1"]}
-            case ["apis"]:
-                versions = {(kind.group, kind.version) for kind in kinds if kind.group}
-                groups = []
-                for group in sorted({group for group, _ in versions}):
-                    served = [
-                        {"groupVersion": f"{group}/{version}", "version": version}
-                        for name, version in sorted(versions)
-                        if name == group
-                    ]
-                    groups.append({"name": group, "versions": served, "preferredVersion": served[0]})
-                return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
-            case ["api", version] | ["apis", _, version]:
-                group = parts[1] if parts[0] == "apis" else ""
-                return _resources(group, version, [k for k in kinds if (k.group, k.version) == (group, version)])
-        return None
-
-
-def _resources(group: str, version: str, kinds: list[Kind]) -> Json:
-    if not kinds:
-        raise not_served()
-    verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
-    resources: list[Json] = []
-    for kind in kinds:
-        common = {"singularName": kind.kind.lower(), "namespaced": kind.namespaced, "kind": kind.kind}
-        resources.append({"name": kind.plural, **common, "verbs": verbs})
-        if kind.status:
-            resources.append({"name": f"{kind.plural}/status", **common, "verbs": ["get", "patch", "update"]})
-    name = f"{group}/{version}" if group else version
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": resources}
 
 
 def selected(query: Mapping[str, str]) -> Matches:
