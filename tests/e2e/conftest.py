@@ -61,6 +61,21 @@ def pytest_runtest_makereport(item, call):
         report.sections.append(("the cluster", cluster.dump(folder)))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What the scenarios measured; figures are shown, not judged."""
+    measured = [
+        (report.nodeid.rpartition("::")[2], name, value)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call"
+        for name, value in report.user_properties
+    ]
+    if measured:
+        terminalreporter.section("measured")
+        for scenario, name, value in measured:
+            terminalreporter.write_line(f"{name}: {value}    ({scenario})")
+
+
 @pytest.fixture(scope="session")
 def e2e_level():
     """``smoke`` or ``full``: how far a scenario goes."""

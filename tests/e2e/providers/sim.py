@@ -23,6 +23,9 @@ PODS = "10.244.0.0/16"
 OUTSIDE = "192.0.2.0/24"
 """Addresses for callers and nodes outside the cluster (RFC 5737)."""
 
+COMMANDS = {"ip": "iproute2", "sysctl": "procps", "nft": "nftables", "conntrack": "conntrack"}
+"""Command → the Debian package that brings it."""
+
 _numbers = itertools.count(256)
 
 
@@ -36,9 +39,10 @@ def pod_address() -> str:
 
 def missing() -> str | None:
     """Why this cannot run here; None when it can."""
-    for program, package in (("nft", "nftables"), ("conntrack", "conntrack")):
-        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
-            return f"kube-proxy needs {program} (Debian: apt-get install {package})"
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    packages = {package for command, package in COMMANDS.items() if shutil.which(command, path=path) is None}
+    if packages:
+        return f"the network namespace needs: apt-get install {' '.join(sorted(packages))}"
     return network.missing()
 
 

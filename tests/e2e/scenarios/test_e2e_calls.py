@@ -279,8 +279,7 @@ def test_where_the_nodes_bye_comes_from(deployed, voice, switches, user, cluster
         assert all(placed), f"the Service shares flows out: {placed}"
         names = {SERVICE: "the Service", None: "nowhere"}
         seen = collections.Counter(names.get(caller.came_from, "another replica") for caller in callers)
-        record_property("bye_came_from", dict(seen))
-        print(f"\nBYE towards the caller, of 40 calls placed by two replicas {placed}: {dict(seen)}")
+        record_property("bye_came_from", {"placed": placed, **seen})
         assert seen["nowhere"] == 0
         cluster.until(lambda: switches.live_calls() == 0, "the end of all calls")
         assert sum(switches.counted("byes_unanswered").values()) == 0

@@ -102,7 +102,6 @@ def test_a_leader_that_is_told_to_go_is_replaced_at_once(own_installation, voice
         )
         taken = time.monotonic() - before
         record_property("takeover_seconds", round(taken, 3))
-        print(f"\nSIGTERM -> the other replica holds the Lease: {taken:.3f} s")
         voice.create_pod("fs-0")
         voice.until_states("ivr", {"fs-0": "Ready"})
 
@@ -124,7 +123,6 @@ def test_a_frozen_leader_is_replaced_and_writes_no_more(own_installation, voice,
         voice.create_pod("fs-1")
         voice.until_states("ivr", {"fs-0": "Ready", "fs-1": "Ready"}, patience=60)
         record_property("frozen_takeover_seconds", round(time.monotonic() - before, 3))
-        print(f"\nSIGSTOP -> published by the other (lease of 6 s): {time.monotonic() - before:.3f} s")
         assert holder(cluster, own_installation).startswith(f"{other.name}_")
         taken_over = time.time()
 

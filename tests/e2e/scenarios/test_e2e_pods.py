@@ -24,7 +24,6 @@ def test_a_group_is_published(operator, voice, record_property):
     head = voice.cluster.until(lambda: published(voice, "ivr"), "the head", pause=0.01)
     taken = time.monotonic() - before
     record_property("published_seconds", round(taken, 3))
-    print(f"\ncreate -> published: {taken:.3f} s")
     assert taken < 10, "generous: a busy machine; the aim is 1 s"
 
     pods = voice.pods()
@@ -54,7 +53,6 @@ def test_a_pods_change_is_published(operator, voice, record_property):
     voice.set_ready("fs-0", ready=True)
     voice.cluster.until(lambda: voice.states("ivr") == {"fs-0": "Ready"}, "fs-0 Ready", pause=0.01)
     record_property("changed_seconds", round(time.monotonic() - before, 3))
-    print(f"\npod ready -> published: {time.monotonic() - before:.3f} s")
 
 
 def test_ready_not_ready_terminating_gone(operator, voice):
