@@ -45,6 +45,20 @@ async def test_whatever_ends_kopf_it_is_started_again() -> None:
     assert set(starts) == {"kopf"}
 
 
+async def test_a_container_whose_user_has_no_name_runs_kopf() -> None:
+    given: dict[str, Any] = {}
+
+    async def noted(**arguments: Any) -> None:
+        given.update(arguments)
+
+    running = asyncio.create_task(waker(noted, sleep=no_sleep).run())
+    await eventually(lambda: given)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert given["identity"], "kopf would ask getpass.getuser(), which raises KeyError there"
+
+
 async def test_it_waits_longer_each_time_up_to_a_cap() -> None:
     delays: list[float] = []
 

@@ -87,6 +87,8 @@ class Waker:
             await self._start(
                 registry=_registry(self._login, _in(loop, wake)),
                 settings=_settings(),
+                # Its own guess asks for the name of the user, and a container's user has none.
+                identity="switchtender-operator",
                 namespaces=self._namespaces,
                 clusterwide=not self._namespaces,
             )
