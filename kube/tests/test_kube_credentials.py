@@ -208,6 +208,38 @@ async def test_a_token_never_gets_into_the_text_of_an_error(api: KubeApi, caplog
     assert SECRET not in repr(client)
 
 
+# --- the environment --------------------------------------------------------------------------------------------
+
+
+async def test_a_netrc_is_none_of_our_business(api: KubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    client = await Client.connect(server=api.url, token=SECRET)
+    await client.get(PODS.path())
+    await client.close()
+    assert api.requests[-1].authorization == f"Bearer {SECRET}"
+
+
+async def test_a_proxy_of_the_environment_is_used_but_for_what_it_excepts(
+    api: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def proxy(request: web.Request) -> web.Response:
+        asked.append(str(request.url))
+        return web.json_response({"items": []})
+
+    async with serving(proxy) as port:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        for excepted in ("", "127.0.0.1"):
+            monkeypatch.setenv("no_proxy", excepted)
+            client = await Client.connect(server=api.url)
+            await client.get(PODS.path())
+            await client.close()
+    assert asked == [f"{api.url}/api/v1/pods"]
+    assert len(api.requests) == 1
+
+
 # --- TLS --------------------------------------------------------------------------------------------------------
 
 

@@ -231,6 +231,27 @@ async def test_a_callback_that_raises_ends_nothing() -> None:
         assert bench.reflector.stats.callback_errors == 2
 
 
+def test_of_a_confidential_object_nothing_is_quoted(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        def project(raw: Any) -> Any:
+            if raw["spec"]["value"] == "bad":
+                raise ValueError("sesame")
+            return raw["spec"]["value"]
+
+        def changed(_uid: str, _old: Any, new: Any) -> None:
+            raise KeyError(new)
+
+        bench = Bench(project=project, changed=changed, confidential=True)
+        bench.put({**pod("a"), "spec": {"value": "bad"}}, {**pod("b"), "spec": {"value": "open"}})
+        async with bench.running():
+            assert bench.values == ["open"]
+
+    run_virtual(main)
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 2
+    assert "sesame" not in caplog.text
+    assert "'open'" not in caplog.text
+
+
 @virtual
 async def test_the_store_is_whole_when_the_first_callback_comes() -> None:
     seen: list[int] = []

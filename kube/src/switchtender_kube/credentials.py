@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config.incluster_config import (
@@ -64,6 +66,7 @@ class Credentials:
         """A server named by its URL, with a fixed bearer token or none."""
         configuration = _blank()
         configuration.host = server.rstrip("/")
+        configuration.proxy = _proxy(server)
         if token is not None:
             configuration.api_key["BearerToken"] = f"Bearer {token}"
         return cls(configuration)
@@ -131,6 +134,7 @@ class Credentials:
     ) -> "Credentials":
         configuration = _blank()
         await load(configuration)
+        configuration.proxy = configuration.proxy or _proxy(str(configuration.host))
         return cls(configuration, namespace, load, clock, _read_at=clock())
 
     async def authorization(self) -> str | None:
@@ -182,7 +186,18 @@ def _blank() -> Configuration:
     configuration = Configuration()
     # Every watch holds a connection. With the library's pool of 100 the 101st watch would stop every other request.
     configuration.connection_pool_maxsize = 0
+    # The library has aiohttp trust the environment: that reads ~/.netrc in a thread for every single request, and
+    # refuses ours when it finds the server in there. Only the proxies in the environment are meant, see _proxy.
+    configuration.client_session_kwargs = {"trust_env": False}
     return configuration
+
+
+def _proxy(server: str) -> str | None:
+    """The proxy that the environment names for a server (HTTPS_PROXY, NO_PROXY), as every Kubernetes client does."""
+    parts = urlsplit(server)
+    if proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _changed_at(name: str) -> int:

@@ -99,6 +99,7 @@ class Reflector(Generic[T]):
     jittered ±50 %. ``silence``: seconds without a byte before a watch is given up. ``confirm``: at least so many
     seconds lie between a list that looks wrong and the one that decides. ``clock``, ``sleep`` and ``rng`` are for
     virtual time.
+    ``confidential``: the objects are Secrets, so no exception of ``project`` or ``changed`` is quoted in the log.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Reflector(Generic[T]):
         label_selector: str | None = None,
         field_selector: str | None = None,
         name: str | None = None,
+        confidential: bool = False,
         page: int = PAGE,
         resync: float = 1200.0,
         silence: float = 70.0,
@@ -130,6 +132,7 @@ class Reflector(Generic[T]):
         }
         self._project = project
         self._changed = changed
+        self._confidential = confidential
         self._page = page
         self._resync = resync
         self._silence = silence
@@ -185,7 +188,10 @@ class Reflector(Generic[T]):
                 # A fault of ours: say where, and begin from a list, whatever state it left.
                 self.stats.restarts["internal"] += 1
                 self._version = None
-                log.exception("%s: unexpected, starting over with a list", self.name)
+                log.error(
+                    "%s: unexpected %s, starting over with a list",
+                    self.name, type(error).__name__, exc_info=not self._confidential,
+                )  # fmt: skip
                 await self._wait(error, self._backoff.next())
 
     async def _wait(self, error: Exception, seconds: float) -> None:
@@ -350,12 +356,12 @@ class Reflector(Generic[T]):
     def _projected(self, uid: str, raw: Json) -> T | None:
         try:
             value = self._project(raw)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is the caller's code
             # One object that nobody foresaw must not blind us for all others.
             self.stats.projection_errors += 1
             if uid not in self._unreadable:
                 self._unreadable.add(uid)
-                log.exception("%s: object %s cannot be read; its former value stays", self.name, _label(raw))
+                self._fault("%s: object %s cannot be read; its former value stays", _label(raw))
             return self._objects.get(uid)
         self._unreadable.discard(uid)
         return value
@@ -363,9 +369,13 @@ class Reflector(Generic[T]):
     def _tell(self, uid: str, old: T | None, new: T | None) -> None:
         try:
             self._changed(uid, old, new)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is the caller's code
             self.stats.callback_errors += 1
-            log.exception("%s: telling of %s failed", self.name, uid)
+            self._fault("%s: telling of %s failed", uid)
+
+    def _fault(self, text: str, what: str) -> None:
+        """Log the exception that is being handled, unless it may quote what nobody must read."""
+        log.error(text, self.name, what, exc_info=not self._confidential)
 
 
 def _reason_of(error: ApiError | Unreachable | _Restart) -> str:
