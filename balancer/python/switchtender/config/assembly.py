@@ -6,7 +6,7 @@ acted on leaves the version before in force, which ``Memory`` holds. Knows neith
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from switchtender.config.destination_sets import Json, Key, SeenSet, say
@@ -23,6 +23,9 @@ from switchtender_api.v1alpha1.group import GroupPolicy
 from switchtender_api.v1alpha1.members import LabelSelector, Members
 from switchtender_api.v1alpha1.units import IpAddress
 
+_HOSTS = 65_536
+"""Hosts whose verdict is remembered."""
+
 _STRICTEST_FIRST: tuple[MemberState, ...] = ("Draining", "NotReady", "Ready")
 
 Version = tuple[str, int]
@@ -31,10 +34,30 @@ Version = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose sets are assembled: this balancer's, and where no node may be whatever its configuration allows."""
+    """Whose sets are assembled: this balancer's, and where no node may be whatever its configuration allows.
+
+    Hosts are judged once as long as this lives: there may be thousands, and one pod's change asks for all.
+    """
 
     config: BalancerConfig
     forbidden: Container[IpAddress] = frozenset()
+    _judged: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def refusal(self, host: str) -> str | None:
+        """Why no call and no login may go to the host; None where they may."""
+        if host not in self._judged:
+            if len(self._judged) >= _HOSTS:
+                self._judged.clear()
+            self._judged[host] = self._judge(host)
+        return self._judged[host]
+
+    def _judge(self, host: str) -> str | None:
+        address = host_address(host)
+        if address is None:
+            return f"{host}: names are not resolved in Kubernetes; use an address"
+        allow = self.config.spec.destinations.allow
+        refusal = claims.destination_refusal(address, allow, kubernetes=True, forbidden=self.forbidden)
+        return None if refusal is None else f"{address}: {refusal}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,22 +279,7 @@ def _misplaced(member: SetMember, place: Place) -> str | None:
     """Why no call and no login may go to where the member says it is."""
     if member.sip.transport != "UDP":
         return f"{member.sip.transport} is not built yet"
-    for host in _hosts(member):
-        address = host_address(host)
-        if address is None:
-            return f"{host}: names are not resolved in Kubernetes; use an address"
-        refusal = claims.destination_refusal(
-            address, place.config.spec.destinations.allow, kubernetes=True, forbidden=place.forbidden
-        )
-        if refusal is not None:
-            return f"{address}: {refusal}"
-    return None
-
-
-def _hosts(member: SetMember) -> Iterator[str]:
-    yield member.addresses[0]
-    if member.esl is not None:
-        yield member.esl.host
+    return place.refusal(member.addresses[0]) or (None if member.esl is None else place.refusal(member.esl.host))
 
 
 def with_refused(memory: Memory, version: Version, text: str) -> Memory:

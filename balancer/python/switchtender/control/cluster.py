@@ -93,6 +93,7 @@ class Cluster:
         self.assembly = Assembly((), (), {}, Memory())
         self.sets = sets
         self._facts = facts
+        self._place = Place(documents.config, facts.forbidden)
         self._state_dir = state_dir
         self._secrets = secrets
         self._clock = clock
@@ -131,6 +132,7 @@ class Cluster:
     def use_config(self, documents: Documents) -> None:
         """Go by this BalancerConfig from now on."""
         self.documents = documents
+        self._place = Place(documents.config, self._facts.forbidden)
         self.changed()
 
     @property
@@ -154,7 +156,7 @@ class Cluster:
         """Put what is known now in force. A group that the packet core refuses stays at its policy before."""
         memory, known = self.assembly.memory, self.known()
         for _ in range(len(known) + 1):
-            assembly = assemble(known, Place(self.documents.config, self._facts.forbidden), memory)
+            assembly = assemble(known, self._place, memory)
             plan = Plan(self.documents, assembly.groups, self._esl(assembly.groups))
             try:
                 await self._apply(plan)
@@ -177,15 +179,18 @@ class Cluster:
 
     async def _follow(self) -> None:
         circumstances = self._circumstances()
+        cost = 0.0  # as long again for all else that the event loop has to do: the nodes are to be listened to
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), _LOOK)
             if not self._wanted.is_set() and self._circumstances() == circumstances:
                 continue
-            await asyncio.sleep(_SETTLE)
+            await asyncio.sleep(max(_SETTLE, cost))
             self._wanted.clear()
             circumstances = self._circumstances()
+            began = time.thread_time()
             await self.take_up()
+            cost = time.thread_time() - began
 
     def _circumstances(self) -> tuple[bool, ...]:
         """What no event tells: which lists are believed, which Secrets nobody can be asked for."""
