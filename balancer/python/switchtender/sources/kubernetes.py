@@ -157,6 +157,7 @@ class SecretSource:
             changed=changed,
             field_selector=f"metadata.name={name}",
             name=f"{namespace}/secrets/{name}",
+            confidential=True,
         )
         self._watches.start(watch.reflector)
         return watch
