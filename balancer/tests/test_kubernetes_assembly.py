@@ -1,6 +1,7 @@
 """Slices to groups, purely: in any order the same, and nothing that cannot be read or allowed is acted on."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -233,6 +234,18 @@ def test_no_node_where_none_may_be(address, word):
     assert names(assembly) == {"ivr": ["fs-0"]}
     assert word in texts(assembly)["ivr"]
     assert "bad" in texts(assembly)["ivr"]
+
+
+def test_the_balancers_own_secrets_are_no_passwords():
+    esl = {"esl": {"passwordFrom": {"secretKeyRef": {"name": "st-config-token", "key": "token"}}}}
+    here = replace(place(), reserved={("voice", "st-config-token")})
+    sets = [
+        seen(head("ivr", FS[0], policy=esl)),
+        seen(head("conf", FS[1], policy=esl, namespace="lab", group_uid="c"), uid="c"),
+    ]
+    assembly = assemble(sets, here, Memory())
+    assert names(assembly) == {"conf": ["fs-1"]}
+    assert "balancer's own" in texts(assembly)["ivr"]
 
 
 def test_groups_are_asked_by_priority_then_by_age_of_the_head_then_by_name():

@@ -157,6 +157,18 @@ async def test_a_refusal_that_means_no_group_leaves_all_of_it_in_force(made, cor
     assert "no slot is free" in caplog.text
 
 
+async def test_a_fault_of_ours_leaves_what_is_in_force(made, core, caplog, monkeypatch):
+    sets = FakeSets(IVR)
+    cluster = made(sets)
+    await cluster.take_up()
+    monkeypatch.setattr("switchtender.control.cluster.assemble", lambda *_: 1 / 0)
+    sets.put(IVR, CONF)
+    await cluster.take_up()
+    assert "could not be taken up" in caplog.text
+    assert [each.version.name for each in cluster.assembly.acts_on] == ["ivr"]
+    assert made.reloads.last_ok is False
+
+
 async def test_what_is_not_ours_does_not_reach_the_packet_core(made, core):
     sets = FakeSets(IVR)
     cluster = made(sets)

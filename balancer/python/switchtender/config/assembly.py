@@ -6,7 +6,7 @@ acted on leaves the version before in force, which ``Memory`` holds. Knows neith
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from switchtender.config.destination_sets import Json, Key, SeenSet, say
@@ -15,6 +15,7 @@ from switchtender.config.snapshot import GroupMembers
 from switchtender_api import claims, rules
 from switchtender_api.constants import LABEL_GROUP
 from switchtender_api.objects import kubernetes_gaps
+from switchtender_api.problems import Finding
 from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, BalancerGroupSpec, SetMember, precedence
 from switchtender_api.v1alpha1.base import ObjectMeta
 from switchtender_api.v1alpha1.destinations import MemberState
@@ -34,13 +35,15 @@ Version = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose sets are assembled: this balancer's, and where no node may be whatever its configuration allows.
+    """Whose sets are assembled: this balancer's. Where no node may be whatever its configuration allows, and which
+    Secrets (namespace and name) hold what no node may ever be sent as a password.
 
     Hosts are judged once as long as this lives: there may be thousands, and one pod's change asks for all.
     """
 
     config: BalancerConfig
     forbidden: Container[IpAddress] = frozenset()
+    reserved: Container[tuple[str, str]] = frozenset()
     _judged: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
 
     def refusal(self, host: str) -> str | None:
@@ -219,8 +222,17 @@ def _refusal(group: BalancerGroup, place: Place) -> str:
         *rules.within(group),
         *kubernetes_gaps(group),
         *claims.refusals(place.config.spec, group, kubernetes=True, forbidden=place.forbidden),
+        *_reserved(group, place),
     ]
     return say(found)
+
+
+def _reserved(group: BalancerGroup, place: Place) -> Iterator[Finding]:
+    source = group.spec.esl.password_from
+    reference = source.secret_key_ref if source is not None else None
+    if reference is not None and (group.namespace, reference.name) in place.reserved:
+        path = ("spec", "esl", "passwordFrom", "secretKeyRef", "name")
+        yield Finding(path, "the Secret is the balancer's own and holds no password", accepted="another Secret")
 
 
 @dataclass(slots=True)

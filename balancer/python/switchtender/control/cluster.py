@@ -52,12 +52,13 @@ _GROUP_POINTER = re.compile(r"/groups/([0-9]+)(?:/|$)")
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a start brings along: the last good snapshot (empty where there is none), the addresses of the Services that
-    the node side advertises, and the addresses where no node may be.
+    the node side advertises, the addresses where no node may be, and the balancer's own Secrets.
     """
 
     last_good: LastGood = field(default_factory=LastGood)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     forbidden: Container[IpAddress] = frozenset()
+    reserved: Container[tuple[str, str]] = frozenset()
 
 
 class Outcomes(Protocol):
@@ -93,7 +94,7 @@ class Cluster:
         self.assembly = Assembly((), (), {}, Memory())
         self.sets = sets
         self._facts = facts
-        self._place = Place(documents.config, facts.forbidden)
+        self._place = Place(documents.config, facts.forbidden, facts.reserved)
         self._state_dir = state_dir
         self._secrets = secrets
         self._clock = clock
@@ -132,7 +133,7 @@ class Cluster:
     def use_config(self, documents: Documents) -> None:
         """Go by this BalancerConfig from now on."""
         self.documents = documents
-        self._place = Place(documents.config, self._facts.forbidden)
+        self._place = Place(documents.config, self._facts.forbidden, self._facts.reserved)
         self.changed()
 
     @property
@@ -153,7 +154,16 @@ class Cluster:
             tasks.create_task(self._follow())
 
     async def take_up(self) -> None:
-        """Put what is known now in force. A group that the packet core refuses stays at its policy before."""
+        """Put what is known now in force; whatever goes wrong with it, what was in force before stays."""
+        try:
+            await self._take_up()
+        except Exception:
+            # Not even a fault of ours, met in an object that nobody foresaw, may end a process that serves calls.
+            log.exception("what the cluster says could not be taken up")
+            self._outcomes.failed()
+
+    async def _take_up(self) -> None:
+        """A group that the packet core refuses stays at its policy before."""
         memory, known = self.assembly.memory, self.known()
         for _ in range(len(known) + 1):
             assembly = assemble(known, self._place, memory)

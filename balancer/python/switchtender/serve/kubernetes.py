@@ -161,7 +161,7 @@ class _Start:
         cluster = Cluster(
             balancer,
             served,
-            Facts(restored, services, _forbidden(client, options.environ)),
+            Facts(restored, services, _forbidden(client, options.environ), own.places),
             state_dir,
             sets=sets,
             secrets=SecretSource(client, self._watches),
@@ -233,7 +233,7 @@ class _OwnSecrets:
     def __init__(self, options: Options) -> None:
         self.on_keys: Callable[[tuple[TokenKey, ...]], None] = lambda _: None
         self._options = options
-        self._place = {"keys": ("", ""), "token": ("", "")}
+        self._place: dict[str, tuple[str, str]] = {}
         self._source: SecretSource | None = None
         self._known: tuple[TokenKey, ...] = ()
         self._token = b""
@@ -249,6 +249,11 @@ class _OwnSecrets:
         }
         source.listener = self._changed
         source.want(self._place.values())
+
+    @property
+    def places(self) -> frozenset[tuple[str, str]]:
+        """Namespace and name of each."""
+        return frozenset(self._place.values())
 
     def token(self) -> bytes | None:
         """The bearer token; empty while it is not known, None where none is configured."""
