@@ -200,7 +200,9 @@ class Reflector(Generic[T]):
         kind = f"{type(error).__name__} {getattr(error, 'status', '')}{getattr(error, 'reason', '')}"
         if kind != self._complained_of and not (isinstance(error, ApiError) and error.expired):
             self._complained_of = kind
-            log.warning("%s: %s; what is known stays (%d objects)", self.name, text, len(self._objects))
+            # A watch of one object on a quiet server may get its bookmark a little late: no news for a person yet.
+            level = logging.INFO if isinstance(error, Silence) else logging.WARNING
+            log.log(level, "%s: %s; what is known stays (%d objects)", self.name, text, len(self._objects))
         await self._sleep(seconds)
 
     def _well(self) -> None:
