@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 
+import aiohttp
 import pytest
 import yaml
 from kubernetes_stand import (
@@ -198,6 +199,19 @@ async def test_nothing_is_signed_before_the_shared_keys_are_known(api, tmp_path)
         assert [key.id for key in pod.balancer.keys] == [5, 4]
     copy = json.loads((tmp_path / "state" / "keys.json").read_text())
     assert [key["id"] for key in copy["keys"]] == [5, 4]
+
+
+async def test_a_copy_of_the_keys_serves_until_the_secret_tells_others(api, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "keys.json").write_text(key_file(9))
+    async with served(api, tmp_path, secrets=False) as pod:
+        assert [key.id for key in pod.balancer.keys] == [9]
+        assert await pod.readiness() == (200, None)
+        api.put(secret(KEYS, OWN, keys_json=key_file(1, 9)))
+        await eventually(lambda: [key.id for key in pod.balancer.keys] == [1, 9])
+    (tmp_path / "state" / "keys.json").write_text(key_file(9))
+    async with served(api, tmp_path) as pod:
+        await eventually(lambda: [key.id for key in pod.balancer.keys] == [1])
 
 
 async def test_keys_are_taken_up_while_serving(api, tmp_path):
@@ -417,3 +431,47 @@ async def test_a_bad_configuration_ends_the_start(api, tmp_path):
     with pytest.raises(DocumentErrors, match="POD_ADDRESS"):
         async with served(api, tmp_path, wait=False, listeners=[{"address": "$(POD_ADDRESS)"}]) as pod:
             await pod.task
+
+
+# What it means for calls
+
+
+async def chosen(pod):
+    async with aiohttp.ClientSession() as session:
+        http = next(record.http for record in pod.records if hasattr(record, "http"))
+        async with session.post(f"http://{http}/api/v1/explain", json={"requestUri": "sip:1000@example.com"}) as answer:
+            document = await answer.json()
+    return None if document["choice"] is None else document["choice"]["name"]
+
+
+async def test_many_pods_that_are_not_ready_are_more_likely_a_fault_of_ours(api, tmp_path):
+    ready, not_ready = FS[:2], [{**node, "state": "NotReady"} for node in FS[2:]]
+    api.put(head("ivr", *ready, *not_ready))
+    async with served(api, tmp_path) as pod:
+        await pod.until({**names(0, 1), "fs-2": ("down", "PodNotReady"), "fs-3": ("down", "PodNotReady")})
+        assert {await chosen(pod) for _ in range(50)} == {"fs-0", "fs-1"}
+        api.put(head("ivr", *({**node, "state": "NotReady"} for node in FS)))
+        await pod.until({f"fs-{i}": ("down", "PodNotReady") for i in range(4)})
+        assert await chosen(pod) is not None
+        api.put(head("ivr", *({**node, "state": "Draining"} for node in FS)))
+        await pod.until({f"fs-{i}": ("draining", "Draining") for i in range(4)})
+        assert await chosen(pod) is None, "what is drained is never overridden"
+
+
+async def test_it_stays_ready_while_it_stops(api, tmp_path):
+    api.put(head("ivr", FS[0]))
+    async with served(api, tmp_path) as pod:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await eventually(lambda: "stopping" in pod.messages())
+        assert await pod.readiness() == (200, None)
+        api.put(head("ivr", FS[0], FS[1]))
+        await pod.until(names(0, 1))
+
+
+async def test_a_pod_in_two_groups_is_one_node(api, tmp_path):
+    api.put(head("ivr", FS[0], policy={"match": {"priority": 5}}))
+    api.put(head("conf", {**FS[0], "name": "other"}, group_uid="conf"))
+    async with served(api, tmp_path) as pod:
+        await pod.until({"fs-0": READY, "other": READY})
+        assert list(pod.balancer.watches) == ["uid-fs-0"]
+        assert [group["name"] for group in (await pod.state())["groups"]] == ["ivr", "conf"]

@@ -174,7 +174,7 @@ class _Start:
         view = ClusterView(cluster, self._instance, self._registry, time.monotonic, own.token)
         register(self._registry, balancer, view, self._reloads)
         self._registry.register(ClusterCollector(cluster))
-        own.on_keys = cluster.use_keys
+        own.hand_on(cluster.use_keys, keys)
         stage.shown = view
         groups = len(cluster.assembly.groups)
         log.info("serving", extra={"listeners": lifetime.listeners(core), "http": http, "groups": groups})
@@ -274,6 +274,12 @@ class _OwnSecrets:
         if self._known:
             state_dir.keep_keys(self._known)
         return state_dir.keys
+
+    def hand_on(self, listener: Callable[[tuple[TokenKey, ...]], None], keys: tuple[TokenKey, ...]) -> None:
+        """Tell of keys from now on, and of those that came since ``keys`` were given."""
+        self.on_keys = listener
+        if self._known and self._known != keys:
+            listener(self._known)
 
     def _changed(self) -> None:
         text = self._text("token", _TOKEN)
