@@ -516,3 +516,28 @@ def test_backoff_stays_in_its_bounds_for_ever() -> None:
     waits = [backoff.after("unreachable", lived=0.0) for _ in range(3000)]
     assert max(waits) <= 10.0
     assert min(waits[6:]) >= 5.0
+
+
+# A password that changes
+
+
+def test_new_credentials_are_for_the_next_connection_and_leave_this_one_alone() -> None:
+    async def leave_when_told(peer: Peer) -> None:
+        await let_in(peer)
+        for _ in range(12):
+            peer.says(ANSWERS[await peer.hears()])
+
+    async def test() -> None:
+        world = World(leave_when_told, behave)
+        made: list[EslDriver] = []
+        new_driver = world.new_driver
+        world.new_driver = lambda *args: made.append(new_driver(*args)) or made[0]  # type: ignore[method-assign]
+        async with world.watched():
+            await world.until(is_report, count=1)
+            made[0].renew(Credentials("rotated"))
+            await world.until(is_report, count=2)
+            assert world.states == ["connecting", "authenticated"]
+            await world.link("authenticated", count=2)
+        assert [peer.heard[0] for peer in world.peers] == ["auth ClueCon", "auth rotated"]
+
+    in_virtual_time(test())

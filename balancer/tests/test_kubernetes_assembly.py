@@ -291,3 +291,24 @@ def test_two_pods_at_one_endpoint_are_two_nodes():
 def assembled_now(*sets):
     """The groups of these sets, with nothing known before."""
     return assemble(sets, place(), Memory())
+
+
+@given(st.lists(st.sampled_from(["LeastLoad", "RoundRobin", "Astrology", "Hash", None]), max_size=8))
+def test_the_policy_in_force_is_always_the_last_good_one(policies):
+    memory, good = Memory(), None
+    for generation, wanted in enumerate(policies, 1):
+        raw = head("ivr", FS[0], policy={"routing": {"algorithm": wanted}}, generation=generation)
+        if wanted is None:
+            raw["spec"]["policy"] = "unreadable"
+        assembly = assemble([seen(raw, generation=generation)], place(), memory)
+        memory = assembly.memory
+        if wanted in ("LeastLoad", "RoundRobin"):
+            good = wanted, generation
+        in_force = [
+            (algorithm(assembly), entry.group.metadata.generation, acted.version.generation)
+            for entry, acted in zip(assembly.groups, assembly.acts_on, strict=True)
+        ]
+        assert in_force == ([] if good is None else [(good[0], good[1], good[1])])
+        # Of a head that cannot be read nobody can tell whose it is, until one of it could be.
+        ours = good is not None or wanted is not None
+        assert bool(assembly.rejected) == (ours and (good is None or good[1] != generation))

@@ -158,3 +158,25 @@ async def test_a_dead_peer_does_not_slow_the_others_down():
             async with asking(f"{host}:{port}", peer) as found:
                 await eventually(lambda: len(asked) > 10)
                 assert found.replicas() == 2
+
+
+async def test_others_may_be_named_while_it_asks():
+    async with replica(said("a")) as (a, _), replica(said("b")) as (b, b_asked):
+        found = Peers((), "me", Clock(), changing=True)
+        task = asyncio.create_task(found.run())
+        try:
+            found.ask((a,))
+            await eventually(lambda: found.replicas() == 2)
+            found.ask((a, b))
+            await eventually(lambda: found.replicas() == 3)
+            found.ask((b,))
+            await eventually(lambda: found.replicas() == 2)
+            found.ask(())
+            await eventually(lambda: found.replicas() == 1)
+            asked = len(b_asked)
+            for _ in range(10):
+                await asyncio.sleep(0.005)
+            assert len(b_asked) <= asked + 1, "nobody is asked who is not named"
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
