@@ -312,3 +312,10 @@ def test_the_policy_in_force_is_always_the_last_good_one(policies):
         # Of a head that cannot be read nobody can tell whose it is, until one of it could be.
         ours = good is not None or wanted is not None
         assert bool(assembly.rejected) == (ours and (good is None or good[1] != generation))
+
+
+def test_many_problems_are_told_in_short():
+    newer = [{**member(f"fs-{i}", f"10.0.2.{i + 1}"), "state": "Daydreaming"} for i in range(200)]
+    told = texts(assemble([seen(head("ivr", FS[0], *newer))], place(), Memory()))["ivr"]
+    assert told.endswith("and 195 more")
+    assert len(told) < 500
