@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import kopf
 from aiohttp import web
+from kopf import ConnectionInfo
 
 from switchtender_kube import Client
 from switchtender_operator.app import Operator
@@ -53,7 +53,7 @@ TIMING = Timing(
     crd_retry=0.1,
     kopf_backoff_most=0.2,
     pods_patience=1.0,
-    watch_silence=0.5,
+    watch_silence=3.0,
     watch_confirm=0.2,
     watch_backoff=0.02,
     watch_backoff_most=0.2,
@@ -172,17 +172,18 @@ async def operating(
     *,
     timing: Timing = TIMING,
     wall: Callable[[], datetime] = utc_now,
-    token: str | None = None,
+    kopf: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Operator]:
-    """An operator that runs while the context lasts, and must not fail meanwhile."""
+    """An operator that runs while the context lasts, and must not fail meanwhile; `kopf` stays at its login or not."""
+    others = set(threading.enumerate())
     metrics = Metrics()
-    client = await Client.connect(
-        server=api.url, token=token, user_agent="switchtender-operator", observe=metrics.request
-    )
+    client = await Client.connect(server=api.url, user_agent="switchtender-operator", observe=metrics.request)
 
-    async def login() -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(server=api.url)
+    async def login() -> ConnectionInfo:
+        if not kopf:
+            await asyncio.Event().wait()
+        return ConnectionInfo(server=api.url)
 
     given = {"namespace": OWN, "identity": f"test-{secrets.token_hex(4)}", "lease_duration": 3.0, **settings}
     operator = Operator(client, login, Settings(**given), timing, metrics, wall=wall)
@@ -194,8 +195,9 @@ async def operating(
         work.cancel()
         await asyncio.wait({work})
         await client.close()
-        for thread in [one for one in threading.enumerate() if one.name == "kopf"]:
-            await asyncio.to_thread(thread.join, 10)
+        for thread in set(threading.enumerate()) - others:
+            if thread.name == "kopf":
+                await asyncio.to_thread(thread.join, 10)
 
 
 async def settled(api: KubeApi, quiet: float = 0.3) -> None:

@@ -121,6 +121,16 @@ def test_a_set_just_deleted_is_gone_before_the_watch_and_not_for_ever() -> None:
     assert len(world.cluster.sets("voice/ivr")) == 1
 
 
+def test_answers_that_no_watch_ever_confirms_do_not_pile_up() -> None:
+    world = World()
+    for number in range(100):
+        world.now = float(number)
+        world.cluster.wrote_set(raw_set(uid=f"s{number}"))
+        world.cluster.deleted(f"d{number}")
+    assert len(world.cluster._written) <= 11
+    assert len(world.cluster._deleted) <= 11
+
+
 @given(st.permutations([1, 2, 3, 4, 5]), st.integers(1, 5))
 def test_the_latest_version_counts_in_whatever_order_answers_come(order: list[int], watched: int) -> None:
     world = World()

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from operator_stand import (
     NAMESPACE,
+    TIMING,
     KubeApi,
     conditions,
     config_map,
@@ -76,8 +78,24 @@ async def test_a_group_deleted_in_the_gap_of_a_410_gets_no_set_again() -> None:
         assert members(api, "conf") == {}
 
 
+async def test_a_set_is_not_created_for_a_group_that_only_the_cache_knows() -> None:
+    async with world() as (api, operator):
+        api.freeze("balancergroups", "watch")
+        api.freeze("destinationsets", "watch")
+        api.remove("balancergroups", NAMESPACE, "ivr")
+        assert api.objects("destinationsets") == []
+        operator._cluster._sets.clear()
+        operator._cluster._written.clear()
+        asked = len(api.calls("get", "balancergroups"))
+        operator._reconciler.all_changed()
+        await eventually(lambda: len(api.calls("get", "balancergroups")) > asked)
+        await settled(api)
+        assert api.objects("destinationsets") == []
+        api.thaw()
+
+
 async def test_a_half_open_watch_is_given_up_and_caught_up() -> None:
-    async with world() as (api, _):
+    async with world(timing=replace(TIMING, watch_silence=0.5)) as (api, _):
         fewest = fewest_members(api)
         api.freeze("pods", "watch")
         api.put(pod(PODS))
@@ -178,6 +196,7 @@ async def test_an_empty_list_is_not_believed_at_once() -> None:
         fewest = fewest_members(api)
         lists = len(api.calls("list", "pods"))
         api.empty_list("pods", times=1)
+        await api.watched("pods")
         api.in_stream_error(410, "pods")
         await eventually(lambda: len(api.calls("list", "pods")) >= lists + 2)
         await settled(api)
@@ -204,6 +223,7 @@ async def test_an_empty_list_of_groups_and_sets_deletes_nothing() -> None:
         for resource in ("balancergroups", "destinationsets", "configmaps"):
             lists = len(api.calls("list", resource))
             api.empty_list(resource, times=1)
+            await api.watched(resource)
             api.in_stream_error(410, resource)
             await eventually(lambda name=resource, seen=lists: len(api.calls("list", name)) >= seen + 2)
         await settled(api)
@@ -218,6 +238,7 @@ async def test_a_partial_list_is_not_believed_at_once() -> None:
         fewest = fewest_members(api)
         lists = len(api.calls("list", "pods"))
         api.partial_list("pods", keep=3, times=1)
+        await api.watched("pods")
         api.in_stream_error(410, "pods")
         await eventually(lambda: len(api.calls("list", "pods")) >= lists + 2)
         await settled(api)
@@ -272,7 +293,7 @@ async def test_kopf_may_die_and_nothing_is_late() -> None:
         api.put(config_map())
         api.put(pod())
         api.fail(None, None, 403, when=by_kopf)
-        async with operating(api) as operator:
+        async with operating(api, kopf=True) as operator:
             await eventually(lambda: [one for one in api.requests if by_kopf(one)])
             api.put(group())
             await eventually(lambda: members(api) == {"fs-0": "Ready"})
@@ -287,7 +308,7 @@ async def test_kopf_is_started_again() -> None:
         api.put(config_map())
         api.put(group())
         broken = api.fail("balancergroups", "watch", 500, in_stream=True, when=watch_by_kopf)
-        async with operating(api) as operator:
+        async with operating(api, kopf=True) as operator:
             await eventually(lambda: operator._waker.restarts >= 1, 30.0)
             broken.clear()
             wakes = operator._waker.wakes

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 from operator_stand import (
     ESL,
     NAMESPACE,
     OWN,
+    TIMING,
     FakeBalancer,
     KubeApi,
     balancing,
@@ -129,7 +131,7 @@ async def test_groups_of_one_selector_share_a_watch_that_ends_with_the_last_of_t
 
 
 async def test_namespace_mode_asks_nothing_at_cluster_scope() -> None:
-    async with serving() as api, operating(api, watch_namespaces=("voice", "voice2"), ensure_crds=False):
+    async with serving() as api, operating(api, kopf=True, watch_namespaces=("voice", "voice2"), ensure_crds=False):
         api.put(config_map())
         for namespace in ("voice", "voice2", "elsewhere"):
             api.put(group(namespace=namespace))
@@ -209,6 +211,36 @@ async def test_what_balancers_say_becomes_status() -> None:
         assert members(api) == {"fs-0": "Ready"}
 
 
+async def test_a_new_group_is_told_of_once_its_pods_and_balancers_are_known() -> None:
+    """Its first status is one of a whole picture, not one of what was known first."""
+    async with serving() as api, balancing(FakeBalancer()) as balancer, operating(api) as operator:
+        api.put(config_map())
+        await eventually(lambda: api.object("secrets", OWN, "st-config-token"))
+        balancer.token = base64.b64decode(api.object("secrets", OWN, "st-config-token")["data"]["token"]).decode()
+        api.put(endpoint_slice(balancer.port))
+        await eventually(lambda: operator._observations.reachable() == {"default": (1, 1)})
+        api.put(pod())
+        api.put(group())
+        await eventually(lambda: api.calls("apply", "balancergroups"))
+        first = api.calls("apply", "balancergroups")[0].body["status"]
+        said = {one["type"]: one["message"] for one in first["conditions"]}
+        assert first["nodes"] == 1
+        assert "not been asked" not in said["Programmed"]
+        assert "not known yet" not in said["Ready"]
+
+
+async def test_pods_that_may_not_be_listed_hold_a_group_up_for_a_moment_only() -> None:
+    static = {"selector": {"matchLabels": {"app": "fs"}}, "static": [{"name": "outside", "sip": "sip:10.9.0.1"}]}
+    async with serving() as api, operating(api, timing=replace(TIMING, pods_patience=0.2)):
+        api.put(config_map())
+        api.fail("pods", "list", 403)
+        api.put(group(members=static))
+        await eventually(lambda: conditions(api).get("Accepted") == ("True", "Accepted"))
+        assert conditions(api)["Ready"][0] != "True"
+        api.clear_faults()
+        await eventually(lambda: members(api) == {"outside": "Ready"})
+
+
 async def test_a_refused_token_is_read_again() -> None:
     async with serving() as api, balancing(FakeBalancer()) as balancer, operating(api) as operator:
         api.put(config_map())
@@ -280,8 +312,6 @@ async def test_a_standby_is_ready_and_writes_nothing() -> None:
                 assert not second.leading()
                 assert not second.alive()
                 assert second._pods.pods("voice/ivr")
-                kopfs = lambda: [one for one in api.calls("watch") if one.user_agent.startswith("kopf")]  # noqa: E731
-                await eventually(lambda: len(kopfs()) == 2)
                 holder = api.object("leases", OWN, "switchtender-operator")["spec"]["holderIdentity"]
                 assert holder == first._settings.identity
 

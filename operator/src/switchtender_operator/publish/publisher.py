@@ -100,13 +100,20 @@ class Publisher:
         """Write what the plan says, as much of it as can be.
 
         `known` are the sets by name that the plan was made from; `wanted` says whether the group is still there, under
-        this uid, right before a set is written. Raises PublishError when something could not be written, NotLeader at
-        once when this process does not lead any more.
+        this uid, right before a set is written; before one is created the API server is asked, too. Raises PublishError
+        when something could not be written, NotLeader at once when this process does not lead any more.
         """
         failures = _Failures()
         for desired in plan.apply:
             if not wanted():
                 return
+            if desired.name not in known:
+                try:
+                    if not await self._alive(group):
+                        return
+                except (ApiError, Unreachable) as error:
+                    failures.add("group", error)
+                    break
             await self._attempt("set", failures, self._apply(group, desired, known.get(desired.name)))
         for old in plan.delete:
             await self._attempt("set_delete", failures, self._delete(old))
@@ -159,6 +166,16 @@ class Publisher:
             lambda: self._client.apply(path, body, field_manager=FIELD_MANAGER, fence=self._fence)
         )
         self._written.set_written(answer)
+
+    async def _alive(self, group: GroupObject) -> bool:
+        """Ask whether the group is there, under this uid: a watch that lags may not know yet that it is gone."""
+        try:
+            found = await self._client.get(GROUPS.path(group.namespace, group.name))
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return bool(found["metadata"]["uid"] == group.uid)
 
     async def _delete(self, old: SetObject) -> None:
         path = SETS.path(old.namespace, old.name)

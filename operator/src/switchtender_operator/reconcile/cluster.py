@@ -93,7 +93,10 @@ class Cluster:
 
     def wrote(self, uid: str, answer: Seen[Any]) -> None:
         """Let the answer to a write stand for the object until the watch has it."""
-        self._written[uid] = (answer, self._clock() + self._trust)
+        now = self._clock()
+        for old in [old for old, (_, until) in self._written.items() if until <= now]:
+            del self._written[old]
+        self._written[uid] = (answer, now + self._trust)
 
     def wrote_set(self, raw: Mapping[str, Any]) -> None:
         """Take up the answer to the apply of a DestinationSet."""
@@ -103,7 +106,10 @@ class Cluster:
 
     def deleted(self, uid: str) -> None:
         """Take an object as gone until the watch says so."""
-        self._deleted[uid] = self._clock() + self._trust
+        now = self._clock()
+        for old in [old for old, until in self._deleted.items() if until <= now]:
+            del self._deleted[old]
+        self._deleted[uid] = now + self._trust
 
     # --- what planning asks --------------------------------------------------------------------------------------
 
