@@ -316,6 +316,9 @@ def test_the_policy_in_force_is_always_the_last_good_one(policies):
 
 def test_many_problems_are_told_in_short():
     newer = [{**member(f"fs-{i}", f"10.0.2.{i + 1}"), "state": "Daydreaming"} for i in range(200)]
-    told = texts(assemble([seen(head("ivr", FS[0], *newer))], place(), Memory()))["ivr"]
+    told = texts(assemble([seen(head("ivr")), seen(slice_of("ivr", 2, *newer))], place(), Memory()))["ivr"]
     assert told.endswith("and 195 more")
+    whole = seen(head("ivr", FS[0], *newer))  # one more than a slice may hold
+    assert whole.problem.endswith("more")
+    assert len(whole.problem) < 1000
     assert len(told) < 500

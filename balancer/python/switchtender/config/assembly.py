@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from switchtender.config.destination_sets import Json, Key, SeenSet, say
+from switchtender.config.destination_sets import Json, Key, SeenSet, brief, say
 from switchtender.config.plan import is_pod
 from switchtender.config.snapshot import GroupMembers
 from switchtender_api import claims, rules
@@ -23,9 +23,6 @@ from switchtender_api.v1alpha1.endpoints import host_address
 from switchtender_api.v1alpha1.group import GroupPolicy
 from switchtender_api.v1alpha1.members import LabelSelector, Members
 from switchtender_api.v1alpha1.units import IpAddress
-
-_TOLD = 5
-"""Problems of a group that are told one by one."""
 
 _HOSTS = 65_536
 """Hosts whose verdict is remembered."""
@@ -156,7 +153,7 @@ def assemble(sets: Iterable[SeenSet], place: Place, memory: Memory) -> Assembly:
         acts_on += (Slice(policy.head if seen.head else seen, seen) for seen in slices[key])
     ours = {seen.key for seen in sets if seen.balancer == place.config.metadata.name} | accepted.keys()
     rejected = {
-        key: Rejection(*key, (heads[key].group_uid or "") if key in heads else "", _brief(problems))
+        key: Rejection(*key, (heads[key].group_uid or "") if key in heads else "", brief(problems))
         for key, problems in words.items()
         if key in ours
     }
@@ -164,12 +161,6 @@ def assemble(sets: Iterable[SeenSet], place: Place, memory: Memory) -> Assembly:
     refused = {version: text for version, text in memory.refused.items() if version in present}
     newest = Memory(accepted, {seen.uid: seen for seen in readable}, refused)
     return Assembly(tuple(groups), tuple(acts_on), rejected, newest)
-
-
-def _brief(problems: list[str]) -> str:
-    """Problems in one line; a slice may hold hundreds of members that a newer version wrote."""
-    more = len(problems) - _TOLD
-    return "; ".join([*problems[:_TOLD], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _readable(sets: Iterable[SeenSet], memory: Memory) -> tuple[list[SeenSet], dict[Key, list[str]]]:

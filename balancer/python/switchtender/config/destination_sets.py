@@ -5,7 +5,7 @@ Knows one object at a time; what the slices of a group mean together is ``assemb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,9 @@ from switchtender_api.constants import DEFAULT_BALANCER, LABEL_GROUP
 from switchtender_api.objects import ReadSet, read_set
 from switchtender_api.problems import Finding, format_path
 from switchtender_api.v1alpha1 import GroupPolicy, SetMember
+
+_TOLD = 5
+"""Problems of a set, or of a group, that are told one by one."""
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -111,7 +114,13 @@ def document_of(metadata: Mapping[str, Any], spec: Any) -> Json:
 
 def say(findings: Iterable[Finding]) -> str:
     """Findings in one line."""
-    return "; ".join(_say(finding) for finding in findings)
+    return brief([_say(finding) for finding in findings])
+
+
+def brief(problems: Sequence[str]) -> str:
+    """Problems in one line; a slice may hold hundreds of members that a newer version wrote."""
+    more = len(problems) - _TOLD
+    return "; ".join([*problems[:_TOLD], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _say(finding: Finding) -> str:
