@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes_stand import GROUP_UID, head, member, slice_of
 
@@ -56,6 +56,7 @@ SLICED = [
 ROUND_ROBIN = {"routing": {"algorithm": "RoundRobin"}}
 
 
+@settings(deadline=None)
 @given(st.permutations(SLICED))
 def test_slices_may_come_in_any_order(sets):
     assembly = assemble(sets, place(), Memory())
@@ -293,6 +294,7 @@ def assembled_now(*sets):
     return assemble(sets, place(), Memory())
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["LeastLoad", "RoundRobin", "Astrology", "Hash", None]), max_size=8))
 def test_the_policy_in_force_is_always_the_last_good_one(policies):
     memory, good = Memory(), None

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes_stand import head, member, slice_of
 from test_kubernetes_assembly import assembled_now, seen
@@ -142,6 +142,7 @@ def test_what_is_no_password_is_said_in_words(written):
     assert isinstance(decoded(data(written), "password"), str)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=4, max_size=40))
 def test_no_words_hold_what_the_secret_holds(value):
     for raw in (base64.b64encode(value).decode(), value.decode("latin-1")):
@@ -186,6 +187,7 @@ def test_what_is_no_snapshot_is_refused(text):
         last_good.parse(text)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
