@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 _WEDGED_AFTER = 300.0
 # A custom resource is served a moment after its definition was made; nobody wants to wait half a minute for that.
 _NOT_SERVED_CAP = 10.0
+# An outage does not last longer for us than for the server: who does not answer, or is out of breath, is asked soon.
+_AWAY_CAP = 5.0
 # Who is refused that often in a row, and not with 410, perhaps is refused for the version that he resumes from.
 _RESUMPTIONS = 4
 # A watch that ends sooner, and without a word, failed.
@@ -151,6 +153,7 @@ class Reflector(Generic[T]):
         self._resync_at = 0.0
         self._unreadable: set[str] = set()
         self._complained_of: str | None = None
+        self._failing: str | None = None
         self._heard_at = self._turned_at = clock()
 
     @property
@@ -172,27 +175,35 @@ class Reflector(Generic[T]):
                     await self._synchronize()
                 await self._watch()
             except ApiError as error:
-                self.stats.restarts[_reason_of(error)] += 1
+                self._count(_reason_of(error))
                 if error.expired or self._backoff.failures >= _RESUMPTIONS:
                     self._version = None
-                cap = _NOT_SERVED_CAP if error.status == 404 else None
-                await self._wait(error, self._backoff.next(retry_after=error.retry_after, cap=cap))
+                await self._wait(error, self._backoff.next(retry_after=error.retry_after, cap=_cap(error)))
             except (Unreachable, _Restart) as error:
-                self.stats.restarts[_reason_of(error)] += 1
+                self._count(_reason_of(error))
                 # A server that was restored from a backup is silent on a watch from what is now the future.
                 silent_again = isinstance(error, Silence) and self._backoff.failures > 0
                 if silent_again or (isinstance(error, _Restart) and error.relist):
                     self._version = None
-                await self._wait(error, self._backoff.next())
+                await self._wait(error, self._backoff.next(cap=_AWAY_CAP if isinstance(error, Unreachable) else None))
             except Exception as error:
                 # A fault of ours: say where, and begin from a list, whatever state it left.
-                self.stats.restarts["internal"] += 1
+                self._count("internal")
                 self._version = None
                 log.error(
                     "%s: unexpected %s, starting over with a list",
                     self.name, type(error).__name__, exc_info=not self._confidential,
                 )  # fmt: skip
                 await self._wait(error, self._backoff.next())
+
+    def _count(self, reason: str) -> None:
+        """Count an interruption. One of another kind than the last is a first one: a server that comes back refuses
+        everybody for a moment (403, 429), and how long it was away says nothing of how long that lasts.
+        """
+        self.stats.restarts[reason] += 1
+        if reason != self._failing:
+            self._failing = reason
+            self._backoff.reset()
 
     async def _wait(self, error: Exception, seconds: float) -> None:
         text = str(error) or type(error).__name__
@@ -387,6 +398,13 @@ def _reason_of(error: ApiError | Unreachable | _Restart) -> str:
     if isinstance(error, Unreachable):
         return "silence" if isinstance(error, Silence) else "unreachable"
     return "expired" if error.expired else "throttled" if error.throttled else f"http-{error.status}"
+
+
+def _cap(error: ApiError) -> float | None:
+    """The longest wait after an answer that is no success, None for the reflector's own."""
+    if error.status == 404:
+        return _NOT_SERVED_CAP
+    return _AWAY_CAP if error.throttled or error.status >= 500 else None
 
 
 def _label(raw: Mapping[str, Any]) -> str:
