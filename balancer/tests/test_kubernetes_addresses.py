@@ -4,14 +4,11 @@ reply needs.
 
 import asyncio
 import re
-import shutil
 
 import pytest
 from kubernetes_island import BALANCER, CALLER, OWN, SIP, Node, island, town
 from kubernetes_stand import head, member
 from tests.stand.agent import Agent, Dialog, request, unique, uri_of
-
-pytestmark = pytest.mark.skipif(shutil.which("ip") is None, reason="iproute2 is not installed")
 
 NODE = "10.77.0.40"
 CLUSTER_IP = "10.77.7.7"

@@ -10,13 +10,11 @@ import asyncio
 import shutil
 
 import pytest
-from kubernetes_island import Node, StandingCall, island, town
+from kubernetes_island import Node, StandingCall, island, needed, town
 from kubernetes_stand import head, secret, slice_of
+from tests.stand import sipp
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("sipp") is None, reason="SIPp is not installed"),
-    pytest.mark.skipif(shutil.which("ip") is None, reason="iproute2 is not installed"),
-]
+pytestmark = [pytest.mark.judge, pytest.mark.slow]
 
 REPORTING = ("ready", "Reporting")
 ESL = {"esl": {"passwordFrom": {"secretKeyRef": {"name": "esl", "key": "password"}}}}
@@ -24,8 +22,10 @@ ESL = {"esl": {"passwordFrom": {"secretKeyRef": {"name": "esl", "key": "password
 
 @pytest.fixture(autouse=True)
 def own_network():
+    needed(shutil.which("sipp"), "SIPp is not installed (Debian: apt-get install sip-tester)")
     with island():
         yield
+    sipp.end_all()
 
 
 async def all_well(place, count=20):
