@@ -215,6 +215,7 @@ async def test_silence_twice_in_a_row_means_a_new_list() -> None:
     bench = Bench()
     bench.put(pod("a"))
     async with bench.running():
+        await asyncio.sleep(2)
         bench.api.store.version -= 500
         bench.api.store.compact()
         bench.put(pod("b"))

@@ -129,6 +129,27 @@ def test_after_an_outage_a_server_that_starts_is_heard_soon(starting: int) -> No
 
 
 @virtual
+async def test_a_server_that_ends_every_watch_after_a_bookmark_is_not_hammered() -> None:
+    bench = Bench()
+    async with bench.running():
+        watch = bench.client.watch
+
+        async def short(path: str, query: Any = None, *, silence: float = 70.0):
+            bench.client.opened.append(dict(query))
+            await asyncio.sleep(0.001)
+            yield b'{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "%s"}}}' % query[
+                "resourceVersion"
+            ].encode()
+
+        bench.client.watch = short  # type: ignore[method-assign,assignment]
+        bench.api.end_watches()
+        bench.client.opened.clear()
+        await asyncio.sleep(60)
+        assert 10 < len(bench.client.opened) < 300
+        bench.client.watch = watch  # type: ignore[method-assign]
+
+
+@virtual
 async def test_a_server_that_ends_every_watch_at_once_is_not_hammered() -> None:
     bench = Bench()
     async with bench.running():
