@@ -26,9 +26,10 @@ class Buildah:
 
     def import_root(self, archive: Path, reference: str, command: tuple[str, ...]) -> None:
         """Make the image ``reference`` of one layer, the root file system in ``archive``, that runs ``command``."""
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         container = self._run("from", "scratch").strip()
         self._run("add", "--quiet", container, str(archive), "/")
-        self._run("config", "--cmd", " ".join(command), container)
+        self._run("config", "--env", f"PATH={path}", "--cmd", " ".join(command), container)
         self._run("commit", "--quiet", "--rm", container, reference)
 
     def build(self, dockerfile: Path, context: Path, reference: str, arguments: Mapping[str, str]) -> None:

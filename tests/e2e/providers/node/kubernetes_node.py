@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class KubernetesNode:
         """Its address on the network of the machines."""
         return wiring.address(self.number)
 
-    def start(self, images: tuple[Path, ...]) -> None:
+    def start(self, images: Sequence[Path]) -> None:
         """Start everything and import ``images`` (docker archives); raises MachineError."""
         self._prepare()
         settings = self._write("containerd.toml", self._containerd())
@@ -80,7 +81,7 @@ class KubernetesNode:
             "--conntrack-max-per-core=0", "--v=2",  # the host's limit is not a namespace's to set
         )  # fmt: skip
 
-    def load(self, images: tuple[Path, ...]) -> None:
+    def load(self, images: Sequence[Path]) -> None:
         """Import ``images`` (docker archives) where the kubelet looks for them."""
         for image in images:
             self._ctr("images", "import", "--snapshotter", "overlayfs", str(image))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.e2e.providers.cluster import Cluster
@@ -25,14 +25,9 @@ def missing() -> str | None:
 class NodeCluster(Cluster):
     """A cluster whose pods are real; machines outside of it can be plugged into its network."""
 
-    def __init__(
-        self, binaries: Path, folder: Path, plane: ControlPlane, first: Machine, images: tuple[Path, ...]
-    ) -> None:
-        super().__init__(
-            "node", binaries, plane.kubeconfig, folder, inside=first.inside, control_plane=plane, calls=True
-        )
+    def __init__(self, binaries: Path, folder: Path, plane: ControlPlane, first: Machine) -> None:
+        super().__init__("node", binaries, plane.kubeconfig, folder, inside=first.inside, control_plane=plane)
         self.nodes: dict[int, KubernetesNode] = {}
-        self.images = images
         self._plane = plane
         self._first = first
         self._outside: list[Machine] = []
@@ -42,8 +37,8 @@ class NodeCluster(Cluster):
         """The first node's address, where node ports are to be had."""
         return wiring.address(1)
 
-    def add_node(self) -> KubernetesNode:
-        """Start one more node and wait until it is Ready; raises MachineError, AssertionError."""
+    def add_node(self, images: Sequence[Path]) -> KubernetesNode:
+        """Start one more node that has ``images``, wait until it is Ready; raises MachineError, AssertionError."""
         number = len(self.nodes) + 1
         name = f"node-{number}"
         machine = self._first
@@ -59,7 +54,7 @@ class NodeCluster(Cluster):
         self.nodes[number] = node
         for daemon in ("containerd", "kubelet", "kube-proxy"):
             self.watch_log(machine.log_file(daemon))
-        node.start(self.images)
+        node.start(images)
         self.until(lambda: self._ready(name), f"{name} to be Ready", patience=60)
         return node
 
@@ -77,6 +72,16 @@ class NodeCluster(Cluster):
         taints = node.get("spec", {}).get("taints", [])
         return not taints and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
+    def dump(self, folder: Path) -> str:
+        """As `Cluster.dump`, with the last words of every pod."""
+        pages = [super().dump(folder)]
+        for pod in self.items("/api/v1/pods"):
+            name, space = pod["metadata"]["name"], pod["metadata"]["namespace"]
+            said = self.kubectl("logs", name, "-n", space, "--all-containers", "--tail=400", check=False)
+            (folder / f"{space}.{name}.log").write_text(said)
+            pages.append(f"--- {space}/{name}: {pod['status'].get('phase')}\n{said[-1500:]}")
+        return "\n".join(pages)
+
     def stop(self) -> None:
         """Switch everything off; raises MachineError when something of it stays."""
         for machine in self._outside:
@@ -87,8 +92,8 @@ class NodeCluster(Cluster):
 
 
 @contextlib.contextmanager
-def cluster(binaries: Path, folder: Path, images: tuple[Path, ...] = (), nodes: int = 1) -> Iterator[NodeCluster]:
-    """A cluster of ``nodes`` real nodes that have ``images`` (docker archives) for the block.
+def cluster(binaries: Path, folder: Path, *images: Sequence[Path]) -> Iterator[NodeCluster]:
+    """A cluster for the block, with one real node for each of ``images``, which it has (docker archives).
 
     Raises StartError, MachineError.
     """
@@ -99,9 +104,9 @@ def cluster(binaries: Path, folder: Path, images: tuple[Path, ...] = (), nodes: 
         wiring.make_switch(first)
         with first.inside():
             plane.start()
-        found = NodeCluster(binaries, folder, plane, first, images)
-        for _ in range(nodes):
-            found.add_node()
+        found = NodeCluster(binaries, folder, plane, first)
+        for each in images:
+            found.add_node(each)
         yield found
         found.close()
     finally:
