@@ -1,6 +1,7 @@
 """The election in virtual time: never two that may write, whatever the network, the clocks and the processes do."""
 
 import asyncio
+import copy
 import random
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -383,6 +384,35 @@ async def test_a_deleted_lease_is_made_again_by_its_holder_and_binds_the_others(
             assert not b.leads
             assert not c.leads
         assert spec(api)["holderIdentity"] == "a"
+
+
+@virtual
+async def test_a_server_restored_from_a_backup_finds_its_leader_again() -> None:
+    """The record is older than what everybody knows, and so is its version."""
+    async with contenders("a", "b") as (api, a, b):
+        a.start()
+        await until(lambda: a.leads, 1)
+        b.start()
+        await asyncio.sleep(60)
+        backup = copy.deepcopy(api.object("leases", "voice", "st-operator"))
+        await asyncio.sleep(60)
+        record = api.object("leases", "voice", "st-operator")
+        assert record is not None
+        record.clear()
+        record.update(backup)
+        api.store.version = int(record["metadata"]["resourceVersion"])
+        api.store.compact()
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            assert a.leads
+        assert a.log == ["started"]
+        api.store.version -= 20
+        record = api.object("leases", "voice", "st-operator")
+        assert record is not None
+        record["metadata"]["resourceVersion"] = str(api.store.version)
+        api.store.compact()
+        a.freeze()
+        await until(lambda: b.leads, DURATION + 5)
 
 
 @virtual

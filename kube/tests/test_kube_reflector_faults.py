@@ -137,9 +137,10 @@ async def test_a_server_that_ends_every_watch_after_a_bookmark_is_not_hammered()
         async def short(path: str, query: Any = None, *, silence: float = 70.0):
             bench.client.opened.append(dict(query))
             await asyncio.sleep(0.001)
-            yield b'{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "%s"}}}' % query[
-                "resourceVersion"
-            ].encode()
+            yield (
+                b'{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "%s"}}}'
+                % query["resourceVersion"].encode()
+            )
 
         bench.client.watch = short  # type: ignore[method-assign,assignment]
         bench.api.end_watches()

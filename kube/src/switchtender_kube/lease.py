@@ -164,7 +164,7 @@ class Elector:
         while True:
             self._news.clear()
             try:
-                self._observe(await self._client.get(self._path, timeout=self._renew_deadline / 2))
+                self._read(await self._client.get(self._path, timeout=self._renew_deadline / 2))
                 if self._free() and await self._write(self._taken()):
                     return
             except ApiError as error:
@@ -218,10 +218,17 @@ class Elector:
             await self._sleep(self._retry * self._rng.uniform(1.0, 2.0))
 
     def _observe(self, lease: Json) -> None:
-        """Take note of a record. Only a record that *changed* starts the clock anew; an older one tells nothing."""
+        """Take note of a record that may be of any age, from the watch or in an answer; an older one tells nothing."""
+        if self._lease is None or _newer(lease, self._lease):
+            self._read(lease)
+
+    def _read(self, lease: Json) -> None:
+        """Take note of the record as it is now. Only one that *changed* starts the clock anew.
+
+        Its version may be lower than the one we knew, where the server was restored from a backup: who insisted on what
+        it knew would write against a version that is not there any more, for ever.
+        """
         known = self._lease
-        if known is not None and not _newer(lease, known):
-            return
         changed = known is None or (lease.get("spec") or {}) != (known.get("spec") or {})
         self._lease = lease
         if changed:
@@ -289,7 +296,7 @@ class Elector:
                 if self.holder == self.identity and await self._write(self._renewed()):
                     continue
                 # Somebody wrote it; perhaps we did, and never got the answer.
-                self._observe(await self._client.get(self._path, timeout=self._attempt()))
+                self._read(await self._client.get(self._path, timeout=self._attempt()))
                 if self.holder != self.identity:
                     log.warning("lease %s/%s is held by %s", self._namespace, self._name, self.holder)
                     return
@@ -371,7 +378,7 @@ class Elector:
             async with asyncio.timeout(_RELEASE_TIMEOUT):
                 # A renewal that was under way when we were stopped may have made our version an old one.
                 while self.holder == self.identity and not await self._give_back():
-                    self._observe(await self._client.get(self._path, timeout=_RELEASE_TIMEOUT))
+                    self._read(await self._client.get(self._path, timeout=_RELEASE_TIMEOUT))
         except (ApiError, Unreachable, TimeoutError) as error:
             log.warning("lease %s/%s was not given back: %s", self._namespace, self._name, error)
 
