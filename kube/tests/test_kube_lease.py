@@ -387,6 +387,17 @@ async def test_a_deleted_lease_is_made_again_by_its_holder_and_binds_the_others(
 
 
 @virtual
+async def test_a_lease_granted_for_years_by_hand_does_not_last_that_long() -> None:
+    async with contenders("a") as (api, a):
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+        record = {"holderIdentity": "nobody", "leaseDurationSeconds": 2_000_000_000}
+        api.put({**lease, "metadata": {"name": "st-operator", "namespace": "voice"}, "spec": record})
+        a.start()
+        assert await until(lambda: a.leads, 63) > 55
+        assert spec(api)["leaseDurationSeconds"] == 15
+
+
+@virtual
 async def test_a_server_restored_from_a_backup_finds_its_leader_again() -> None:
     """The record is older than what everybody knows, and so is its version."""
     async with contenders("a", "b") as (api, a, b):
@@ -478,7 +489,7 @@ async def test_a_stop_without_the_server_is_not_held_up() -> None:
         assert now() - began <= 3.01
 
 
-@pytest.mark.parametrize(("duration", "deadline", "retry"), [(10, 10, 2), (15, 2, 2), (15, 10, 0)])
+@pytest.mark.parametrize(("duration", "deadline", "retry"), [(10, 10, 2), (15, 2, 2), (15, 10, 0), (61, 10, 2)])
 def test_times_that_cannot_be_safe_are_refused(duration: float, deadline: float, retry: float) -> None:
     with pytest.raises(ValueError, match="duration > renew_deadline > retry > 0"):
         Elector(None, "n", "l", "me", duration=duration, renew_deadline=deadline, retry=retry)  # type: ignore[arg-type]

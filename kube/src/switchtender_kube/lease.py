@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 # Giving the lease back is a courtesy; who is in a hurry to stop does not wait longer for it.
 _RELEASE_TIMEOUT = 3.0
+# A record that a person or another program wrote may grant years; no release of ours asks for more than this.
+_LONGEST_GRANT = 60.0
 
 
 class Records(Protocol):
@@ -105,8 +107,8 @@ class Elector:
         rng: random.Random | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        if not duration > renew_deadline > retry > 0:
-            raise ValueError("duration > renew_deadline > retry > 0 has to hold")
+        if not _LONGEST_GRANT >= duration > renew_deadline > retry > 0:
+            raise ValueError(f"{_LONGEST_GRANT:g} ≥ duration > renew_deadline > retry > 0 has to hold")
         if not identity:
             raise ValueError("an empty identity means that nobody holds the lease")
         self._client = client
@@ -243,9 +245,9 @@ class Elector:
         return self.holder in {None, self.identity} or self._clock() >= self._seen_at + self._granted()
 
     def _granted(self) -> float:
-        """What the record grants its holder, in seconds."""
+        """What the record grants its holder, in seconds, within reason."""
         granted = self._spec().get("leaseDurationSeconds")
-        return float(granted) if isinstance(granted, int) and granted > 0 else self._duration
+        return min(float(granted), _LONGEST_GRANT) if isinstance(granted, int) and granted > 0 else self._duration
 
     def _spec(self) -> Json:
         spec = (self._lease or {}).get("spec")
