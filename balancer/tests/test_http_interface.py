@@ -1,6 +1,7 @@
 """The HTTP interface over a stub of the balancer: every route, every way to ask wrongly."""
 
 import contextlib
+import json
 import logging
 
 import pytest
@@ -22,6 +23,7 @@ class StubView:
         self.registry = CollectorRegistry()
         Gauge("switchtender_probe", "A gauge.", registry=self.registry).set(7)
         self.reason = None
+        self.secret = None
         self.asked = []
 
     def not_ready(self):
@@ -32,6 +34,12 @@ class StubView:
 
     def groups(self):
         return [GROUP]
+
+    def token(self):
+        return self.secret
+
+    def state(self):
+        return {"format": 1}
 
     def explain(self, call):
         self.asked.append(call)
@@ -74,6 +82,30 @@ async def test_readyz_before_and_after(client, view):
     }
     view.reason = None
     assert await answer(await client.get("/readyz"), 200) == {"status": "ready"}
+
+
+async def test_state_is_not_there_where_no_token_is_configured(client):
+    found = await answer(await client.get("/api/v1/state", headers={"Authorization": "Bearer "}), 404)
+    assert found == {"error": "Not Found"}
+
+
+@pytest.mark.parametrize("token", [b"", b"s3cret"])
+@pytest.mark.parametrize(
+    "presented",
+    [None, "", "s3cret", "Basic s3cret", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3crets", "Bearer \xff"],
+)
+async def test_state_is_for_the_bearer_alone(client, view, token, presented):
+    view.secret = token
+    headers = {} if presented is None else {"Authorization": presented}
+    refused = await client.get("/api/v1/state", headers=headers)
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert "s3cret" not in json.dumps(await answer(refused, 401))
+
+
+@pytest.mark.parametrize("presented", ["Bearer s3cret", "bearer  s3cret "])
+async def test_state_is_shown_to_the_bearer(client, view, presented):
+    view.secret = b"s3cret"
+    assert await answer(await client.get("/api/v1/state", headers={"Authorization": presented}), 200) == {"format": 1}
 
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
