@@ -1,4 +1,4 @@
-"""etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok, in the network namespace of the caller.
+"""etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok, in one network namespace.
 
 Knows the flags that a control plane of minutes needs and how to break it on purpose (the API server taken away and
 given back, etcd compacted); knows nothing of the product. Three to six seconds from nothing to ready.
@@ -7,11 +7,14 @@ given back, etcd compacted); knows nothing of the product. Three to six seconds 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,16 +56,27 @@ class Ports:
 class ControlPlane:
     """A control plane; ``folder`` takes its state, certificates and logs."""
 
-    def __init__(self, binaries: Path, folder: Path, *, reachable: bool = False, kwok: bool = True) -> None:
-        """``reachable``: the API server is to be had where pods expect it (10.96.0.1), not on loopback alone.
+    def __init__(
+        self,
+        binaries: Path,
+        folder: Path,
+        *,
+        inside: Callable[[], AbstractContextManager[None]] = nullcontext,
+        reachable: bool = False,
+        kwok: bool = True,
+    ) -> None:
+        """``inside`` enters the network it lives in; without it, it lives where the caller is.
 
+        ``reachable``: the API server is to be had where pods expect it (10.96.0.1), not on loopback alone.
         ``kwok``: it plays a node and pods; without it nodes come by `node_credentials`.
         """
         self.binaries = binaries
         self.folder = folder
         self.reachable = reachable
+        self._inside = inside
         self._kwok = kwok
-        self.ports = Ports.find()
+        with inside():
+            self.ports = Ports.find()
         self.server = f"https://{_LOOPBACK}:{self.ports.api}"
         self.processes = Processes(folder / "logs")
         self.audit_log = folder / "logs" / "audit.log"
@@ -107,11 +121,16 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start everything and wait until it serves. Raises StartError."""
+        with self._inside():
+            self._start()
+
+    def _start(self) -> None:
         self._start_etcd()
-        self.start_api_server()
+        self._start_api_server()
         # Earlier than /readyz the controller manager ends: the roles it runs under are not there yet.
         self._start_controllers()
         if self._kwok:
+            self._create_node("kwok-1")
             self._start_kwok()
         self.processes.wait("kube-controller-manager", self._controllers_work)
         if self._kwok:
@@ -132,8 +151,7 @@ class ControlPlane:
             f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
         ])  # fmt: skip
 
-    def start_api_server(self) -> None:
-        """Start kube-apiserver and wait until it is ready; also after `stop_api_server`."""
+    def _start_api_server(self) -> None:
         pki = self._pki
         where = (
             ["--bind-address=0.0.0.0", "--endpoint-reconciler-type=lease"]
@@ -160,10 +178,6 @@ class ControlPlane:
         ])  # fmt: skip
         self.processes.wait("kube-apiserver", lambda: self._ask("/readyz") == b"ok")
 
-    def stop_api_server(self) -> None:
-        """Take the API server away, at once, as a machine that fails does."""
-        self.processes.stop("kube-apiserver", now=True)
-
     def _start_controllers(self) -> None:
         pki = self._pki
         for name, port, more in (
@@ -186,7 +200,6 @@ class ControlPlane:
             ])  # fmt: skip
 
     def _start_kwok(self) -> None:
-        self._create_node("kwok-1")
         self.processes.start("kwok", [
             self._program("kwok"), f"--kubeconfig={self._pki / 'kwok.kubeconfig'}", f"--config={HERE / 'kwok.yaml'}",
         ])  # fmt: skip
@@ -201,7 +214,11 @@ class ControlPlane:
         self._ask("/api/v1/nodes", "POST", node)
 
     def start_kube_proxy(self) -> None:
-        """Start kube-proxy (nftables; root, and a namespace of one's own), so that Services work in this namespace."""
+        """Start kube-proxy (nftables; root, and a namespace of one's own), so that Services work in this network."""
+        with self._inside():
+            self._start_kube_proxy()
+
+    def _start_kube_proxy(self) -> None:
         self.processes.start("kube-proxy", [
             self._program("kube-proxy"), f"--kubeconfig={self._pki / 'kube-proxy.kubeconfig'}", "--proxy-mode=nftables",
             "--hostname-override=kwok-1", f"--bind-address={ADVERTISED}", "--conntrack-max-per-core=0",
@@ -235,11 +252,33 @@ class ControlPlane:
 
     # --- faults -------------------------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """No API server for the block: it goes at once, as a machine that fails does. Afterwards it serves again.
+
+        Controllers and kwok start anew then: they back off for up to half a minute, and what is tried is not their
+        patience.
+        """
+        self.processes.stop("kube-apiserver", now=True)
+        try:
+            yield
+        finally:
+            with self._inside():
+                self._start_api_server()
+                for name in ("kube-controller-manager", "kube-scheduler", "kwok"):
+                    self.processes.stop(name, now=True)
+                self._start_controllers()
+                if self._kwok:
+                    # The one before held the node's Lease and would be waited for.
+                    self._ask("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/kwok-1", "DELETE")
+                    self._start_kwok()
+
     def compact(self) -> int:
         """Make etcd forget all revisions before the present one: a watch from there gets 410. Returns it."""
         key = base64.b64encode(b"/registry/").decode()
-        revision = int(self._etcd("/v3/kv/range", {"key": key, "limit": "1"})["header"]["revision"])
-        self._etcd("/v3/kv/compaction", {"revision": str(revision), "physical": True})
+        with self._inside():
+            revision = int(self._etcd("/v3/kv/range", {"key": key, "limit": "1"})["header"]["revision"])
+            self._etcd("/v3/kv/compaction", {"revision": str(revision), "physical": True})
         return revision
 
     def _etcd(self, path: str, body: dict[str, Any]) -> Any:

@@ -56,12 +56,12 @@ def cluster(binaries: Path, folder: Path) -> Iterator[Cluster]:
         namespace.ip("addr", "add", f"{control_plane.ADVERTISED}/32", "dev", "lo")
         # A ClusterIP needs some route before kube-proxy's rules get to see the packet.
         namespace.ip("route", "add", control_plane.SERVICES, "dev", "lo", "src", control_plane.ADVERTISED)
-        plane = ControlPlane(binaries, folder, reachable=True)
+        plane = ControlPlane(binaries, folder, inside=namespace.inside, reachable=True)
         try:
             with namespace.inside():
                 _route_between_pods()
-                plane.start()
-                plane.start_kube_proxy()
+            plane.start()
+            plane.start_kube_proxy()
             found = Cluster(
                 "sim", binaries, plane.kubeconfig, folder, inside=namespace.inside, control_plane=plane, calls=True
             )

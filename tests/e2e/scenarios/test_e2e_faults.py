@@ -166,10 +166,8 @@ def test_deletions_in_a_gap_that_etcd_has_forgotten(own_installation, voice):
             voice.delete_pod(f"fs-{number}", grace=0)
         again = voice.delete_pod("fs-2", grace=0) or voice.create_pod("fs-2")
         cluster.until(lambda: len(voice.pods()) == 4, "four pods")
-        with cluster.inside():
-            cluster.control_plane.stop_api_server()
+        with cluster.control_plane.away():
             cluster.control_plane.compact()
-            cluster.control_plane.start_api_server()
         operator.thaw()
         voice.until_states("ivr", {f"fs-{number}": "Ready" for number in range(2, 6)}, patience=60)
         assert voice.members("ivr")["fs-2"]["uid"] == again["metadata"]["uid"]
@@ -183,15 +181,11 @@ def test_the_api_server_away_changes_no_set(own_installation, voice, e2e_level):
     with own_installation.operator() as operator:
         voice.until_states("ivr", {f"fs-{number}": "Ready" for number in range(3)})
         before = {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in voice.sets("ivr")}
-        with cluster.inside():
-            cluster.control_plane.stop_api_server()
-            try:
-                back = time.monotonic() + (60 if e2e_level == "full" else 10)
-                while time.monotonic() < back:
-                    assert operator.healthy(), "a restart would not bring the API server back"
-                    time.sleep(1)
-            finally:
-                cluster.control_plane.start_api_server()
+        with cluster.control_plane.away(), cluster.inside():
+            back = time.monotonic() + (60 if e2e_level == "full" else 10)
+            while time.monotonic() < back:
+                assert operator.healthy(), "a restart would not bring the API server back"
+                time.sleep(1)
         cluster.until(lambda: voice.sets("ivr"), "the sets")
         time.sleep(3)
         assert {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in voice.sets("ivr")} == before
@@ -215,10 +209,9 @@ def test_rights_withdrawn_and_given_back(own_installation, voice):
         voice.until_states("ivr", {"fs-0": "Ready", "fs-1": "Ready"})
         for binding in bindings:
             cluster.delete(f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{binding['metadata']['name']}")
-        with cluster.inside():
-            # Rights are looked at when a watch begins, so the watches have to begin again.
-            cluster.control_plane.stop_api_server()
-            cluster.control_plane.start_api_server()
+        # Rights are looked at when a watch begins, so the watches have to begin again.
+        with cluster.control_plane.away():
+            time.sleep(0.5)
         cluster.until(lambda: voice.delete_pod("fs-0", grace=0) or not voice.pods().get("fs-0"), "the end of fs-0")
         refused = f"{voice.namespace}/pods[app=freeswitch]: 403"
         cluster.until(lambda: refused in operator.log.read_text(), "a word about it in the log", patience=60)

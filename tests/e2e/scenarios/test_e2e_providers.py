@@ -54,10 +54,6 @@ def test_a_service_account_is_itself_and_nobody_else(cluster, namespace, tmp_pat
 
 @pytest.mark.faults
 def test_the_api_server_can_be_taken_away_and_given_back(cluster, namespace):
-    cluster.control_plane.stop_api_server()
-    try:
+    with cluster.control_plane.away():
         assert "refused" in cluster.kubectl("get", "nodes", check=False, patience=30)
-    finally:
-        with cluster.inside():
-            cluster.control_plane.start_api_server()
     assert cluster.until(lambda: cluster.get(f"/api/v1/namespaces/{namespace}"), "the namespace")
