@@ -467,3 +467,29 @@ def test_what_came_from_the_pod_is_not_remembered_without_balancers():
     cluster.add(raw_pod("fs-0", "10.0.1.1"))
     cluster.settle()
     assert cluster.status["nodeSummaries"][0]["state"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "sip"),
+    [
+        ({"switchtender.dev/resources": f'[{{"{"k" * 60_000}": 1}}]'}, {}),
+        ({"switchtender.dev/resources": '[{"name": "\\ud800"}]'}, {}),
+        ({"example.com/ip": "x" * 60_000}, {"addressFrom": {"type": "Annotation", "name": "example.com/ip"}}),
+    ],
+)
+def test_whatever_annotations_hold_the_status_can_be_written(annotations: dict[str, str], sip: dict[str, Any]):
+    pods = [raw_pod(f"fs-{n}", f"10.0.1.{n + 1}", annotations=annotations) for n in range(15)]
+    cluster = Cluster(group=raw_group({"sip": sip})).add(*pods)
+    planned = cluster.settle()
+    assert planned.events
+    assert all(event.message.encode() for event in planned.events)
+    assert cluster.message("Ready").encode()
+    BalancerGroupStatus.model_validate(cluster.status)
+
+
+def test_a_message_is_as_long_as_the_api_server_takes():
+    names = [f"{n:063}" for n in range(1000)]
+    cluster = Cluster(balancers={"default": config(groups={"namespaces": names})}).add(raw_pod("fs-0"))
+    cluster.settle()
+    assert cluster.condition("Accepted") == ("False", "NamespaceNotAllowed")
+    BalancerGroupStatus.model_validate(cluster.status)

@@ -21,6 +21,8 @@ SHARED_NODE = "SharedNode"
 """A member shares its Event Socket with another group's under another identity: one node with one load."""
 
 MOST_SHOWN = 10
+_LONGEST = 500
+"""Characters of one remark: an annotation holds up to 256 KiB, and a condition's message 32."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,12 +36,18 @@ class Note:
 
 def warning(reason: str, text: str) -> Note:
     """Return a note about something to put right."""
-    return Note(harmless=False, text=text, reason=reason)
+    return Note(harmless=False, text=_writable(text), reason=reason)
 
 
 def information(reason: str, text: str) -> Note:
     """Return a note about something to know."""
-    return Note(harmless=True, text=text, reason=reason)
+    return Note(harmless=True, text=_writable(text), reason=reason)
+
+
+def _writable(text: str) -> str:
+    """Return a text as the API server takes it and gives it back: bounded, and Unicode (JSON may hold half of a pair)."""
+    whole = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return whole.encode(errors="replace").decode()
 
 
 def shown(notes: Iterable[Note]) -> tuple[tuple[Note, ...], int]:

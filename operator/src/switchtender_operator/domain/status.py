@@ -22,6 +22,9 @@ Written = Mapping[str, Any]
 """A status as it was read back."""
 
 MOST_SUMMARIES = 50
+_LONGEST_MESSAGE = 32_768
+"""Of a condition, in characters, as the API server takes it: one that is longer would keep the whole status out."""
+
 _FIGURES = ("sessions", "capacity", "utilization")
 _POD_NOT_READY = "PodNotReady"
 _BY_THE_POD = frozenset({_POD_NOT_READY, TERMINATING, DRAIN_REASON})
@@ -155,7 +158,7 @@ def _condition(condition: Condition, generation: int, before: Written, now: date
         "type": condition.type,
         "status": condition.status,
         "reason": condition.reason,
-        "message": condition.message,
+        "message": condition.message[:_LONGEST_MESSAGE],
         "lastTransitionTime": since or format_time(now.astimezone(UTC).replace(microsecond=0)),
         "observedGeneration": generation,
     }
