@@ -41,6 +41,7 @@ WRITES = {"create", "update", "patch", "apply", "delete"}
 TIMING = Timing(
     quiet=0.02,
     most_delay=0.1,
+    soonest_wake=0.05,
     backoff_first=0.05,
     backoff_most=0.5,
     poll=0.05,

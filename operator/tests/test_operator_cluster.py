@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
@@ -37,6 +38,9 @@ def raw_set(
         },
         "spec": {"group": {"name": of, "uid": "g"}, "members": [member]},
     }  # fmt: skip
+
+
+WALL = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class World:
@@ -119,6 +123,24 @@ def test_a_set_just_deleted_is_gone_before_the_watch_and_not_for_ever() -> None:
     assert world.cluster.sets("voice/ivr") == ()
     world.now = 11.0
     assert len(world.cluster.sets("voice/ivr")) == 1
+
+
+def test_when_a_set_changed_does_not_depend_on_the_time_of_day() -> None:
+    world = World()
+    old = world.put_set(raw_set(version=1))
+    assert world.cluster.sets("voice/ivr", WALL)[0].changed is None
+    world.now = 100.0
+    world.put_set(raw_set(version=2), old)
+    world.now = 103.0
+    for jump in (timedelta(0), timedelta(days=1), timedelta(days=-1)):
+        wall = WALL + jump
+        assert world.cluster.sets("voice/ivr", wall)[0].changed == wall - timedelta(seconds=3)
+    world.cluster.wrote_set(raw_set(version=3))
+    assert world.cluster.sets("voice/ivr", WALL)[0].changed == WALL
+    world.now = 104.0
+    world.put_set(raw_set(version=3), old)
+    assert world.cluster.sets("voice/ivr", WALL)[0].changed == WALL - timedelta(seconds=1)
+    assert len(world.cluster._changed) == 1
 
 
 def test_answers_that_no_watch_ever_confirms_do_not_pile_up() -> None:

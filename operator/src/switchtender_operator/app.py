@@ -159,7 +159,7 @@ class Operator:
         self._tokens = SecretTokens(
             client, settings.namespace, self._cluster.configurations, clock=boottime, retry=timing.token_retry
         )
-        written = Written(self._cluster, wall)
+        written = Written(self._cluster)
         self._publisher = Publisher(
             client,
             WriteLimiter(settings.write_qps, settings.write_burst),

@@ -15,6 +15,8 @@ class Timing:
 
     quiet: float = 0.1
     most_delay: float = 0.4
+    soonest_wake: float = 0.5
+    """However soon a plan wants to be made again, so long it takes."""
     resync: float = 300.0
     backoff_first: float = 0.2
     backoff_most: float = 30.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from switchtender_api.v1alpha1 import BalancerConfigSpec
@@ -34,6 +34,7 @@ class Cluster:
         self._configs: dict[str, Configuration] = {}
         self._slices: dict[str, Endpoints] = {}
         self._written: dict[str, tuple[Seen[Any], float]] = {}
+        self._changed: dict[tuple[str, str], float] = {}
         self._deleted: dict[str, float] = {}
 
     # --- what the reflectors say ---------------------------------------------------------------------------------
@@ -63,11 +64,15 @@ class Cluster:
             self._deleted.pop(uid, None)
             self._written.pop(uid, None)
             self.neighbors.drop(uid)
+            self._forget_changes(uid, None)
         else:
             key = set_group(new.value)
             if key is not None:
-                self._sets.setdefault(key, {})[uid] = new if old is None else _stamped(new)
+                self._sets.setdefault(key, {})[uid] = new
+            if old is not None and old.version != new.version:
+                self._changed.setdefault((uid, new.version), self._clock())
             self._settle(uid, new)
+            self._forget_changes(uid, new.version)
             self.neighbors.put(uid, new.value.namespace, new.value.spec)
         for concerned in self._concerned(old, new):
             self._dirty(concerned)
@@ -102,7 +107,8 @@ class Cluster:
         """Take up the answer to the apply of a DestinationSet."""
         answer = set_object(raw)
         if answer is not None:
-            self.wrote(answer.value.uid, _stamped(answer))
+            self._changed[answer.value.uid, answer.version] = self._clock()
+            self.wrote(answer.value.uid, answer)
 
     def deleted(self, uid: str) -> None:
         """Take an object as gone until the watch says so."""
@@ -122,8 +128,12 @@ class Cluster:
         seen = self._groups.get(key)
         return None if seen is None else self._latest(seen.value.uid, seen).value
 
-    def sets(self, key: str) -> tuple[SetObject, ...]:
-        """Return the group's sets in order of their names, those that we just wrote as the API server answered."""
+    def sets(self, key: str, wall: datetime | None = None) -> tuple[SetObject, ...]:
+        """Return the group's sets in order of their names, those that we just wrote as the API server answered.
+
+        With `wall`, the time of day, those that changed lately say when: by how long ago it was, for the time of day
+        may have jumped since.
+        """
         now = self._clock()
         known = {uid: self._latest(uid, seen) for uid, seen in self._sets.get(key, {}).items()}
         for uid, (answer, until) in self._written.items():
@@ -131,6 +141,8 @@ class Cluster:
             if uid not in known and until > now and isinstance(value, SetObject) and set_group(value) == key:
                 known[uid] = answer
         found = [seen.value for uid, seen in known.items() if self._deleted.get(uid, 0.0) <= now]
+        if wall is not None:
+            found = [self._dated(value, now, wall) for value in found]
         return tuple(sorted(found, key=lambda value: (value.name, value.uid)))
 
     def balancers(self) -> Mapping[str, BalancerConfigSpec | str]:
@@ -173,6 +185,17 @@ class Cluster:
 
     # -----------------------------------------------------------------------------------------------------------
 
+    def _dated(self, value: SetObject, now: float, wall: datetime) -> SetObject:
+        at = self._changed.get((value.uid, value.resource_version))
+        return value if at is None else replace(value, changed=wall - timedelta(seconds=now - at))
+
+    def _forget_changes(self, uid: str, version: str | None) -> None:
+        """Drop when a set changed to the versions before `version`; those of writes that are on their way stay."""
+        written = self._written.get(uid)
+        kept = {version, None if written is None else written[0].version}
+        for known in [known for known in self._changed if known[0] == uid and known[1] not in kept]:
+            del self._changed[known]
+
     def _latest(self, uid: str, seen: Seen[Any]) -> Seen[Any]:
         written = self._written.get(uid)
         if written is None:
@@ -202,11 +225,6 @@ class Cluster:
         yield key
         others = (neighbor.group for socket in sockets for neighbor in self.neighbors.at(socket, besides=key))
         yield from dict.fromkeys(others)
-
-
-def _stamped(seen: Seen[SetObject]) -> Seen[SetObject]:
-    """Return the object with the present as the time since when it is as it is."""
-    return Seen(replace(seen.value, changed=datetime.now(UTC)), seen.version)
 
 
 def _sockets(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from switchtender_kube import Json, NotLeader, boottime
@@ -29,7 +29,6 @@ from switchtender_operator.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-_SOONEST = 0.05
 _AT_ONCE = 4
 """Groups whose writes may be under way at a time; planning itself is one after the other."""
 
@@ -70,9 +69,14 @@ class Written:
     """Takes the API server's answers to our writes into what is known."""
 
     cluster: Cluster
-    wall: Wall = utc_now
-    at: dict[str, datetime] = field(default_factory=dict)
-    """When each group's status was last written."""
+    clock: Callable[[], float] = boottime
+    at: dict[str, float] = field(default_factory=dict)
+    """When each group's status was last written, by the clock that does not jump."""
+
+    def status_at(self, key: str, wall: datetime) -> datetime | None:
+        """Return when the group's status was last written, as seen from the time of day that is now."""
+        at = self.at.get(key)
+        return None if at is None else wall - timedelta(seconds=self.clock() - at)
 
     def set_written(self, raw: Json) -> None:
         """Take up a set that was applied."""
@@ -84,7 +88,7 @@ class Written:
 
     def status_written(self, key: str, raw: Json) -> None:
         """Take up a group whose status was applied."""
-        self.at[key] = self.wall()
+        self.at[key] = self.clock()
         answer = group_object(raw)
         if answer is not None:
             self.cluster.wrote(answer.value.uid, answer)
@@ -181,7 +185,8 @@ class Reconciler:
             self._turns.queue.forget(key)
             self._written.at.pop(key, None)
             return
-        sets = self._cluster.sets(key)
+        now = self._wall()
+        sets = self._cluster.sets(key, now)
         world = GroupWorld(
             group=group,
             pods=None,
@@ -190,7 +195,7 @@ class Reconciler:
             observation=self._observation(key),
             neighbors=self._cluster.neighbors,
             settings=self._settings,
-            status_written=self._written.at.get(key),
+            status_written=self._written.status_at(key, now),
         )
         self._pods.follow(key, group.namespace, watched_selector(world))
         if not self._leading():
@@ -199,7 +204,7 @@ class Reconciler:
         if wait > 0.0:
             self._turns.wake(key, wait)
             return
-        decided = self._plan(key, world)
+        decided = self._plan(key, world, now)
         await self._publisher.publish(group, decided, {one.name: one for one in sets}, lambda: self._wanted(group))
 
     def _observation(self, key: str) -> Observation | None:
@@ -210,13 +215,12 @@ class Reconciler:
             known = self._observations.of(key)
         return known
 
-    def _plan(self, key: str, world: GroupWorld) -> Plan:
-        now = self._wall()
+    def _plan(self, key: str, world: GroupWorld, now: datetime) -> Plan:
         with self._metrics.plan_seconds.time():
             decided = plan(replace(world, pods=self._pods.pods(key)), now)
         if decided.wake_at is not None:
             delay = (decided.wake_at - now).total_seconds()
-            self._turns.wake(key, min(max(delay, _SOONEST), self._timing.resync))
+            self._turns.wake(key, min(max(delay, self._timing.soonest_wake), self._timing.resync))
         return decided
 
     def _wanted(self, group: GroupObject) -> bool:
