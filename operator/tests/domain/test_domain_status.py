@@ -493,3 +493,18 @@ def test_a_message_is_as_long_as_the_api_server_takes():
     cluster.settle()
     assert cluster.condition("Accepted") == ("False", "NamespaceNotAllowed")
     BalancerGroupStatus.model_validate(cluster.status)
+
+
+def test_a_clock_that_is_set_back_holds_nothing_up():
+    cluster = observed()
+    cluster.now -= timedelta(days=1)
+    cluster.observe({f"fs-{n}": report(f"fs-{n}", "full") for n in range(2)}, instances={"a": cluster.seen(sets={})})
+    planned = cluster.plan()
+    assert planned.status is not None
+    cluster.take(planned)
+    assert conditions(cluster)["CapacityAvailable"] == ("False", "Exhausted")
+    assert conditions(cluster)["Programmed"] == ("False", "Pending")
+    cluster.observe({f"fs-{n}": report(f"fs-{n}") for n in range(2)})
+    planned = cluster.plan()
+    assert planned.status is None
+    assert planned.wake_at == cluster.now + timedelta(seconds=10)

@@ -45,7 +45,7 @@ def information(reason: str, text: str) -> Note:
 
 
 def _writable(text: str) -> str:
-    """Return a text as the API server takes it and gives it back: bounded, and Unicode (JSON may hold half of a pair)."""
+    """Return a text as the API server takes it: bounded, and whole Unicode, for JSON may hold half of a pair."""
     whole = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
     return whole.encode(errors="replace").decode()
 

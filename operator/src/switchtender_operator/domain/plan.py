@@ -135,7 +135,7 @@ def _status(
     world: GroupWorld, acceptance: Acceptance, force: InForce | None, roster: Roster, *, writing: bool, now: datetime
 ) -> Plan:
     """Return the part of the plan that is status: what to write now, its events, and when to look again."""
-    group, observation, settings = world.group, world.observation, world.settings
+    group, observation = world.group, world.observation
     before = group.status
     nodes = status.nodes_of(roster.members, observation, before)
     figures = status.figures_of(nodes, roster.members, observation, before)
@@ -153,13 +153,19 @@ def _status(
     ]
     wanted = [each if observation else _as_last_told(each, group) for each in judged if each is not None]
     after = status.render(figures, nodes, wanted, group.generation, before, now)
-    if not status.differs(before, after, settings.status_step):
+    if not status.differs(before, after, world.settings.status_step):
         return Plan(wake_at=told.wake_at)
-    due = world.status_written + settings.status_min_interval if world.status_written else now
+    due = _due(world, now)
     if now < due and before.get("observedGeneration") == group.generation:
         return Plan(wake_at=min(due, told.wake_at or due))
     notes = events.of_notes(roster.notes, before) if force else ()
     return Plan(status=after, events=(*events.of_conditions(wanted, before), *notes), wake_at=told.wake_at)
+
+
+def _due(world: GroupWorld, now: datetime) -> datetime:
+    """Return when the status may be written again: now, if the clock was set back since it last was."""
+    last = world.status_written
+    return now if last is None or now < last else last + world.settings.status_min_interval
 
 
 def _programmed(

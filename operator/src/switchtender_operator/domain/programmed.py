@@ -68,7 +68,8 @@ def _on_nodes(
     if with_sets == len(answers):
         return Programmed(_all_act(balancers, wanted.generation))
     newest = now if wanted.writing else max((each.changed for each in wanted.sets if each.changed), default=None)
-    if wanted.was_programmed and newest is not None and now < newest + wanted.grace:
+    # A change in the future is one before the clock was set back; waiting for its grace would take as long as that.
+    if wanted.was_programmed and newest is not None and newest <= now < newest + wanted.grace:
         return Programmed(_all_act(balancers, wanted.generation), newest + wanted.grace)
     message = f"{with_sets} of {len(answers)} balancers act on the nodes as they are now"
     return Programmed(_condition("False", api.PROGRAMMED_PENDING, message))
