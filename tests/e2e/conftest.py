@@ -15,6 +15,7 @@ import pytest
 from switchtender_api.crd import KINDS, custom_resource
 from tests.e2e.installation import Installation
 from tests.e2e.providers import api, existing, kind, sim
+from tests.e2e.requirements import require_calls, require_faults, unavailable
 from tests.e2e.tools import binaries as tools
 from tests.e2e.voice import Voice
 
@@ -27,13 +28,6 @@ def level():
     if found not in ("smoke", "full"):
         raise pytest.UsageError(f"E2E_LEVEL={found} is neither smoke nor full")
     return found
-
-
-def unavailable(reason):
-    """Skip what cannot run here; under E2E_REQUIRED=1 fail."""
-    if os.environ.get("E2E_REQUIRED") == "1":
-        pytest.fail(f"{reason}; under E2E_REQUIRED=1 nothing is skipped", pytrace=False)
-    pytest.skip(reason)
 
 
 def pytest_configure(config):
@@ -107,12 +101,9 @@ def cluster(binaries, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def fitting(request):
     """Skip what the session's cluster cannot offer."""
-    for marker, offered in (("faults", "control_plane"), ("calls", "calls")):
+    for marker, require in (("faults", require_faults), ("calls", require_calls)):
         if request.node.get_closest_marker(marker):
-            cluster = request.getfixturevalue("cluster")
-            if not getattr(cluster, offered):
-                wanted = sim.missing() or "E2E_PROVIDER=sim"
-                unavailable(f"provider {cluster.provider} has no {marker}; provider sim has: {wanted}")
+            require(request.getfixturevalue("cluster"))
 
 
 @pytest.fixture

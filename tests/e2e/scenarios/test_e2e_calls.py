@@ -4,13 +4,13 @@ Operator and balancers run under their own ServiceAccounts, with the chart's con
 """
 
 import collections
-import shutil
 import threading
 import time
 
 import pytest
 
 from tests.e2e.installation import FULLNAME, Installation
+from tests.e2e.requirements import require_calls
 from tests.e2e.switches import Switches
 from tests.stand import sipp
 from tests.stand.agent import Agent, Dialog, SilenceError, request, unique
@@ -33,10 +33,7 @@ VALUES = {
 @pytest.fixture(scope="module")
 def deployed(cluster, definitions, tmp_path_factory):
     """The chart's rights, configuration and Services with an operator; balancers are started by the scenarios."""
-    if not cluster.calls:
-        pytest.skip("needs provider sim")
-    if shutil.which("sipp") is None:
-        pytest.fail("SIPp is not installed (Debian: apt-get install sip-tester)")
+    require_calls(cluster)
     with cluster.namespace("system") as name:
         found = Installation(cluster, name, tmp_path_factory.mktemp(name), VALUES)
         with found.operator():
