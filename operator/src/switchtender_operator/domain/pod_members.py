@@ -7,7 +7,7 @@ again for every report of its load, and its thousands of pods are mostly the sam
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from weakref import WeakKeyDictionary
@@ -33,12 +33,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A pod under certain terms: `member` None if it is no node; else as it is while it does not drain."""
+    """A pod under certain terms: `member` None if it is no node; else as it is while it does not drain.
+
+    `drain` is since when its annotation asks for that.
+    """
 
     notes: tuple[Note, ...]
     member: Member | None = None
-    location: Location | None = None
-    overrides: ReadOverrides | None = None
+    drain: datetime | None = None
 
 
 def pod_members(pods: Iterable[Pod], terms: Terms, drain: Drain, paused: frozenset[str], now: datetime) -> Roster:
@@ -57,16 +59,13 @@ def pod_members(pods: Iterable[Pod], terms: Terms, drain: Drain, paused: frozens
         if look is None:
             look = looks[pod] = _look(pod, terms)
         notes += look.notes
-        if look.member is None or look.location is None or look.overrides is None:
+        if look.member is None:
             continue
-        draining = pod_drain(pod, look.overrides.drain, drain, now)
+        draining = pod_drain(pod, look.drain, drain, now)
         if draining.begins is not None:
             begins.append(draining.begins)
-        if draining.drain is None:
-            members.append(look.member)
-        else:
-            mark = marked(draining.drain, paused=pod.uid in paused)
-            members.append(_render(pod, terms, look.location, look.overrides, mark))
+        mark = marked(draining.drain, paused=pod.uid in paused)
+        members.append(look.member if mark is None else _drained(look.member, mark))
     return Roster(tuple(members), tuple(notes), min(begins, default=None))
 
 
@@ -87,10 +86,15 @@ def _look(pod: Pod, terms: Terms) -> _Look:
         return _Look(tuple(notes))
     overrides = read_overrides(pod)
     notes += (warning(BAD_ANNOTATION, f"{pod.name}: {problem}") for problem in overrides.problems)
-    return _Look(tuple(notes), _render(pod, terms, location, overrides, None), location, overrides)
+    return _Look(tuple(notes), _render(pod, terms, location, overrides), overrides.drain)
 
 
-def _render(pod: Pod, terms: Terms, location: Location, overrides: ReadOverrides, drain: MemberDrain | None) -> Member:
+def _drained(member: Member, drain: MemberDrain) -> Member:
+    body = {**member.body, "state": "Draining", "drain": drain.model_dump(mode="json", exclude_unset=True)}
+    return replace(member, state="Draining", body=body)
+
+
+def _render(pod: Pod, terms: Terms, location: Location, overrides: ReadOverrides) -> Member:
     """Return the pod as a member. Its values were validated where they come from, so they are not once more."""
     sip, esl, values = terms.sip, terms.esl, overrides.values
     socket = MemberEsl.model_construct(host=location.esl, port=esl.port, user=esl.user) if esl.password_from else None
@@ -103,8 +107,7 @@ def _render(pod: Pod, terms: Terms, location: Location, overrides: ReadOverrides
             addresses=location.addresses,
             sip=MemberSip.model_construct(port=sip.port, transport=sip.transport),
             esl=socket,
-            state="Draining" if drain else "Ready" if pod.ready else "NotReady",
-            drain=drain,
+            state="Ready" if pod.ready else "NotReady",
             weight=values.weight,
             priority=values.priority,
             resources=values.resources,
