@@ -296,6 +296,14 @@ def test_lists_that_authors_share_merge_by_name():
             assert key[0] in schemas[f"{path}[]"]["required"]
 
 
+def test_a_set_is_written_whole_and_a_group_field_by_field():
+    """Server-side apply leaves to its author what another one added within an object, unless the object is atomic."""
+    schemas = {kind: dict(nodes(root(kind))) for kind in KINDS}
+    assert [path for path, node in schemas["DestinationSet"].items() if "x-kubernetes-map-type" in node] == [".spec"]
+    assert schemas["DestinationSet"][".spec"]["x-kubernetes-map-type"] == "atomic"
+    assert not [path for path, node in schemas["BalancerGroup"].items() if "x-kubernetes-map-type" in node]
+
+
 def test_only_two_fields_have_a_default_in_the_definition():
     defaults = {path: node["default"] for path, node in nodes(root("BalancerGroup")) if "default" in node}
     assert defaults == {".spec.balancer": "default", ".spec.routing": {}, ".spec.routing.algorithm": "LeastLoad"}

@@ -134,6 +134,9 @@ def _root(kind: Kind) -> Schema:
     if kind == "BalancerGroup":
         for path in DEFAULTED:
             _set_default(root, path, _default_of(schema, schema["$defs"], path))
+    else:
+        # Else a field that a person added to a set's policy would stay: its author would not be the operator.
+        properties["spec"]["x-kubernetes-map-type"] = "atomic"
     return root
 
 
