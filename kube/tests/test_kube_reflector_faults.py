@@ -366,6 +366,27 @@ async def test_rule_24_a_periodic_list_heals_and_counts_what_the_watch_lost() ->
         assert bench.reflector.stats.drift == 3
 
 
+@pytest.mark.parametrize("status", [403, 429, 500])
+def test_a_periodic_list_that_fails_does_not_stop_the_watch(status: int) -> None:
+    async def main() -> None:
+        bench = Bench(resync=600.0)
+        bench.put(pod("a"))
+        async with bench.running():
+            fault = bench.api.fail("pods", "list", status)
+            for n in range(60):
+                await asyncio.sleep(50)
+                bench.put(pod("b", n))
+                await asyncio.sleep(3)
+                assert bench.reflector.store == bench.truth
+            assert 5 < fault.hits < 100
+            fault.clear()
+            await asyncio.sleep(1200)
+            assert bench.reflector.health.error is None
+            assert bench.reflector.stats.drift == 0
+
+    run_virtual(main)
+
+
 @virtual
 async def test_a_periodic_list_whose_version_is_compacted_is_an_ordinary_one() -> None:
     bench = Bench(resync=600.0)

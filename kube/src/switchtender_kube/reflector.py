@@ -42,6 +42,8 @@ _NOT_SERVED_CAP = 10.0
 _AWAY_CAP = 5.0
 # Who is refused that often in a row, and not with 410, perhaps is refused for the version that he resumes from.
 _RESUMPTIONS = 4
+# When to try a periodic list again that failed: it is a check, and the watch serves without it.
+_CHECK_AGAIN = 60.0
 # A watch that ends sooner failed, whatever it said before: at once again would be a loop as fast as the network.
 _SHORT_WATCH = 1.0
 
@@ -236,6 +238,7 @@ class Reflector(Generic[T]):
         if known is None:
             listed, version = await self._list(None)
         else:
+            self._resync_at = self._clock() + _CHECK_AGAIN
             try:
                 listed, version = await self._list(known)
             except ApiError as error:
