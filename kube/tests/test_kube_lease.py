@@ -397,6 +397,28 @@ async def test_a_lease_granted_for_years_by_hand_does_not_last_that_long() -> No
         assert spec(api)["leaseDurationSeconds"] == 15
 
 
+@pytest.mark.parametrize(
+    ("record", "transitions"),
+    [
+        (None, 1),
+        ({"holderIdentity": None, "leaseDurationSeconds": None, "renewTime": None}, 1),
+        ({"holderIdentity": "nobody", "leaseDurationSeconds": 0}, 1),
+        ({"holderIdentity": "nobody", "leaseTransitions": 2**31 - 1}, 2**31 - 1),
+        ({"holderIdentity": "nobody", "leaseTransitions": "many"}, 1),
+    ],
+)
+def test_whatever_the_record_holds_it_can_be_taken(record: Any, transitions: int) -> None:
+    async def main() -> None:
+        async with contenders("a") as (api, a):
+            lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+            api.put({**lease, "metadata": {"name": "st-operator", "namespace": "voice"}, "spec": record})
+            a.start()
+            await until(lambda: a.leads, DURATION + 3)
+            assert spec(api)["leaseTransitions"] == transitions
+
+    run_virtual(main)
+
+
 @virtual
 async def test_a_server_restored_from_a_backup_finds_its_leader_again() -> None:
     """The record is older than what everybody knows, and so is its version."""

@@ -33,6 +33,8 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases")
 _RELEASE_TIMEOUT = 3.0
 # A record that a person or another program wrote may grant years; no release of ours asks for more than this.
 _LONGEST_GRANT = 60.0
+# An int32; the API server refuses a record with more.
+_MOST_TRANSITIONS = 2**31 - 1
 
 
 class Records(Protocol):
@@ -328,7 +330,8 @@ class Elector:
         spec = {**self._renewed(), "holderIdentity": self.identity}
         if self.holder != self.identity:
             spec["acquireTime"] = spec["renewTime"]
-            spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + 1
+            former = spec.get("leaseTransitions")
+            spec["leaseTransitions"] = min(former + 1, _MOST_TRANSITIONS) if isinstance(former, int) else 1
         return spec
 
     async def _write(self, spec: Json) -> bool:
