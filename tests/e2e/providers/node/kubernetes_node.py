@@ -57,8 +57,8 @@ class KubernetesNode:
         """Its address on the network of the machines."""
         return wiring.address(self.number)
 
-    def start(self, images: Sequence[Path]) -> None:
-        """Start everything and import ``images`` (docker archives); raises MachineError."""
+    def start_runtime(self, images: Sequence[Path]) -> None:
+        """Start containerd and import ``images`` (docker archives); needs no control plane. Raises MachineError."""
         self._prepare()
         settings = self._write("containerd.toml", self._containerd())
         self.machine.spawn("containerd", "containerd", "--config", str(settings))
@@ -66,7 +66,11 @@ class KubernetesNode:
             until(lambda: self._ctr("version", check=False), "containerd", 20)
         except MachineError as error:
             raise MachineError(f"{self.name}: {error}:\n{self.machine.log('containerd')}") from None
-        self.load(images)
+        for image in images:
+            self._ctr("images", "import", "--snapshotter", "overlayfs", str(image))
+
+    def start_kubelet(self) -> None:
+        """Start kubelet and kube-proxy; the node is Ready some time after."""
         self.machine.spawn(
             "kubelet", str(self.binaries / "kubelet"),
             f"--config={self._write('kubelet.json', json.dumps(self._kubelet(), indent=1))}",
@@ -80,11 +84,6 @@ class KubernetesNode:
             f"--proxy-mode={self.proxy_mode}", f"--cluster-cidr={wiring.PODS}",
             "--conntrack-max-per-core=0", "--v=2",  # the host's limit is not a namespace's to set
         )  # fmt: skip
-
-    def load(self, images: Sequence[Path]) -> None:
-        """Import ``images`` (docker archives) where the kubelet looks for them."""
-        for image in images:
-            self._ctr("images", "import", "--snapshotter", "overlayfs", str(image))
 
     def stop(self) -> None:
         """Switch the node off and remove its cgroups; raises MachineError if one stays."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.e2e.providers.cluster import Cluster
@@ -30,20 +32,21 @@ class NodeCluster(Cluster):
         self.nodes: dict[int, KubernetesNode] = {}
         self._plane = plane
         self._first = first
-        self._outside: list[Machine] = []
+        self._outside = 0
+        self._stops = contextlib.ExitStack()
 
     @property
     def address(self) -> str:
         """The first node's address, where node ports are to be had."""
         return wiring.address(1)
 
-    def add_node(self, images: Sequence[Path]) -> KubernetesNode:
-        """Start one more node that has ``images``, wait until it is Ready; raises MachineError, AssertionError."""
-        number = len(self.nodes) + 1
+    def join(self, number: int) -> KubernetesNode:
+        """Make node ``number``, known to every other; nothing runs on it yet. Raises MachineError."""
         name = f"node-{number}"
         machine = self._first
         if number > 1:
             machine = Machine(name, self.folder / "logs" / name)
+            self._stops.callback(machine.power_off)
             wiring.plug(machine, number, self._first)
         wiring.route_pods(machine, number, {other: node.machine for other, node in self.nodes.items()})
         credentials = Credentials(self._plane.authority, *self._plane.node_credentials(name, wiring.address(number)))
@@ -52,17 +55,33 @@ class NodeCluster(Cluster):
         cgroup = f"switchtender-e2e-{os.getpid()}-{name}"
         node = KubernetesNode(machine, number, folder, self.binaries, credentials, cgroup, SANDBOX_IMAGE)
         self.nodes[number] = node
+        self._stops.callback(node.stop)
         for daemon in ("containerd", "kubelet", "kube-proxy"):
             self.watch_log(machine.log_file(daemon))
-        node.start(images)
-        self.until(lambda: self._ready(name), f"{name} to be Ready", patience=60)
         return node
+
+    def start(self, *images: Sequence[Path]) -> None:
+        """Start the control plane and a node for each of ``images``, and wait until all are Ready.
+
+        Raises StartError, MachineError, AssertionError.
+        """
+        nodes = [self.join(number) for number in range(1, len(images) + 1)]
+        with ThreadPoolExecutor() as pool:
+            runtimes = [pool.submit(node.start_runtime, each) for node, each in zip(nodes, images, strict=True)]
+            with self.inside():
+                self._plane.start()
+            for node, runtime in zip(nodes, runtimes, strict=True):
+                runtime.result()
+                node.start_kubelet()
+        for node in nodes:
+            self.until(partial(self._ready, node.name), f"{node.name} to be Ready", patience=60)
 
     def add_machine(self, name: str) -> tuple[Machine, str]:
         """Plug in a machine that is no node of the cluster; gives it and its address."""
-        number = _FIRST_OUTSIDE + len(self._outside)
+        number = _FIRST_OUTSIDE + self._outside
+        self._outside += 1
         machine = Machine(name, self.folder / "logs" / name)
-        self._outside.append(machine)
+        self._stops.callback(machine.power_off)
         wiring.plug(machine, number, self._first)
         return machine, wiring.address(number)
 
@@ -83,12 +102,9 @@ class NodeCluster(Cluster):
         return "\n".join(pages)
 
     def stop(self) -> None:
-        """Switch everything off; raises MachineError when something of it stays."""
-        for machine in self._outside:
-            machine.power_off()
-        # The first one last: the others hang on its switch.
-        for _, node in sorted(self.nodes.items(), reverse=True):
-            node.stop()
+        """Switch every machine off; raises MachineError when something of a node stays."""
+        self.close()
+        self._stops.close()
 
 
 @contextlib.contextmanager
@@ -97,23 +113,14 @@ def cluster(binaries: Path, folder: Path, *images: Sequence[Path]) -> Iterator[N
 
     Raises StartError, MachineError.
     """
-    first = Machine("node-1", folder / "logs" / "node-1")
-    plane = ControlPlane(binaries, folder, reachable=True, kwok=False)
-    found = None
-    try:
+    with contextlib.ExitStack() as stops:
+        first = Machine("node-1", folder / "logs" / "node-1")
+        stops.callback(first.power_off)
         wiring.make_switch(first)
-        with first.inside():
-            plane.start()
+        plane = ControlPlane(binaries, folder, reachable=True, kwok=False)
+        stops.callback(plane.close)
         found = NodeCluster(binaries, folder, plane, first)
-        for each in images:
-            found.add_node(each)
-        yield found
-        found.close()
-    finally:
         # Nodes before the control plane: a kubelet without its API server only fills its log.
-        try:
-            if found is not None:
-                found.stop()
-        finally:
-            first.power_off()
-            plane.close()
+        stops.callback(found.stop)
+        found.start(*images)
+        yield found
