@@ -41,6 +41,11 @@ class Finding:
     found: str | None = None
     accepted: str = ""
 
+    @property
+    def said(self) -> str:
+        """What is wrong, without where: `message; found X; accepted: Y`."""
+        return _said(self.message, self.found, self.accepted)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -66,12 +71,8 @@ class Problem:
         subject = " ".join(word for word in (self.kind, self.name) if word)
         if not subject and self.document is not None:
             subject = f"document {self.document}"
-        said = [self.message] if self.message else []
-        if self.found is not None:
-            said.append(f"found {self.found}")
-        if self.accepted:
-            said.append(f"accepted: {self.accepted}")
-        return ": ".join(part for part in (place, subject, self.path, "; ".join(said)) if part)
+        said = _said(self.message, self.found, self.accepted)
+        return ": ".join(part for part in (place, subject, self.path, said) if part)
 
     def as_dict(self) -> dict[str, str | int | None]:
         """Return the problem as plain values, for JSON."""
@@ -84,6 +85,11 @@ class DocumentErrors(Exception):  # noqa: N818 - holds several
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(problem.render() for problem in self.problems))
+
+
+def _said(message: str, found: str | None, accepted: str) -> str:
+    parts = (message, f"found {found}" if found is not None else "", f"accepted: {accepted}" if accepted else "")
+    return "; ".join(part for part in parts if part)
 
 
 def quote(text: object) -> str:

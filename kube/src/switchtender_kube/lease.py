@@ -128,8 +128,6 @@ class Elector:
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._wall = wall
         self.is_leader = Leadership(clock, duration, renew_deadline)
-        self.transitions = 0
-        """How often we began to lead."""
         self._lease: Json | None = None
         self._seen_at = clock()
         self._news = asyncio.Event()
@@ -258,7 +256,6 @@ class Elector:
     # --- leading ----------------------------------------------------------------------------------------------
 
     async def _lead(self, on_started: Callable[[], Awaitable[None]], on_stopped: Callable[[], Awaitable[None]]) -> None:
-        self.transitions += 1
         log.info("leading by lease %s/%s as %s", self._namespace, self._name, self.identity)
         acting = asyncio.ensure_future(_as_coroutine(on_started))
         renewing = asyncio.create_task(self._renew())

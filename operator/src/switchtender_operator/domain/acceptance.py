@@ -100,9 +100,4 @@ def _listed(findings: Iterable[Finding]) -> str:
 
 
 def _text(finding: Finding) -> str:
-    said = [finding.message] if finding.message else []
-    if finding.found is not None:
-        said.append(f"found {finding.found}")
-    if finding.accepted:
-        said.append(f"accepted: {finding.accepted}")
-    return ": ".join(part for part in (format_path(finding.path), "; ".join(said)) if part)
+    return ": ".join(part for part in (format_path(finding.path), finding.said) if part)

@@ -31,8 +31,6 @@ SERVING = frozenset({"ready", "full"})
 FROM_BALANCERS = frozenset({CONDITION_PROGRAMMED, CONDITION_STATS_FRESH, CONDITION_CAPACITY_AVAILABLE})
 """Conditions that nobody but the balancers can tell."""
 
-_MOST_NAMES = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -91,7 +89,7 @@ def stats_fresh(members: Sequence[Member], policy: GroupPolicy | None, observati
         if member.state != "Draining" and _stale(observation.nodes.get(member.uid), longest)
     )
     if stale:
-        message = f"{len(stale)} of {len(watched)} nodes have no fresh report: {_named(stale)}"
+        message = f"{len(stale)} of {len(watched)} nodes have no fresh report: {named(stale)}"
         return Condition(CONDITION_STATS_FRESH, "False", api.STATS_STALE, message)
     return Condition(CONDITION_STATS_FRESH, "True", api.STATS_FRESH)
 
@@ -145,7 +143,7 @@ def node_side_unreachable(members: Iterable[Member], config: BalancerConfigSpec 
     if not lost:
         return None
     message = (
-        f"nodes outside the cluster without an entry of their own in nodeSide.advertise: {_named(sorted(lost))}; "
+        f"nodes outside the cluster without an entry of their own in nodeSide.advertise: {named(sorted(lost))}; "
         "give one with their networks and a host that they can reach"
     )
     return Condition(CONDITION_NODE_SIDE_UNREACHABLE, "True", api.NODE_SIDE_NO_ADVERTISED_ADDRESS, message)
@@ -156,9 +154,10 @@ def unreachable(balancers: BalancersSeen) -> str:
     return f"none of {balancers.total} balancers answers" if balancers.total else "no balancer runs"
 
 
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+def named(names: Sequence[str], most: int = 10) -> str:
+    """Return the first of the names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def by_type(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -19,7 +19,7 @@ from switchtender_api.constants import (
     CONDITION_READY,
     CONDITION_STATS_FRESH,
 )
-from switchtender_operator.domain.conditions import Condition, by_type
+from switchtender_operator.domain.conditions import Condition, by_type, named
 from switchtender_operator.domain.members import Member, state_of
 from switchtender_operator.domain.notes import Note, shown
 
@@ -80,9 +80,7 @@ def of_drains(members: Iterable[Member], before: Mapping[str, Mapping[str, Any]]
         if member.state == "Draining" and member.uid in before and state_of(before[member.uid]) != "Draining"
     )
     if begun:
-        more = len(begun) - _MOST_NAMES
-        names = ", ".join(begun[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-        yield EventNote("Normal", DRAINING, f"no new calls for {names}")
+        yield EventNote("Normal", DRAINING, f"no new calls for {named(begun, _MOST_NAMES)}")
 
 
 def _told(condition: Condition) -> str:

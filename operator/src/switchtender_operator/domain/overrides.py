@@ -95,9 +95,4 @@ def read_overrides(pod: Pod) -> ReadOverrides:
 def _problem(finding: Finding) -> str:
     field, *inner = finding.path
     place = f"annotation {_FIELDS[str(field)][0]}" + (f" at {format_path(tuple(inner))}" if inner else "")
-    said = [finding.message] if finding.message else []
-    if finding.found is not None:
-        said.append(f"found {finding.found}")
-    if finding.accepted:
-        said.append(f"accepted: {finding.accepted}")
-    return f"{place}: {'; '.join(said)}"
+    return f"{place}: {finding.said}"
