@@ -17,6 +17,7 @@ from switchtender.config.pod_config import make_config
 from switchtender.config.state_dir import StateDir, TokenKey
 from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
+from switchtender.control.watch import Watch
 from switchtender.metrics.reloads import Reloads
 
 CONFIG = """\
@@ -185,6 +186,20 @@ async def test_new_keys_go_down_with_the_same_groups(made, core):
     await cluster.take_up()
     assert [key["id"] for key in core.applied()[-1]["keys"]] == [9, 7]
     assert [key.id for key in made.state_dir.keys] == [9, 7]
+
+
+async def test_keys_that_come_while_a_node_is_said_goodbye_to_are_not_forgotten(made, core, monkeypatch):
+    cluster = made(sets := FakeSets(IVR, CONF))
+    await cluster.take_up()
+
+    async def goodbye(_watch):
+        cluster.use_keys((TokenKey(9, bytes(64)), TokenKey(7, bytes(64))))
+
+    monkeypatch.setattr(Watch, "stop", goodbye)
+    sets.put(CONF)
+    await cluster.take_up()
+    await cluster.take_up()
+    assert [key["id"] for key in core.applied()[-1]["keys"]] == [9, 7]
 
 
 def many(count):

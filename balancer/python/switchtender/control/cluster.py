@@ -183,9 +183,10 @@ class Cluster:
 
     async def _apply(self, plan: Plan) -> None:
         """Put the plan in force, unless it is: much of what changes in a cluster is not ours."""
-        if (plan, self.balancer.keys) != self._applied:
+        offered = plan, self.balancer.keys  # others may come while nodes that leave are said goodbye to
+        if offered != self._applied:
             await self.balancer.apply(plan)
-            self._applied = plan, self.balancer.keys
+            self._applied = offered
 
     async def _follow(self) -> None:
         circumstances = self._circumstances()
