@@ -1,5 +1,6 @@
 """Status and conditions: what they say, when they are written, what becomes an Event."""
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -508,3 +509,28 @@ def test_a_clock_that_is_set_back_holds_nothing_up():
     planned = cluster.plan()
     assert planned.status is None
     assert planned.wake_at == cluster.now + timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"capacity": math.inf, "sessions": 10**20},
+        {"capacity": math.nan, "sessions": None, "effective": math.nan},
+        {"capacity": -math.inf, "sessions": -1, "effective": -math.inf},
+        {"state": "Resting" * 50, "reason": "x" * 500},
+    ],
+)
+def test_whatever_a_balancer_says_the_status_can_be_written(said: dict[str, Any]):
+    cluster = running()
+    cluster.observe({"fs-0": report("fs-0", **said), "fs-1": report("fs-1")})
+    cluster.settle()
+    status = BalancerGroupStatus.model_validate(cluster.status)
+    assert {node.name: node.sessions for node in status.node_summaries}["fs-1"] == 10
+
+
+def test_a_condition_without_a_status_does_not_disturb():
+    cluster = observed()
+    kept = [{"type": "Programmed", "reason": "Programmed", "observedGeneration": 1}]
+    cluster.status, cluster.observation = {**cluster.status, "conditions": kept}, None
+    cluster.settle()
+    assert cluster.condition("Programmed") == ("Unknown", "Pending")

@@ -5,6 +5,7 @@ What was written before, as read back, is the only memory: figures that cannot b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,9 @@ Written = Mapping[str, Any]
 """A status as it was read back."""
 
 MOST_SUMMARIES = 50
+_LONGEST_STATE, _LONGEST_REASON = 63, 100
+_MOST_SESSIONS = 10**9
+"""Of one node: a balancer of another version may say anything, and the API server holds a status to its schema."""
 _LONGEST_MESSAGE = 32_768
 """Of a condition, in characters, as the API server takes it: one that is longer would keep the whole status out."""
 
@@ -177,10 +181,16 @@ def _node(member: Member, report: NodeReport | None, remembered: Json | None) ->
         state, reason = "unknown", "NoReportYet"
     sessions = capacity = None
     if report is not None:
-        measured = report.sessions if report.sessions is not None else report.effective
-        sessions = None if measured is None else max(0, round(measured))
-        capacity = None if report.capacity is None else max(0, int(report.capacity))
-    return Node(member.name, state, reason, sessions, capacity)
+        sessions = _figure(report.sessions if report.sessions is not None else report.effective)
+        capacity = _figure(report.capacity)
+    return Node(member.name, state[:_LONGEST_STATE], reason[:_LONGEST_REASON], sessions, capacity)
+
+
+def _figure(value: float | None) -> int | None:
+    """Return a number of sessions as a status holds it, None where a balancer said something that is none."""
+    if value is None or math.isnan(value):
+        return None
+    return int(min(max(value, 0), _MOST_SESSIONS))
 
 
 def _heard(observation: Observation | None) -> bool:
