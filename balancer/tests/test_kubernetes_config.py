@@ -7,14 +7,14 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kubernetes_stand import head, member, slice_of
+from kubernetes_stand import head, key_file, member, slice_of
 from test_kubernetes_assembly import assembled_now, seen
 
 from switchtender.cli.main import main
 from switchtender.config import last_good
 from switchtender.config.destination_sets import seen_set
 from switchtender.config.pod_config import make_config, services_named, with_services
-from switchtender.config.state_dir import StateDir, parse_keys
+from switchtender.config.state_dir import KeysUnreadableError, StateDir, TokenKey, parse_keys, succeeding
 from switchtender.control.passwords import Passwords, SecretKey, decoded
 from switchtender_api.problems import DocumentErrors
 
@@ -216,6 +216,28 @@ def test_shared_keys_are_kept_and_none_are_made(tmp_path):
     second = StateDir(tmp_path / "state", shared=True)
     assert second.keys == keys
     second.close()
+
+
+def test_more_keys_than_the_packet_core_takes_are_refused():
+    assert len(parse_keys(key_file(*range(1, 17)).encode())) == 16
+    with pytest.raises(KeysUnreadableError, match="17 keys"):
+        parse_keys(key_file(*range(1, 18)).encode())
+
+
+@pytest.mark.parametrize(("told", "before", "kept"), [
+    ((2,), (), (2,)), ((2, 1), (1,), (2, 1)), ((1,), (2, 1), (1,)), ((3,), (2, 1), (3, 2, 1)),
+    ((17,), range(1, 17), (17, *range(1, 16))),
+])  # fmt: skip
+def test_keys_of_a_secret_that_was_made_anew_come_before_those_known(told, before, kept):
+    def keys(ids):
+        return parse_keys(key_file(*ids).encode()) if ids else ()
+
+    assert succeeding(keys(told), keys(before)) == keys(kept)
+
+
+def test_of_two_keys_with_one_id_the_new_one_is_kept():
+    new = TokenKey(1, bytes(64))
+    assert succeeding((new,), parse_keys(key_file(1).encode())) == (new,)
 
 
 def test_a_copy_that_cannot_be_read_is_left_aside(tmp_path, caplog):

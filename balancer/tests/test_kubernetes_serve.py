@@ -209,9 +209,20 @@ async def test_a_copy_of_the_keys_serves_until_the_secret_tells_others(api, tmp_
         assert await pod.readiness() == (200, None)
         api.put(secret(KEYS, OWN, keys_json=key_file(1, 9)))
         await eventually(lambda: [key.id for key in pod.balancer.keys] == [1, 9])
-    (tmp_path / "state" / "keys.json").write_text(key_file(9))
+    (tmp_path / "state" / "keys.json").write_text(key_file(1, 9))
     async with served(api, tmp_path) as pod:
         await eventually(lambda: [key.id for key in pod.balancer.keys] == [1])
+
+
+async def test_keys_of_before_verify_on_when_their_secret_is_made_anew(api, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "keys.json").write_text(key_file(9))
+    async with served(api, tmp_path) as pod:
+        await eventually(lambda: [key.id for key in pod.balancer.keys] == [1, 9])
+        api.remove("secrets", OWN, KEYS)
+        api.put(secret(KEYS, OWN, keys_json=key_file(5)))
+        await eventually(lambda: [key.id for key in pod.balancer.keys] == [5, 1, 9])
+        assert any("made anew" in text for text in pod.messages(logging.WARNING))
 
 
 async def test_keys_are_taken_up_while_serving(api, tmp_path):

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 KEY_BYTES = 64
 """AES-SIV with two 256-bit halves (RFC 5297)."""
 
+MOST_KEYS = 16
+"""Keys that the packet core takes."""
+
 _FORMAT = 1
 _KEY_FILE = "keys.json"
 
@@ -164,11 +167,25 @@ def parse_keys(text: bytes) -> tuple[TokenKey, ...]:
         ) from None
     if document.get("format") != _FORMAT:
         raise KeysUnreadableError(f"format {document.get('format')!r}, this version reads {_FORMAT}")
+    if len(keys) > MOST_KEYS:
+        raise KeysUnreadableError(f"{len(keys)} keys, at most {MOST_KEYS} are taken")
     if not keys or any(len(key.secret) != KEY_BYTES or not 0 <= key.id <= 255 for key in keys):
         raise KeysUnreadableError(f"each key needs an id of 0-255 and {KEY_BYTES} bytes")
     if len({key.id for key in keys}) < len(keys):
         raise KeysUnreadableError("two keys have the same id")
     return keys
+
+
+def succeeding(keys: tuple[TokenKey, ...], before: tuple[TokenKey, ...]) -> tuple[TokenKey, ...]:
+    """The keys to go by once ``keys`` were told, ``before`` being those until now.
+
+    Who rotates keys changes some of them. All of them at once means that their Secret was made anew: those before then
+    verify on, or every established dialog would be cut.
+    """
+    if set(keys) & set(before):
+        return keys
+    taken = {key.id for key in keys}
+    return (*keys, *(key for key in before if key.id not in taken))[:MOST_KEYS]
 
 
 def _write_private(file: Path, text: str) -> None:

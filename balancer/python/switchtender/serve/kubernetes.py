@@ -30,7 +30,7 @@ from switchtender.config.destination_sets import seen_set
 from switchtender.config.last_good import LastGood
 from switchtender.config.pod_config import read_config, services_named, with_services
 from switchtender.config.settings import settings
-from switchtender.config.state_dir import KeysUnreadableError, StateDir, TokenKey, parse_keys
+from switchtender.config.state_dir import KeysUnreadableError, StateDir, TokenKey, parse_keys, succeeding
 from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
 from switchtender.control.cluster_view import ClusterView, Stage, StartingView
@@ -235,6 +235,7 @@ class _OwnSecrets:
         self._options = options
         self._place: dict[str, tuple[str, str]] = {}
         self._source: SecretSource | None = None
+        self._told: tuple[TokenKey, ...] = ()
         self._known: tuple[TokenKey, ...] = ()
         self._token = b""
         self._arrived = asyncio.Event()
@@ -271,9 +272,10 @@ class _OwnSecrets:
         if not state_dir.keys and not self._arrived.is_set():
             log.warning("no token keys yet: waiting for Secret %s", self._options.keys_secret)
             await self._arrived.wait()
-        if self._known:
-            state_dir.keep_keys(self._known)
-        return state_dir.keys
+        if self._arrived.is_set():
+            state_dir.keep_keys(succeeding(self._known, state_dir.keys))
+        self._known = state_dir.keys
+        return self._known
 
     def hand_on(self, listener: Callable[[tuple[TokenKey, ...]], None], keys: tuple[TokenKey, ...]) -> None:
         """Tell of keys from now on, and of those that came since ``keys`` were given."""
@@ -293,10 +295,15 @@ class _OwnSecrets:
         except KeysUnreadableError as error:
             log.error("the Secret with the token keys: %s; the keys known before stay in use", error)
             return
-        if keys != self._known:
-            self._known = keys
-            self._arrived.set()
-            self.on_keys(keys)
+        if keys == self._told:
+            return
+        self._told, before = keys, self._known
+        self._known = succeeding(keys, before)
+        self._arrived.set()
+        if before and len(self._known) > len(keys):
+            log.warning("the Secret with the token keys was made anew; the keys known before verify on")
+        if self._known != before:
+            self.on_keys(self._known)
 
     def _text(self, which: str, key: str) -> bytes | None:
         watch = self._source[self._place[which]] if self._source is not None and which in self._place else None
