@@ -38,7 +38,7 @@ class StubView:
     def token(self):
         return self.secret
 
-    def state(self):
+    async def state(self):
         return {"format": 1}
 
     def explain(self, call):

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 from kubernetes_stand import head, member, slice_of
+from prometheus_client import CollectorRegistry
 from test_control_balancer import FakeCore
 from test_kubernetes_assembly import seen
 
@@ -17,6 +19,7 @@ from switchtender.config.pod_config import make_config
 from switchtender.config.state_dir import StateDir, TokenKey
 from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
+from switchtender.control.cluster_view import ClusterView
 from switchtender.control.watch import Watch
 from switchtender.metrics.reloads import Reloads
 
@@ -200,6 +203,28 @@ async def test_keys_that_come_while_a_node_is_said_goodbye_to_are_not_forgotten(
     await cluster.take_up()
     await cluster.take_up()
     assert [key["id"] for key in core.applied()[-1]["keys"]] == [9, 7]
+
+
+async def test_the_operator_is_answered_beside_the_event_loop_and_of_nodes_that_are_there_then(made, core, monkeypatch):
+    cluster = made(sets := FakeSets(IVR, CONF))
+    await cluster.take_up()
+    view = ClusterView(cluster, "0123", CollectorRegistry(), time.monotonic, lambda: b"t")
+    counted, counting, told = threading.Event(), threading.Event(), core.nodes()
+
+    def nodes():
+        counting.set()
+        counted.wait(60)
+        return told
+
+    monkeypatch.setattr(core, "nodes", nodes)
+    asked = asyncio.create_task(view.state())
+    await asyncio.to_thread(counting.wait, 60)
+    sets.put(CONF)
+    await cluster.take_up()
+    counted.set()
+    answer = await asked
+    assert [group["name"] for group in answer["groups"]] == ["conf"]
+    assert [node["name"] for node in answer["nodes"]] == ["fs-1"]
 
 
 def many(count):

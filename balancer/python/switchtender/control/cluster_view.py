@@ -4,20 +4,23 @@ with the versions it acts on and what it sees of each node.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
 from switchtender._core import __version__
 from switchtender.config.assembly import Rejection
-from switchtender.config.destination_sets import SeenSet
+from switchtender.config.destination_sets import Key, SeenSet
 from switchtender.control.cluster import Cluster
-from switchtender.control.views import BalancerView
+from switchtender.control.views import BalancerView, core_nodes, display_state
 from switchtender.http.views import BadQuestionError, Json, View
 
 FORMAT = 1
 
-_SHOWN = ("state", "reason", "reportAge", "sessions", "maxSessions", "capacity", "effective", "verdict")
+_Places = dict[Key, dict[str, tuple[Json, Json]]]
+"""By group and node uid: the packet core's numbers for the node, and for the node in this group."""
 
 
 class ClusterView(BalancerView):
@@ -39,10 +42,12 @@ class ClusterView(BalancerView):
         """As the Secret has it now."""
         return self._token()
 
-    def state(self) -> Json:
-        """What the operator asks for."""
-        nodes = self.nodes()
-        return state(self._cluster, self.instance, nodes, self.groups_of(nodes))
+    async def state(self) -> Json:
+        """What the operator asks for. The packet core gathers its numbers beside the event loop: of thousands of nodes
+        they take a while, the operator asks each second, and the nodes are to be listened to meanwhile.
+        """
+        nodes = await asyncio.to_thread(core_nodes, self._balancer.core)
+        return state(self._cluster, self.instance, nodes, self._clock())
 
 
 class StartingView:
@@ -69,7 +74,7 @@ class StartingView:
         """None yet."""
         return []
 
-    def state(self) -> Json:
+    async def state(self) -> Json:
         """It acts on nothing yet."""
         return nothing_yet(self.instance, self._balancer)
 
@@ -112,9 +117,9 @@ class Stage:
         """Every group."""
         return self.shown.groups()
 
-    def state(self) -> Json:
+    async def state(self) -> Json:
         """What the operator asks for."""
-        return self.shown.state()
+        return await self.shown.state()
 
     def token(self) -> bytes | None:
         """The operator's bearer token."""
@@ -139,15 +144,16 @@ def nothing_yet(instance: str, balancer: str) -> Json:
     }
 
 
-def state(cluster: Cluster, instance: str, nodes: list[Json], groups: list[Json]) -> Json:
-    """The state at this moment; ``nodes`` and ``groups`` as the view shows them."""
+def state(cluster: Cluster, instance: str, nodes: list[dict[str, Any]], now: float) -> Json:
+    """The state at ``now`` (the balancer's clock); ``nodes`` as the packet core told them."""
     assembly = cluster.assembly
-    assigned = {(group["namespace"], group["group"]): group["assigned"] for group in groups}
+    places = _places(cluster, nodes)
     rejected = dict(assembly.rejected)
     entries: list[Json] = []
     for served in assembly.groups:
         group = served.group
-        rejection = rejected.pop((group.namespace, group.name), None)
+        key = group.namespace, group.name
+        rejection = rejected.pop(key, None)
         entries.append(
             {
                 "namespace": group.namespace,
@@ -155,7 +161,7 @@ def state(cluster: Cluster, instance: str, nodes: list[Json], groups: list[Json]
                 "uid": group.metadata.uid,
                 "generation": group.metadata.generation or 0,
                 "rejected": None if rejection is None else rejection.text,
-                "assigned": assigned.get((group.namespace, group.name), 0),
+                "assigned": sum(node["assigned"] for node, _ in places.get(key, {}).values()),
             }
         )
     entries += (
@@ -169,7 +175,7 @@ def state(cluster: Cluster, instance: str, nodes: list[Json], groups: list[Json]
             for slice_ in assembly.acts_on
         ],
         "groups": entries,
-        "nodes": list(_nodes(cluster, nodes)),
+        "nodes": list(_nodes(cluster, places, now)),
         "unknownFields": sum(len(seen.unknown) for seen in cluster.known()),
     }
 
@@ -178,19 +184,39 @@ def _place(named: SeenSet | Rejection) -> Json:
     return {"namespace": named.namespace, "name": named.name}
 
 
-def _nodes(cluster: Cluster, nodes: list[Json]) -> Iterator[Json]:
+def _places(cluster: Cluster, nodes: list[dict[str, Any]]) -> _Places:
+    places: _Places = {}
+    for node in nodes:
+        if node["uid"] in cluster.balancer.watches:
+            for place in node["groups"]:
+                places.setdefault((place["namespace"], place["name"]), {})[node["uid"]] = node, place
+    return places
+
+
+def _nodes(cluster: Cluster, places: _Places, now: float) -> Iterator[Json]:
     """One entry for each member: several may be one node."""
-    seen = {(node["namespace"], node["group"], node["uid"]): node for node in nodes}
     for entry in cluster.assembly.groups:
         namespace, group = entry.group.namespace, entry.group.name
+        seen = places.get((namespace, group), {})
         for member in entry.members:
-            node = seen.get((namespace, group, cluster.balancer.node_of(member.uid)))
-            if node is not None:
-                yield {
-                    "namespace": namespace,
-                    "group": group,
-                    "uid": member.uid,
-                    "name": member.name,
-                    "pausedByUs": False,
-                    **{field: node[field] for field in _SHOWN},
-                }
+            uid = cluster.balancer.node_of(member.uid)
+            if uid is None or uid not in seen:
+                continue
+            watch, place = cluster.balancer.watches[uid], seen[uid][1]
+            state_name, reason = display_state(watch, place)
+            report = watch.model.report
+            yield {
+                "namespace": namespace,
+                "group": group,
+                "uid": member.uid,
+                "name": member.name,
+                "state": state_name,
+                "reason": reason,
+                "reportAge": None if report is None else round(now - report.received, 3),
+                "sessions": None if report is None else report.sessions,
+                "maxSessions": None if report is None else report.max_sessions,
+                "capacity": place["capacity"],
+                "effective": place["effective"],
+                "verdict": place["verdict"],
+                "pausedByUs": False,
+            }

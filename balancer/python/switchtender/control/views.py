@@ -58,7 +58,7 @@ class BalancerView:
         now = self._clock()
         return [
             _node(node, place, self._name(node, place["namespace"], place["name"]), watches[node["uid"]], now)
-            for node in _core_nodes(self._balancer.core)
+            for node in core_nodes(self._balancer.core)
             if node["uid"] in watches
             for place in node["groups"]
         ]
@@ -79,7 +79,7 @@ class BalancerView:
             for entry in self._balancer.plan.groups
         ]
 
-    def state(self) -> Json:
+    async def state(self) -> Json:
         """Only a balancer in Kubernetes has one."""
         return {}
 
@@ -117,7 +117,8 @@ class BalancerView:
         return name
 
 
-def _core_nodes(core: Core) -> list[dict[str, Any]]:
+def core_nodes(core: Core) -> list[dict[str, Any]]:
+    """Every node that the packet core knows, removed ones too, with what each of its groups makes of it now."""
     nodes: list[dict[str, Any]] = json.loads(core.nodes())["nodes"]
     return nodes
 

@@ -104,7 +104,7 @@ async def _state(request: web.Request) -> web.Response:
         answer = _error(401, "a bearer token is needed, and this is not it")
         answer.headers["WWW-Authenticate"] = "Bearer"
         return answer
-    return _json(request.app[_VIEW].state())
+    return _json(await request.app[_VIEW].state())
 
 
 async def _explain(request: web.Request) -> web.Response:

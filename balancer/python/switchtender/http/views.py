@@ -36,7 +36,7 @@ class View(Protocol):
     def groups(self) -> list[Json]:
         """Every group with its sums over nodes."""
 
-    def state(self) -> Json:
+    async def state(self) -> Json:
         """What the operator asks for: the versions acted on, and each node as this balancer sees it."""
 
     def token(self) -> bytes | None:
