@@ -222,10 +222,13 @@ class Cluster:
         try:
             yield name
         finally:
-            with contextlib.suppress(ApiError, UnreachableError):
-                # Nobody runs these pods, so nobody needs their grace, and a held one would keep the namespace.
-                self.api("DELETE", f"/api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": 0})
-                self.delete(f"/api/v1/namespaces/{name}")
+            self.until(lambda: self._end_namespace(name), f"the end of {name}")
+
+    def _end_namespace(self, name: str) -> bool:
+        # Nobody runs these pods, so nobody needs their grace, and a held one would keep the namespace.
+        self.api("DELETE", f"/api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": 0})
+        self.delete(f"/api/v1/namespaces/{name}")
+        return True
 
     def create_namespace(self, name: str) -> None:
         """Make a namespace and wait until pods can be created in it."""

@@ -60,8 +60,9 @@ def user(voice):
 
 
 def create_group(voice, user, **spec):
-    """A group that claims the calls to ``user`` alone."""
-    return voice.create_group("ivr", match={"rules": [{"requestUri": {"userPattern": f"^{user}$"}}]}, **spec)
+    """A group that claims the calls to ``user`` alone, before any that other scenarios have left behind."""
+    rules = [{"requestUri": {"userPattern": f"^{user}$"}}]
+    return voice.create_group("ivr", match={"priority": 10, "rules": rules}, **spec)
 
 
 def until_routable(balancers, names):
