@@ -528,9 +528,11 @@ def test_whatever_a_balancer_says_the_status_can_be_written(said: dict[str, Any]
     assert {node.name: node.sessions for node in status.node_summaries}["fs-1"] == 10
 
 
-def test_a_condition_without_a_status_does_not_disturb():
+@pytest.mark.parametrize("told", [{}, {"status": "Maybe"}, {"status": "True", "reason": {}}, {"status": []}])
+def test_a_malformed_condition_does_not_disturb(told: dict[str, Any]):
     cluster = observed()
-    kept = [{"type": "Programmed", "reason": "Programmed", "observedGeneration": 1}]
-    cluster.status, cluster.observation = {**cluster.status, "conditions": kept}, None
+    kept = [{"type": "Programmed", "reason": "Programmed", "observedGeneration": 1, **told}]
+    nodes = [{"name": "fs-0", "state": "ready", "reason": []}]
+    cluster.status, cluster.observation = {**cluster.status, "conditions": kept, "nodeSummaries": nodes}, None
     cluster.settle()
     assert cluster.condition("Programmed") == ("Unknown", "Pending")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from switchtender_api import status as api
 from switchtender_api.constants import (
@@ -167,6 +167,7 @@ def by_type(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         condition["type"]: condition
         for condition in (listed if isinstance(listed, list) else ())
         if isinstance(condition, Mapping)
-        and isinstance(condition.get("type"), str)
+        and all(isinstance(condition.get(field), str) for field in ("type", "status", "reason"))
         and condition["type"] in api.CONDITIONS
+        and condition["status"] in get_args(Status)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any
 
 from switchtender_api.constants import CONDITION_PROGRAMMED
 from switchtender_api.status import PROGRAMMED_NOT_ACCEPTED
@@ -13,7 +13,7 @@ from switchtender_operator.domain import conditions, events, status
 from switchtender_operator.domain.acceptance import Acceptance, judge
 from switchtender_operator.domain.addresses import kept_annotations
 from switchtender_operator.domain.bodies import render, same
-from switchtender_operator.domain.conditions import Condition, Status
+from switchtender_operator.domain.conditions import Condition
 from switchtender_operator.domain.events import EventNote
 from switchtender_operator.domain.force import InForce, in_force, own_sets
 from switchtender_operator.domain.members import Roster, strictest, written_bodies
@@ -196,7 +196,6 @@ def _as_last_told(condition: Condition, group: GroupObject) -> Condition:
         condition.type not in conditions.FROM_BALANCERS
         or PROGRAMMED_NOT_ACCEPTED in (condition.reason, was.get("reason"))
         or was.get("observedGeneration") != group.generation
-        or was.get("status") not in get_args(Status)
     ):
         return condition
-    return Condition(condition.type, was["status"], str(was.get("reason")), str(was.get("message", "")))
+    return Condition(condition.type, was["status"], was["reason"], str(was.get("message", "")))

@@ -175,8 +175,8 @@ def _node(member: Member, report: NodeReport | None, remembered: Json | None) ->
         state, reason = "down", _POD_NOT_READY
     elif report is not None:
         state, reason = report.state, report.reason
-    elif remembered is not None and remembered.get("reason") not in _BY_THE_POD:
-        state, reason = str(remembered.get("state", "unknown")), str(remembered.get("reason", ""))
+    elif remembered is not None and remembered["reason"] not in _BY_THE_POD:
+        state, reason = remembered["state"], remembered["reason"]
     else:
         state, reason = "unknown", "NoReportYet"
     sessions = capacity = None
@@ -202,7 +202,7 @@ def _summaries(status: Written) -> dict[str, Json]:
     return {
         node["name"]: node
         for node in (listed if isinstance(listed, list) else ())
-        if isinstance(node, dict) and isinstance(node.get("name"), str)
+        if isinstance(node, dict) and all(isinstance(node.get(field), str) for field in ("name", "state", "reason"))
     }
 
 
