@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from ipaddress import IPv6Address
 
 from switchtender_api.problems import Finding, Path, quote
 from switchtender_api.v1alpha1 import BalancerConfigSpec, BalancerGroup
@@ -48,7 +49,12 @@ def refusals(
 def destination_refusal(
     address: IpAddress, allow: Iterable[IpNetwork], *, kubernetes: bool, forbidden: Container[IpAddress] = frozenset()
 ) -> str | None:
-    """Return why no node may be at the address, None if one may. In Kubernetes loopback and link-local never may."""
+    """Return why no node may be at the address, None if one may. In Kubernetes loopback and link-local never may.
+
+    An IPv4 address within an IPv6 one is refused whatever it holds: it would pass by the rules for either.
+    """
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return "an IPv4 address within an IPv6 one"
     if address in forbidden:
         return "this is the API server's address, and no node is there"
     if kubernetes and (address.is_loopback or address.is_link_local):

@@ -178,3 +178,9 @@ def test_an_annotation_gives_an_address_or_a_reason_whatever_it_holds(policy: Si
         assert ip_address(outcome.addresses[0]).version == 4
     else:
         assert str(outcome)
+
+
+def test_an_ipv4_address_within_an_ipv6_one_passes_by_no_rule():
+    mapped = ["10.0.1.7", "::ffff:127.0.0.1"]
+    assert located(raw_pod("a", ips=mapped), sip()) == Location(("10.0.1.7",), "10.0.1.7")
+    assert "IPv4 address within" in refusal(raw_pod("a", ips=["::ffff:10.96.0.1"]), sip("HostIP"))
