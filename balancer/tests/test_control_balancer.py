@@ -437,11 +437,11 @@ async def test_one_group_drains_its_member_and_the_node_goes_on_in_the_other(bal
 async def test_the_last_value_is_used_only_where_most_of_the_group_is_not_fresh(balancer, core, drivers):
     await up(balancer, drivers, group("ivr", *(member(f"fs{host}", host) for host in (11, 12, 13))))
     driver(drivers, "fs11").say(PollTimeout(received=time.monotonic()))
-    balancer._publish_all()
+    balancer._publish(balancer.watches.values())
     uid = {watch.name: uid for uid, watch in balancer.watches.items()}
     assert core.reports(uid["fs11"])[-1]["admission"] == "unreachable"
     driver(drivers, "fs12").say(PollTimeout(received=time.monotonic()))
-    balancer._publish_all()
+    balancer._publish(balancer.watches.values())
     assert core.reports(uid["fs11"])[-1]["admission"] == "open"
     assert core.reports(uid["fs13"])[-1]["admission"] == "open"
 

@@ -182,6 +182,28 @@ async def test_what_is_not_ours_does_not_reach_the_packet_core(made, core):
     assert len(core.applied()) == 1
 
 
+async def test_a_change_takes_up_the_nodes_that_it_is_about_alone(made, core, monkeypatch):
+    two = seen(head("ivr", FS[0], FS[1], group_uid="i"))
+    cluster = made(sets := FakeSets(two, CONF))
+    await cluster.take_up()
+    taken_up = []
+    monkeypatch.setattr(Watch, "take_up", lambda watch, *_: taken_up.append(watch.name))
+    further = slice_of("ivr", 2, FS[2], {**FS[3], "state": "NotReady"}, group_uid="i")
+    sets.put(two, seen(further), CONF)
+    await cluster.take_up()
+    assert taken_up == ["fs-2", "fs-3"]
+    taken_up.clear()
+    further = slice_of("ivr", 2, FS[2], FS[3], group_uid="i")
+    sets.put(two, seen(further, generation=2), CONF)
+    await cluster.take_up()
+    assert taken_up == ["fs-2", "fs-3"], "its slice was read anew"
+    taken_up.clear()
+    sets.put(two, seen(further, generation=2), changed("conf", "c"))
+    await cluster.take_up()
+    assert set(taken_up) >= {"fs-5"}
+    assert "fs-0" not in taken_up
+
+
 async def test_new_keys_go_down_with_the_same_groups(made, core):
     cluster = made(FakeSets(IVR))
     await cluster.take_up()

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import operator
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from switchtender._core import Core
@@ -17,7 +19,7 @@ from switchtender.config.snapshot import GroupMembers, snapshot
 from switchtender.config.state_dir import TokenKey
 from switchtender.control.watch import Watch
 from switchtender.load.model import Policy, WhenStale
-from switchtender_api.v1alpha1 import SetMember
+from switchtender_api.v1alpha1 import BalancerGroup, SetMember
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,19 @@ _TICK = 0.25
 """Seconds between two looks at what changes with time alone: reports grown old, slow start, peers gone."""
 
 _EVENTS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a plan says of a node: its groups and members, which never change in place, and its Event Socket."""
+
+    objects: tuple[BalancerGroup | SetMember, ...]
+    esl: EslTarget | None
+
+    def same_as(self, other: _Said) -> bool:
+        """Whether it is known without a look into the objects, which may be large, that nothing changed."""
+        same = len(self.objects) == len(other.objects) and all(map(operator.is_, self.objects, other.objects))
+        return same and self.esl == other.esl
 
 
 class Balancer:
@@ -46,6 +61,7 @@ class Balancer:
         self._nodes_of: Mapping[str, frozenset[str]] = {}
         self._names: Mapping[tuple[str, str], str] = {}
         self._fresh: Mapping[str, float] = {}
+        self._taken_up: dict[str, _Said] = {}
         self.keys = keys
         self._clock = clock
         self._replicas = replicas
@@ -55,8 +71,8 @@ class Balancer:
 
         Nothing is awaited before all of it is in force, so no event of a driver meets half a plan.
         """
-        members = {member.uid for entry in plan.groups for member in entry.members}
-        node_of = nodes_behind(members, plan.esl, self._node_of)
+        uids = {member.uid for entry in plan.groups for member in entry.members}
+        node_of = nodes_behind(uids, plan.esl, self._node_of)
         document = snapshot(plan.groups, keys=self.keys, node_of=node_of)
         self.generation = self.core.apply(json.dumps(document).encode())
         joined = None if self.plan is None else self._clock()
@@ -64,13 +80,20 @@ class Balancer:
         self._index(plan, node_of)
         gone = [self.watches.pop(uid) for uid in list(self.watches) if uid not in self._groups_of]
         esl = _logins(plan, node_of)
+        before, self._taken_up = self._taken_up, {}
+        affected: list[Watch] = []
         for uid, groups in self._groups_of.items():
+            members, target = self._members_of[uid], esl.get(uid)
+            said = _Said((*(entry.group for entry in groups), *members), target)
+            self._taken_up[uid] = said
             if uid not in self.watches:
                 name = self._names[uid, groups[0].group.key]
                 self.watches[uid] = Watch(uid, name, self.core, clock=self._clock, changed=self._changed, joined=joined)
-            policy = _policy(groups, self._members_of[uid], esl.get(uid))
-            self.watches[uid].take_up(policy, esl.get(uid), _poll_interval(groups))
-        self._publish_all()
+            elif uid in before and said.same_as(before[uid]):
+                continue
+            self.watches[uid].take_up(_policy(groups, members, target), target, _poll_interval(groups))
+            affected.append(self.watches[uid])
+        self._publish(affected)  # of thousands of nodes a change is about a few: the others follow within a tick
         await asyncio.gather(*(watch.stop() for watch in gone))
 
     def node_of(self, member: str) -> str | None:
@@ -88,7 +111,7 @@ class Balancer:
         try:
             while True:
                 await asyncio.sleep(_TICK)
-                self._publish_all()
+                self._publish(self.watches.values())
         finally:
             loop.remove_reader(self.core.event_fd)
 
@@ -114,11 +137,11 @@ class Balancer:
         if self.watches.get(watch.uid) is watch:
             watch.publish(replicas=self._replicas(), fresh_share=self._fresh.get(watch.uid, 1.0))
 
-    def _publish_all(self) -> None:
+    def _publish(self, watches: Iterable[Watch]) -> None:
         self._fresh = self._fresh_shares()
         replicas = self._replicas()
-        for uid, watch in self.watches.items():
-            watch.publish(replicas=replicas, fresh_share=self._fresh[uid])
+        for watch in watches:
+            watch.publish(replicas=replicas, fresh_share=self._fresh[watch.uid])
 
     def _fresh_shares(self) -> dict[str, float]:
         """For each node the part of the measured nodes heard of in time, over the groups it is a member of."""
@@ -126,10 +149,14 @@ class Balancer:
         for key, uids in self._nodes_of.items():
             measured = [watch for uid in uids if (watch := self.watches[uid]).policy.measured]
             counts[key] = (sum(watch.fresh for watch in measured), len(measured))
-        shares = {}
+        shares: dict[str, float] = {}
+        known: dict[tuple[int, ...], float] = {}  # thousands of nodes are in the same few groups
         for uid, groups in self._groups_of.items():
-            fresh, measured_nodes = (sum(counts[entry.group.key][index] for entry in groups) for index in (0, 1))
-            shares[uid] = fresh / measured_nodes if measured_nodes else 1.0
+            which = tuple(map(id, groups))
+            if which not in known:
+                fresh, measured_nodes = (sum(counts[entry.group.key][index] for entry in groups) for index in (0, 1))
+                known[which] = fresh / measured_nodes if measured_nodes else 1.0
+            shares[uid] = known[which]
         return shares
 
     def _on_core_events(self) -> None:
