@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -322,7 +322,8 @@ def parse_time(text: str) -> datetime:
         time = datetime.fromisoformat(text.upper())
     except ValueError:
         raise Refusal("no such time", accepted=accepted) from None
-    if not 1970 <= time.year <= 2999:
+    # Judged in UTC too, in which it will be written: what is read here must be readable there.
+    if not 1970 <= time.year <= 2999 or not 1970 <= time.astimezone(UTC).year <= 2999:
         raise Refusal("not a time of our age", accepted=accepted)
     return time
 
