@@ -82,6 +82,13 @@ def test_a_node_by_its_url_with_the_password_from_the_environment(nodes, run):
     assert "s3cret" not in result.output
 
 
+def test_a_password_of_two_lines_in_the_environment_is_refused_in_words(run):
+    result = run("--node", "fs://127.0.0.151", env={"ESL_PASSWORD": "s3cret\n"})
+    assert result.exit_code == 2
+    assert "line break" in result.output
+    assert "s3cret" not in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pydantic import SecretStr
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -22,7 +21,7 @@ from switchtender.drivers.esl.driver import EslDriver
 from switchtender.drivers.esl.wire import Credentials
 from switchtender_api.constants import DEFAULT_ESL_PORT
 from switchtender_api.problems import Refusal
-from switchtender_api.v1alpha1.endpoints import format_endpoint, parse_esl_url
+from switchtender_api.v1alpha1.endpoints import format_endpoint, parse_esl_url, parse_password
 
 _AT_ONCE = 64
 """Nodes that are asked at the same time."""
@@ -86,9 +85,10 @@ def nodes_of(plan: Plan) -> list[Node]:
 
 
 def node_at(url: str, environ: Mapping[str, str]) -> Node:
-    """The node behind an ``fs://`` URL. Raises Refusal for a bad URL, NoPasswordError."""
+    """The node behind an ``fs://`` URL. Raises Refusal for a bad URL or password, NoPasswordError."""
     where = parse_esl_url(url)
-    password = where.password or (SecretStr(environ[PASSWORD_VARIABLE]) if environ.get(PASSWORD_VARIABLE) else None)
+    given = environ.get(PASSWORD_VARIABLE)
+    password = where.password or (parse_password(given) if given else None)
     if password is None:
         raise NoPasswordError(f"no password for {where}: write fs://:PASSWORD@host, or set {PASSWORD_VARIABLE}")
     port = where.port or DEFAULT_ESL_PORT
