@@ -285,6 +285,28 @@ async def test_nothing_is_kept_for_a_restart_before_the_api_server_told_it(made)
     assert cluster.age == 1.5
 
 
+async def test_the_snapshot_has_one_writer(made, monkeypatch):
+    cluster = made(FakeSets(IVR))
+    await cluster.take_up()
+    writing, over, written = threading.Event(), threading.Event(), []
+
+    def write(_name, text):
+        written.append(text)
+        writing.set()
+        over.wait(60)
+
+    monkeypatch.setattr(made.state_dir, "write", write)
+    first, second = (threading.Thread(target=cluster.save) for _ in range(2))
+    first.start()
+    await asyncio.to_thread(writing.wait, 60)
+    second.start()
+    await asyncio.to_thread(second.join, 0.05)
+    over.set()
+    for thread in (first, second):
+        await asyncio.to_thread(thread.join, 60)
+    assert len(written) == 1
+
+
 async def test_unknown_fields_are_logged_once(made, caplog):
     caplog.set_level(logging.INFO)
     newer = seen(head("ivr", {**FS[0], "mood": "bright"}))

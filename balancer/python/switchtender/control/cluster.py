@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -105,6 +106,7 @@ class Cluster:
         self._synced_at: dict[str | None, float] = {}
         self._wanted = asyncio.Event()
         self._unsaved = asyncio.Event()
+        self._saving = threading.Lock()
         self._saved: tuple[Version, ...] | None = None
         self._applied: tuple[Plan, tuple[TokenKey, ...]] | None = None
         self._unknown: dict[str, tuple[str, ...]] = {}
@@ -297,12 +299,13 @@ class Cluster:
 
     def save(self) -> None:
         """Keep what is acted on, once the API server told of it, for a start without it."""
-        versions = self._versions()
-        if versions == self._saved or not self._all_believed():
-            return
-        documents = [slice_.document() for slice_ in self.assembly.acts_on]
-        self._state_dir.write(FILE, dump(documents, self._facts.services, time.time()))
-        self._saved = versions
+        with self._saving:  # a thread that was told to at the end of the process goes on beside the last call
+            versions = self._versions()
+            if versions == self._saved or not self._all_believed():
+                return
+            documents = [slice_.document() for slice_ in self.assembly.acts_on]
+            self._state_dir.write(FILE, dump(documents, self._facts.services, time.time()))
+            self._saved = versions
 
 
 def _secret_key(entry: GroupMembers) -> SecretKey | None:
