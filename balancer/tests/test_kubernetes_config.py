@@ -224,6 +224,13 @@ def test_more_keys_than_the_packet_core_takes_are_refused():
         parse_keys(key_file(*range(1, 18)).encode())
 
 
+def test_nothing_of_a_key_file_stands_in_what_is_said_of_it():
+    text = json.dumps({**json.loads(key_file(1)), "format": "c2VjcmV0"})
+    with pytest.raises(KeysUnreadableError, match="another format than 1") as refused:
+        parse_keys(text.encode())
+    assert "c2VjcmV0" not in str(refused.value)
+
+
 @pytest.mark.parametrize(("told", "before", "kept"), [
     ((2,), (), (2,)), ((2, 1), (1,), (2, 1)), ((1,), (2, 1), (1,)), ((3,), (2, 1), (3, 2, 1)),
     ((17,), range(1, 17), (17, *range(1, 16))),

@@ -166,7 +166,7 @@ def parse_keys(text: bytes) -> tuple[TokenKey, ...]:
             "not a key file; move it away to start with new keys (established dialogs will be lost)"
         ) from None
     if document.get("format") != _FORMAT:
-        raise KeysUnreadableError(f"format {document.get('format')!r}, this version reads {_FORMAT}")
+        raise KeysUnreadableError(f"another format than {_FORMAT}, the one that this version reads")
     if len(keys) > MOST_KEYS:
         raise KeysUnreadableError(f"{len(keys)} keys, at most {MOST_KEYS} are taken")
     if not keys or any(len(key.secret) != KEY_BYTES or not 0 <= key.id <= 255 for key in keys):
