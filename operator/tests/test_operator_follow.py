@@ -63,6 +63,26 @@ async def test_pods_and_a_group_become_a_set_that_follows_them() -> None:
         assert {one.query["fieldManager"] for one in api.calls("apply", "destinationsets")} == {"switchtender-operator"}
 
 
+async def test_a_set_that_lost_its_labels_is_not_lost() -> None:
+    """Balancers go by what is in a set, so one that the operator no longer saw would route to the dead for ever."""
+    async with serving() as api, operating(api):
+        api.put(config_map())
+        api.put(group())
+        api.put(pod())
+        await eventually(lambda: members(api) == {"fs-0": "Ready"})
+        head = api.object("destinationsets", NAMESPACE, "ivr")
+        dead = {**head["spec"]["members"][0], "uid": "of-a-pod-long-gone", "name": "fs-9"}
+        api.put(
+            {
+                "apiVersion": head["apiVersion"],
+                "kind": head["kind"],
+                "metadata": {"name": "ivr.2", "namespace": NAMESPACE},
+                "spec": {"group": head["spec"]["group"], "members": [dead]},
+            }
+        )
+        await eventually(lambda: {one["metadata"]["name"] for one in api.objects("destinationsets")} == {"ivr"})
+
+
 async def test_an_unchanged_world_is_not_written_to() -> None:
     async with serving() as api, operating(api):
         api.put(config_map())

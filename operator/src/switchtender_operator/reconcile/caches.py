@@ -13,15 +13,12 @@ from switchtender_api.constants import LABEL_BALANCER
 from switchtender_kube import Reflector, Resource
 from switchtender_operator.config.settings import Settings
 from switchtender_operator.publish.publisher import GROUPS, SETS
-from switchtender_operator.publish.secrets import MANAGED_BY
 from switchtender_operator.reconcile.cluster import Cluster
 from switchtender_operator.reconcile.objects import configuration, endpoints, group_object, set_object
 from switchtender_operator.reconcile.reflectors import Reflectors
 
 CONFIG_MAPS = Resource("", "v1", "configmaps")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
-
-_MANAGED = ",".join(f"{label}={value}" for label, value in MANAGED_BY.items())
 
 
 def caches(reflectors: Reflectors, settings: Settings, cluster: Cluster) -> list[tuple[str, Reflector[Any]]]:
@@ -30,7 +27,7 @@ def caches(reflectors: Reflectors, settings: Settings, cluster: Cluster) -> list
     found: list[tuple[str, Reflector[Any]]] = []
     for scope in settings.scopes:
         groups = make(GROUPS, scope, group_object, cluster.group_changed)
-        sets = make(SETS, scope, set_object, cluster.set_changed, label_selector=_MANAGED)
+        sets = make(SETS, scope, set_object, cluster.set_changed)
         found += [(GROUPS.plural, groups), (SETS.plural, sets)]
     configs = make(CONFIG_MAPS, own, configuration, cluster.configuration_changed, label_selector=LABEL_BALANCER)
     slices = make(ENDPOINT_SLICES, own, endpoints, cluster.endpoints_changed, label_selector=LABEL_BALANCER)

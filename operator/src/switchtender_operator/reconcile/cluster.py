@@ -56,19 +56,15 @@ class Cluster:
 
     def set_changed(self, uid: str, old: Seen[SetObject] | None, new: Seen[SetObject] | None) -> None:
         """Take up a DestinationSet that came, changed or went."""
-        for side in (old, new):
-            key = set_group(side.value) if side is not None else None
-            if key is not None:
-                self._sets.setdefault(key, {}).pop(uid, None)
+        if old is not None:
+            self._sets.get(set_group(old.value), {}).pop(uid, None)
         if new is None:
             self._deleted.pop(uid, None)
             self._written.pop(uid, None)
             self.neighbors.drop(uid)
             self._forget_changes(uid, None)
         else:
-            key = set_group(new.value)
-            if key is not None:
-                self._sets.setdefault(key, {})[uid] = new
+            self._sets.setdefault(set_group(new.value), {})[uid] = new
             if old is not None and old.version != new.version:
                 self._changed.setdefault((uid, new.version), self._clock())
             self._settle(uid, new)
@@ -214,14 +210,9 @@ class Cluster:
 
     def _concerned(self, old: Seen[SetObject] | None, new: Seen[SetObject] | None) -> Iterator[str]:
         """Yield the groups of the set, and those with a node at the same Event Socket as one of its nodes."""
-        sockets: set[str] = set()
-        key = None
-        for side in (old, new):
-            if side is not None:
-                key = set_group(side.value) or key
-                sockets.update(_sockets(side.value.spec))
-        if key is None:
-            return
+        sides = [side.value for side in (old, new) if side is not None]
+        sockets = {socket for value in sides for socket in _sockets(value.spec)}
+        key = set_group(sides[0])
         yield key
         others = (neighbor.group for socket in sockets for neighbor in self.neighbors.at(socket, besides=key))
         yield from dict.fromkeys(others)

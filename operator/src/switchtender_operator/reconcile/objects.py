@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from switchtender_api.constants import LABEL_BALANCER, LABEL_GROUP
+from switchtender_api.constants import LABEL_BALANCER
 from switchtender_api.loader import load
 from switchtender_api.objects import read_group
 from switchtender_api.problems import DocumentErrors, Refusal
@@ -110,10 +110,12 @@ def set_object(raw: Json) -> Seen[SetObject] | None:
     return Seen(value, value.resource_version)
 
 
-def set_group(value: SetObject) -> str | None:
-    """Return `namespace/name` of the group that the set's label names."""
-    name = value.labels.get(LABEL_GROUP)
-    return f"{value.namespace}/{name}" if name else None
+def set_group(value: SetObject) -> str:
+    """Return `namespace/name` of the group that the set belongs to: a slice is named `<group>` or `<group>.<n>`.
+
+    Not by its label: balancers read a set whatever its labels are, so one that lost them must not be lost to us.
+    """
+    return f"{value.namespace}/{value.name.partition('.')[0]}"
 
 
 def configuration(raw: Json) -> Configuration | None:
