@@ -85,6 +85,22 @@ def test_static_members_of_two_groups_are_one_node_as_before():
     assert set(nodes_behind(esl, esl, {STATIC: STATIC}).values()) == {STATIC}
 
 
+@pytest.mark.parametrize(("core_uuid", "uptime_ms", "slow"), [("b", 1_000, True), ("a", 91_000, False)])
+async def test_a_pod_at_another_address_starts_slowly_if_it_is_another_process(
+    balancer, drivers, core, core_uuid, uptime_ms, slow
+):
+    await put(balancer, "one")
+    drivers[0].login()
+    drivers[0].reports(core_uuid="a", uptime_ms=90_000)
+    moved = plan("one", addresses=["10.0.1.2"], esl={"host": "10.0.1.2", "port": 8021})
+    await balancer.apply(replace(moved, esl={"pod-1": replace(moved.esl["pod-1"], host="10.0.1.2")}))
+    await asyncio.sleep(0)
+    assert state(balancer) == ("unknown", "NoReportYet")
+    drivers[1].login()
+    drivers[1].reports(core_uuid=core_uuid, uptime_ms=uptime_ms)
+    assert (core.reports("pod-1")[-1]["weight_factor"] < 0.2) is slow
+
+
 # Passwords that rotate
 
 

@@ -74,7 +74,11 @@ class Watch:
         if _endpoint(esl) == _endpoint(self.esl):
             esl = _with_known_password(esl, self.esl)
         elif self.esl is not None:
-            self.model = NodeModel(restarted_at=self.model.restarted_at)
+            # Whether another process answers there is told by its first report.
+            known = self.model
+            self.model = NodeModel(
+                restarted_at=known.restarted_at, core_uuid=known.core_uuid, uptime_ms=known.uptime_ms
+            )
         self.policy = self._still_awaited(policy)
         if (esl, poll_interval) == (self.esl, self.poll_interval) and (self._driver is not None or not _known(esl)):
             return
