@@ -31,6 +31,7 @@ SANDBOX = "docker.io/switchtender/sandbox:e2e"
 
 # The profile that the checkout is built with anyway; `make dist` for a release takes minutes more.
 _PROFILE = "quick"
+_BASE = "localhost/switchtender-base"
 _KEPT = 3  # archives of each image
 
 
@@ -57,7 +58,7 @@ def archives() -> dict[str, Path]:
 def _build(absent: list[str], wanted: dict[str, Path], cache: Path) -> None:
     started = time.monotonic()
     root = base.root_filesystem(cache)
-    base_reference = f"localhost/switchtender-base:{base.key()}"
+    base_reference = f"{_BASE}:{base.key()}"
     with tempfile.TemporaryDirectory(prefix="switchtender-images-") as state:
         buildah = Buildah(cache / "buildah", Path(state))
         if not buildah.has(base_reference):
@@ -86,7 +87,7 @@ def _build(absent: list[str], wanted: dict[str, Path], cache: Path) -> None:
             buildah.export(source, fresh, name)
             fresh.rename(wanted[image])
             _forget_old(cache, image)
-        buildah.prune()
+        buildah.prune(_BASE, base.key())
     _say(f"{', '.join(absent)} built in {time.monotonic() - started:.0f} s")
 
 

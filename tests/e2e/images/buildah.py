@@ -42,8 +42,11 @@ class Buildah:
         """Write the image ``reference`` as a docker archive in which it is called ``name``."""
         self._run("push", "--quiet", reference, f"docker-archive:{archive}:{name}")
 
-    def prune(self) -> None:
-        """Forget layers that no image uses any more."""
+    def prune(self, name: str, kept: str) -> None:
+        """Forget the images called ``name`` but for the tag ``kept``, and layers that no image uses any more."""
+        listed = self._run("images", "--format", "{{.Name}}:{{.Tag}}", "--filter", f"reference={name}").split()
+        if old := [each for each in listed if each != f"{name}:{kept}"]:
+            self._run("rmi", "--force", *old)
         self._run("rmi", "--prune", "--force")
 
     def _run(self, *arguments: str) -> str:
