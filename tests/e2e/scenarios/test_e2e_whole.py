@@ -24,6 +24,9 @@ from tests.e2e.voice import Voice, group
 from tests.stand import sipp
 from tests.stand.agent import Agent, Dialog, SilenceError, request, unique, via_parameter
 
+# Images, two real nodes and all: minutes that the smoke level does not have.
+pytestmark = pytest.mark.full
+
 SYSTEM = "telephony"
 PASSWORD = "not-ClueCon"
 SIP_PORT = 30060
@@ -230,7 +233,6 @@ def test_a_pod_goes_and_another_comes(cluster, voice, outside, calls):
     until_in_service(voice, 4)
 
 
-@pytest.mark.full
 def test_only_the_calls_of_a_pod_that_is_killed_end(cluster, voice, outside, calls):
     victim = next(one for name, one in fleet.switches(cluster, "voice").items() if "host" not in name)
     others = [one for name, one in fleet.switches(cluster, "voice").items() if name != victim.name] + [outside]
@@ -248,7 +250,6 @@ def test_only_the_calls_of_a_pod_that_is_killed_end(cluster, voice, outside, cal
     until_in_service(voice, 4)
 
 
-@pytest.mark.full
 def test_balancers_are_rolled_out_under_calls(cluster, voice, values, caller, calls, tmp_path):
     """A change of the release replaces every balancer: calls that stand stay, calls that come are served.
 
@@ -330,7 +331,6 @@ def byes(caller, targets, switches, meanwhile=lambda: None):
     return came
 
 
-@pytest.mark.full
 def test_what_a_service_loses(cluster, voice, outside, caller, record_property):
     """Measured, not judged. Nothing filters here, so every BYE must arrive.
 
@@ -358,7 +358,6 @@ def test_what_a_service_loses(cluster, voice, outside, caller, record_property):
     assert sum(switch.counted("byes_unanswered") for switch in switches) == unanswered
 
 
-@pytest.mark.full
 def test_balancers_on_their_hosts_network(cluster, voice, values, outside, caller, calls, tmp_path, record_property):
     """The shape for trunks: one balancer a host, no Service before it. Port 5060 of a host is one program's."""
     cluster.kubectl("delete", "deployment", "freeswitch-host", "-n", "voice", "--wait")
