@@ -4,7 +4,7 @@ Operator and balancers run under their own ServiceAccounts, with the chart's con
 """
 
 import collections
-import threading
+import contextlib
 import time
 
 import pytest
@@ -13,7 +13,7 @@ from tests.e2e.installation import FULLNAME, Installation
 from tests.e2e.requirements import require_calls
 from tests.e2e.switches import Switches
 from tests.stand import sipp
-from tests.stand.agent import Agent, Dialog, SilenceError, request, unique
+from tests.stand.agent import Agent, Dialog, SilenceError, request, uri_of
 
 pytestmark = pytest.mark.calls
 
@@ -76,17 +76,26 @@ def until_routable(balancers, names):
         )
 
     balancers[0].cluster.until(there, f"nodes {sorted(names)} ready at every balancer", 40)
-    balancers[0].cluster.until(lambda: answers(balancers[0].cluster), "an answer through the Service", 60)
+    until_served(balancers)
 
 
-def answers(cluster):
-    """Whether somebody behind the Service answers an OPTIONS; kube-proxy takes a moment to know of a ready pod."""
-    with cluster.inside(), Agent(CALLER) as agent:
-        agent.send(request("OPTIONS", f"sip:{SERVICE}:5060", agent), (SERVICE, 5060))
-        try:
-            return agent.receive(1).status == 200
-        except SilenceError:
-            return False
+def until_served(balancers):
+    """Wait until the Service leads to every balancer; kube-proxy takes a moment to know of a ready pod."""
+    cluster = balancers[0].cluster
+    options = "switchtender_sip_options_answered_total"
+    with cluster.inside():
+        before = [balancer.program.metric(options) for balancer in balancers]
+
+        def asked():
+            # A flow of its own each time: that is what a Service shares out.
+            with Agent(CALLER) as agent:
+                agent.send(request("OPTIONS", f"sip:{SERVICE}:5060", agent), (SERVICE, 5060))
+                with contextlib.suppress(SilenceError):
+                    agent.receive(1)
+            counted = [balancer.program.metric(options) for balancer in balancers]
+            return all(now > then for now, then in zip(counted, before, strict=True))
+
+        cluster.until(asked, "an answer of every balancer through the Service", 60)
 
 
 def call(cluster, folder, user, target=f"{SERVICE}:5060", **options):
@@ -162,7 +171,7 @@ def test_a_password_is_rotated_while_calls_flow(deployed, voice, switches, user,
     switches.start("fs-0", "fs-1")
     with deployed.balancer("balancer-a") as balancer:
         until_routable([balancer], {"fs-0", "fs-1"})
-        run = call(cluster, tmp_path, user, calls=200, rate=20)
+        run = call(cluster, tmp_path, user, calls=120, rate=20)
         voice.set_password("rotated")
         time.sleep(2)
         states = {name: node["state"] for name, node in balancer.nodes().items()}
@@ -173,7 +182,7 @@ def test_a_password_is_rotated_while_calls_flow(deployed, voice, switches, user,
         until_routable([balancer], {"fs-0", "fs-1"})
         switches.do("esl-close", ["fs-1"])
         until_routable([balancer], {"fs-0", "fs-1"})
-        flawless(run.result(60), 200)
+        flawless(run.result(60), 120)
         assert "rotated" not in balancer.program.log.read_text(), "no secret in the log"
 
 
@@ -195,84 +204,109 @@ def test_calls_flow_while_the_api_server_is_away(deployed, voice, switches, user
         until_routable([balancer], {"fs-0", "fs-1", "fs-2"})
 
 
-def test_a_balancer_is_replaced_while_calls_stand(deployed, voice, switches, user, tmp_path, cluster):
+class StandingCall:
+    """A call of a flow of its own, set up through the Service, that stands until somebody hangs up."""
+
+    def __init__(self, cluster, user, through=SERVICE):
+        with cluster.inside():
+            self._agent = Agent(CALLER)
+        invite = request("INVITE", f"sip:{user}@{SERVICE}:5060", self._agent)
+        self._agent.send(invite, (through, 5060))
+        answer = self._agent.next(200, 10)
+        self._dialog = Dialog.of_caller(self._agent, answer)
+        self._dialog.first_hop = (through, 5060)
+        self._dialog.send("ACK")
+        self.node = uri_of(answer["Contact"]).partition("@")[2].partition(":")[0]
+
+    def close(self):
+        self._agent.close()
+
+    def hang_up(self, through=SERVICE):
+        """BYE, again as a user agent sends it again (RFC 3261 §17.1.2), until there is an answer; its status."""
+        self._dialog.first_hop = (through, 5060)
+        bye = self._dialog.send("BYE")
+        for _ in range(20):
+            try:
+                return self._agent.receive(1).status
+            except SilenceError:
+                self._agent.send(bye, self._dialog.hop)
+        return None
+
+    def hung_up(self):
+        """Where the other side's BYE came from; None when none came."""
+        try:
+            bye = self._agent.next("BYE", 15)
+        except SilenceError:
+            return None
+        self._agent.reply(bye, 200, "OK")
+        return bye.source[0]
+
+
+@pytest.fixture
+def standing(cluster, user):
+    """Sets up so many calls; they are forgotten with the scenario."""
+    calls = []
+
+    def set_up(count, **options):
+        fresh = [StandingCall(cluster, user, **options) for _ in range(count)]
+        calls.extend(fresh)
+        return fresh
+
+    yield set_up
+    for each in calls:
+        each.close()
+
+
+def test_a_balancer_is_replaced_while_calls_stand(deployed, voice, switches, user, tmp_path, cluster, standing):
     """What a roll-out of the chart does: a new pod first, then the old one is told to go; peers take its calls over."""
     create_group(voice, user)
     switches.start("fs-0", "fs-1")
     with deployed.balancer("balancer-a") as old, deployed.balancer("balancer-b") as other:
         until_routable([old, other], {"fs-0", "fs-1"})
-        # Flows are what a Service shares out, so several callers; each has its own.
-        standing = [call(cluster, tmp_path, user, calls=25, rate=25, pause_ms=20_000) for _ in range(4)]
-        cluster.until(lambda: switches.live_calls() == 100, "a hundred calls")
+        calls = standing(40)
+        assert switches.live_calls() == 40
+        with cluster.inside():
+            assert old.program.metric("switchtender_calls_offered_total") > 0, "it has calls to lose"
         with deployed.balancer("balancer-c") as new:
             until_routable([other, new], {"fs-0", "fs-1"})
-            fresh = [call(cluster, tmp_path, user, calls=150, rate=10) for _ in range(2)]
+            fresh = [call(cluster, tmp_path, user, calls=60, rate=10) for _ in range(2)]
             old.stop()
             cluster.until(lambda: old.program.process.poll() is not None, "the end of the old one", 60)
             assert old.program.process.returncode == 0
             old.remove()
             for run in fresh:
-                flawless(run.result(90), 150)
-            for run in standing:
-                flawless(run.result(90), 25)
+                flawless(run.result(60), 60)
+            # The old one is gone, its calls are not: one node's are hung up by their callers, the other's by the node.
+            first = voice.members("ivr")["fs-0"]["addresses"][0]
+            by_caller = [each for each in calls if each.node == first]
+            by_node = [each for each in calls if each.node != first]
+            assert by_caller
+            assert by_node
+            assert {each.hang_up() for each in by_caller} == {200}
+            switches.do("hupall", ["fs-1"])
+            assert None not in [each.hung_up() for each in by_node]
+            cluster.until(lambda: switches.live_calls() == 0, "the end of all calls")
+            assert sum(switches.counted("byes_unanswered").values()) == 0
 
 
-class Caller(threading.Thread):
-    """One call of one flow: set up through the Service, hung up by the node; remembers where the BYE came from."""
-
-    def __init__(self, cluster, user):
-        super().__init__(daemon=True)
-        self.cluster, self.user = cluster, user
-        self.came_from = None
-        self.failure = None
-
-    def run(self):
-        try:
-            with self.cluster.inside(), Agent(CALLER) as agent:
-                self.came_from = self._called(agent)
-        except (AssertionError, OSError) as error:
-            self.failure = error
-
-    def _called(self, agent):
-        call_id = unique("bye")
-        contact = f"<sip:alice@{agent.host_port}>"
-        invite = request("INVITE", f"sip:{self.user}@{SERVICE}:5060", agent, call_id=call_id, contact=contact)
-        agent.send(invite, (SERVICE, 5060))
-        answer = agent.next(200, 5)
-        dialog = Dialog.of_caller(agent, answer)
-        dialog.first_hop = (SERVICE, 5060)
-        dialog.send("ACK")
-        try:
-            bye = agent.next("BYE", 15)
-        except SilenceError:
-            return None
-        agent.reply(bye, 200, "OK")
-        return bye.source[0]
-
-
-def test_where_the_nodes_bye_comes_from(deployed, voice, switches, user, cluster, record_property):
+def test_where_the_nodes_bye_comes_from(deployed, voice, switches, user, cluster, standing, record_property):
     """Measured, not judged: the node's Service gives its BYE to any replica, and the caller's flow is one replica's.
 
     In this network nothing stands between replica and caller that would drop it, so every BYE must arrive; one that
     does not come from the Service's address is what a NAT or firewall before the caller would swallow.
     """
     create_group(voice, user)
-    switches.start("fs-0", "fs-1", call_duration=3, bye_from="node")
+    switches.start("fs-0", "fs-1")
     with deployed.balancer("balancer-a") as one, deployed.balancer("balancer-b") as two:
         until_routable([one, two], {"fs-0", "fs-1"})
-        callers = [Caller(cluster, user) for _ in range(40)]
-        for caller in callers:
-            caller.start()
-            time.sleep(0.05)
-        for caller in callers:
-            caller.join(30)
-        assert not [caller.failure for caller in callers if caller.failure]
+        calls = standing(40)
         with cluster.inside():
             placed = [int(each.program.metric("switchtender_calls_offered_total")) for each in (one, two)]
         assert sum(placed) == 40
         assert all(placed), f"the Service shares flows out: {placed}"
+        switches.do("hupall")
         names = {SERVICE: "the Service", None: "nowhere"}
-        seen = collections.Counter(names.get(caller.came_from, "another replica") for caller in callers)
+        seen = collections.Counter(names.get(each.hung_up(), "another replica") for each in calls)
         record_property("bye_came_from", {"placed": placed, **seen})
         assert seen["nowhere"] == 0
         cluster.until(lambda: switches.live_calls() == 0, "the end of all calls")
@@ -296,16 +330,18 @@ def test_a_pod_that_is_replaced_by_one_at_its_address(deployed, voice, switches,
         assert switches.counted("answered")["fs-0"] > before
 
 
-def test_the_balancers_share_what_they_need(deployed, voice, switches, user, tmp_path, cluster):
-    """The keys are one Secret's, made once; the state is told to the operator alone."""
+def test_one_balancer_understands_the_calls_of_the_other(deployed, voice, switches, user, cluster, standing):
+    """The keys are one Secret's, which the operator made; the state of a balancer is told to the operator alone."""
     create_group(voice, user)
     switches.start("fs-0")
-    keys = f"/api/v1/namespaces/{deployed.namespace}/secrets/{FULLNAME}-config-keys"
     with deployed.balancer("balancer-a") as one, deployed.balancer("balancer-b") as two:
         until_routable([one, two], {"fs-0"})
-        before = cluster.get(keys)
-        assert before["metadata"]["resourceVersion"]
+        for placing, other in ((one, two), (two, one)):
+            (placed,) = standing(1, through=placing.address)
+            assert placed.hang_up(through=other.address) == 200
+        assert switches.live_calls() == 0
+        secret = cluster.get(f"/api/v1/namespaces/{deployed.namespace}/secrets/{FULLNAME}-config-keys")
+        assert secret["data"]["keys.json"]
         for balancer in (one, two):
             with cluster.inside(), pytest.raises(OSError, match="401"):
                 balancer.program.ask("/api/v1/state")
-        assert cluster.get(keys)["data"] == before["data"]
