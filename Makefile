@@ -49,12 +49,19 @@ build: .venv/.core ## Build everything into the checkout (.venv, balancer/target
 demo: build ## Four simulated nodes, real calls, a live table; about a minute (DEMO_KEEP=1 leaves it up)
 	@$(BIN)/python -m tests.demo
 
-.PHONY: test
+.PHONY: test test-rust test-units
 test: build judges ## Every test: Rust units and simulation, Python, real sockets, SIPp and tshark
+	@$(MAKE) --jobs=2 --output-sync=target test-rust test-units
+	@echo "== Python: the balancer, real sockets, outside judges"
+	@$(BIN)/python -m pytest --quiet balancer/tests tests/simulator tests/judges tests/test_workspace.py
+
+test-rust: build
 	@echo "== Rust: units, properties, deterministic simulation"
 	@$(CARGO) test --quiet $(CARGO_MANIFEST) --workspace --locked
-	@echo "== Python: units, real sockets, outside judges"
-	@$(BIN)/python -m pytest --quiet
+
+test-units: build
+	@echo "== Python: documents, Kubernetes client, operator, contract"
+	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract
 
 # The outside judges are Debian packages. Without root they are skipped with a reason, and under CI=true they must be there.
 .PHONY: judges
