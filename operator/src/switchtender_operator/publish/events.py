@@ -62,7 +62,7 @@ def event(
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{name[:200]}.", "namespace": namespace},
+        "metadata": {"generateName": f"{name[:200]}-", "namespace": namespace},
         "eventTime": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": CONTROLLER,
         "reportingInstance": instance[:128],
