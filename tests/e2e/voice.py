@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.installation import set_ready
 from tests.e2e.providers.cluster import Cluster, Json
+from tests.e2e.providers.sim import pod_address
 
 API_VERSION = "switchtender.dev/v1alpha1"
 APP = "freeswitch"
@@ -30,7 +31,6 @@ class Voice:
 
     cluster: Cluster
     namespace: str
-    _addresses: dict[str, str] = field(default_factory=dict)
 
     def path(self, plural: str, name: str = "") -> str:
         """The API path of our resources here."""
@@ -52,7 +52,8 @@ class Voice:
         self, name: str, app: str = APP, *, address: str | None = None, ready: bool = True, **more: str
     ) -> Json:
         """Create a pod that kwok runs; ``more`` are further annotations of kwok.yaml (hold)."""
-        wanted = {"ready": "true" if ready else "false", **more} | ({"pod-ip": address} if address else {})
+        # Addresses of our own: a kwok that starts anew does not know which ones its predecessor gave away.
+        wanted = {"ready": "true" if ready else "false", "pod-ip": address or pod_address(), **more}
         return self.cluster.api("POST", self.pod_path(), {
             "metadata": {
                 "name": name,
@@ -112,6 +113,12 @@ class Voice:
         """Status and reason of each condition of a group."""
         status = (self.cluster.get(self.path("balancergroups", group_name)) or {}).get("status", {})
         return {each["type"]: (each["status"], each["reason"]) for each in status.get("conditions", [])}
+
+    def events(self, group_name: str) -> list[Json]:
+        """Events about a group."""
+        found = self.cluster.items(f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
+        about = {"kind": "BalancerGroup", "name": group_name}
+        return [each for each in found if about.items() <= each.get("regarding", {}).items()]
 
     def until_states(self, group_name: str, expected: dict[str, str], patience: float = 30.0) -> None:
         """Wait until the group's members are exactly these."""

@@ -186,8 +186,8 @@ class ControlPlane:
                 f"--root-ca-file={pki}/ca.crt", f"--cluster-signing-cert-file={pki}/ca.crt",
                 f"--cluster-signing-key-file={pki}/ca.key", f"--service-cluster-ip-range={SERVICES}",
                 "--concurrent-deployment-syncs=2", f"--flex-volume-plugin-dir={self.folder / 'flex-volume'}",
-                # kwok does not live long enough to miss a heartbeat, but scenarios take the API server away from it.
-                "--node-monitor-grace-period=10m",
+                # kwok's node has no heartbeat, and a real one loses the API server when a scenario wants it to.
+                "--node-monitor-grace-period=24h",
             ]),
             ("scheduler", self.ports.scheduler, []),
         ):  # fmt: skip
@@ -202,6 +202,8 @@ class ControlPlane:
     def _start_kwok(self) -> None:
         self.processes.start("kwok", [
             self._program("kwok"), f"--kubeconfig={self._pki / 'kwok.kubeconfig'}", f"--config={HERE / 'kwok.yaml'}",
+            # No Lease, or a kwok that follows one that was killed may wait for it. Said here: 0 in the file means 40.
+            "--node-lease-duration-seconds=0",
         ])  # fmt: skip
 
     def _create_node(self, name: str) -> None:
@@ -256,21 +258,18 @@ class ControlPlane:
     def away(self) -> Iterator[None]:
         """No API server for the block: it goes at once, as a machine that fails does. Afterwards it serves again.
 
-        Controllers and kwok start anew then: they back off for up to half a minute, and what is tried is not their
-        patience.
+        Controllers and kwok go along and start anew: they back off for up to half a minute and then go on with what
+        they were about to do, and what is tried is not their patience.
         """
-        self.processes.stop("kube-apiserver", now=True)
+        for name in ("kwok", "kube-scheduler", "kube-controller-manager", "kube-apiserver"):
+            self.processes.stop(name, now=True)
         try:
             yield
         finally:
             with self._inside():
                 self._start_api_server()
-                for name in ("kube-controller-manager", "kube-scheduler", "kwok"):
-                    self.processes.stop(name, now=True)
                 self._start_controllers()
                 if self._kwok:
-                    # The one before held the node's Lease and would be waited for.
-                    self._ask("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/kwok-1", "DELETE")
                     self._start_kwok()
 
     def compact(self) -> int:

@@ -43,6 +43,7 @@ def test_a_group_is_published(operator, voice, record_property):
     group = voice.cluster.get(voice.path("balancergroups", "ivr"))
     assert "finalizers" not in group["metadata"]
     assert "annotations" not in group["metadata"]
+    voice.cluster.until(lambda: voice.events("ivr"), "an Event about the group")
 
 
 def test_a_pods_change_is_published(operator, voice, record_property):
