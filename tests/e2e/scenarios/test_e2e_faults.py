@@ -232,7 +232,7 @@ def test_an_operator_without_rights_says_so(cluster, definitions, tmp_path):
         installation.remove()
         try:
             with installation.operator("--no-crds", wait=False) as operator, cluster.inside():
-                cluster.until(lambda: "403" in operator.log.read_text(), "a refusal in the log")
+                cluster.until(lambda: "403 Forbidden" in operator.log.read_text(), "a refusal in the log")
                 time.sleep(1)
                 try:
                     assert not operator.ready()
