@@ -28,6 +28,7 @@ from operator_stand import (
     settled,
     writes,
 )
+from tests.stand.kube_api.kinds import BUILT_IN
 
 from switchtender_operator.telemetry import metrics
 
@@ -81,6 +82,18 @@ async def test_a_set_that_lost_its_labels_is_not_lost() -> None:
             }
         )
         await eventually(lambda: {one["metadata"]["name"] for one in api.objects("destinationsets")} == {"ivr"})
+
+
+async def test_a_transition_is_an_event_about_the_group() -> None:
+    async with serving() as api, operating(api):
+        api.put(config_map())
+        api.put(group())
+        api.put(pod())
+        (kind,) = [one for one in BUILT_IN if one.group == "events.k8s.io"]
+        await eventually(lambda: api.store.objects(kind))
+        event = api.store.objects(kind)[0]
+        assert event["regarding"]["uid"] == api.object("balancergroups", NAMESPACE, "ivr")["metadata"]["uid"]
+        assert event["metadata"]["namespace"] == NAMESPACE
 
 
 async def test_an_unchanged_world_is_not_written_to() -> None:

@@ -7,6 +7,7 @@ ownership of fields by top-level key of metadata.labels, metadata.annotations, s
 
 import copy
 import itertools
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,10 @@ from tests.stand.kube_api.refusals import (
     too_large,
 )
 from tests.stand.kube_api.selectors import Matches
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_PREFIX = re.compile(rf"{_LABEL}(\.{_LABEL})*-?")
+"""What a generated name may begin with: a name, and one dash more. A dot at the end is none."""
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -133,6 +138,8 @@ class Store:
         if not metadata.get("name"):
             if not metadata.get("generateName"):
                 raise invalid(kind, (namespace, ""), "metadata.name: Required value: name or generateName is required")
+            if not _PREFIX.fullmatch(metadata["generateName"]):
+                raise invalid(kind, (namespace, ""), "metadata.generateName: Invalid value: not the start of a name")
             metadata["name"] = f"{metadata['generateName']}{next(self._serial):05x}"
         key = (namespace if kind.namespaced else None, metadata["name"])
         if self.find(kind, key) is not None:
