@@ -109,6 +109,10 @@ class Voice:
         """The pods of an app by name."""
         return {pod["metadata"]["name"]: pod for pod in self.cluster.items(self.pod_path(), f"app={app}")}
 
+    def addresses(self, app: str = APP) -> dict[str, str]:
+        """The address of each pod of an app that has one, by name."""
+        return {name: pod["status"]["podIP"] for name, pod in self.pods(app).items() if "podIP" in pod["status"]}
+
     def conditions(self, group_name: str) -> dict[str, tuple[str, str]]:
         """Status and reason of each condition of a group."""
         status = (self.cluster.get(self.path("balancergroups", group_name)) or {}).get("status", {})
@@ -132,4 +136,4 @@ class Voice:
         try:
             self.cluster.until(there, f"members {expected} of {group_name}", patience)
         except AssertionError as error:
-            raise AssertionError(f"{error}; members: {seen}") from None
+            raise AssertionError(f"{error}; members: {seen}; pods: {self.addresses()}") from None
