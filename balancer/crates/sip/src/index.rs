@@ -221,15 +221,9 @@ impl Index {
         if line.next - start > limits::FIELD {
             return Err(Error::FieldTooLong);
         }
-        let Some(colon) = memchr(b':', text) else {
+        let Some((name, value)) = name_and_value(text) else {
             return Err(Error::HeaderLine);
         };
-        let name_text = without_blanks(text.get(..colon).unwrap_or_default());
-        let name = HeaderName::from_bytes(name_text);
-        if name == HeaderName::Other && !is_token(name_text) {
-            return Err(Error::HeaderLine);
-        }
-        let value = text.get(colon + 1..).unwrap_or_default();
         let at = text.len() - trim_start(value).len();
         let value = trim(value);
         let Some(slot) = self.headers.get_mut(usize::from(self.count)) else {
@@ -324,6 +318,14 @@ impl Index {
     pub fn message<'a>(&'a self, bytes: &'a [u8]) -> Message<'a> {
         Message::new(self, bytes)
     }
+}
+
+/// Splits a header field without its final line end at the colon; `None` without one, or when the name is no token.
+pub(crate) fn name_and_value(text: &[u8]) -> Option<(HeaderName, &[u8])> {
+    let colon = memchr(b':', text)?;
+    let name_text = without_blanks(text.get(..colon)?);
+    let name = HeaderName::from_bytes(name_text);
+    (name != HeaderName::Other || is_token(name_text)).then_some((name, text.get(colon + 1..)?))
 }
 
 /// A field name without the blanks that may stand before the colon; a fold may not (RFC 3261 §25.1 `HCOLON`).

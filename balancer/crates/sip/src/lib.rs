@@ -3,7 +3,8 @@
 //! [`Index::parse`] notes in one pass where the start line, the header fields and the body are. [`Message`] reads values
 //! from there when asked. [`Edits`] collects changes and writes the forwarded message into one buffer; [`respond`],
 //! [`ack`] and [`cancel`] build the messages that a proxy makes itself. Everything not read passes through byte by
-//! byte. Nothing here allocates, panics on input, does I/O, or knows time, transactions or nodes.
+//! byte. [`stream`] finds the messages in a byte stream. Nothing here allocates, panics on input, does I/O, or knows time,
+//! transactions or nodes.
 //!
 //! ```
 //! use switchtender_sip::{Edits, HeaderName, Index, Output};
@@ -51,6 +52,9 @@
 //! | one of those, or the top Via, malformed | `CSeq` < 2^31, Max-Forwards ≤ 255 | [`Error::Malformed`] | 400 |
 //! | method in `CSeq` is not the request's | | [`Error::CSeqMethod`] | 400 |
 //!
+//! In a stream Content-Length is needed, and says where the next message begins: what is wrong with it there, or keeps
+//! the end of a message from being known, ends the connection ([`stream::Frame::Bad`]).
+//!
 //! Tolerated: bare LF as line end, line ends before the start line, white space before the colon, folds, bytes from
 //! 0x80 up, any order of fields, bytes after the body (discarded), no Content-Length (the body is the rest), empty
 //! list elements. What is tolerated is passed on as it stands, except what precedes the start line or follows the body.
@@ -68,6 +72,7 @@ mod output;
 mod params;
 mod respond;
 mod span;
+pub mod stream;
 mod text;
 mod uri;
 mod via;

@@ -5,6 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use switchtender_sip::stream::{Frame, Framer};
 use switchtender_sip::{Edits, HeaderName, Index, Output, Response, ack, cancel, respond};
 
 struct Counting;
@@ -87,6 +88,19 @@ fn reading_and_writing_allocate_nothing() {
             assert!(ack(&message, &message, &mut Output::new(&mut buffer)).is_ok());
             assert!(cancel(&message, b"", &mut Output::new(&mut buffer)).is_ok());
         }
+    };
+    assert_eq!(allocations(work), 0);
+}
+
+#[test]
+fn framing_allocates_nothing() {
+    let work = || {
+        let mut framer = Framer::new();
+        for end in 1..=INVITE.len() {
+            let expected = if end < INVITE.len() { Frame::Partial } else { Frame::Message(end) };
+            assert_eq!(framer.next(&INVITE[..end]), expected);
+        }
+        assert!(matches!(framer.next(b"GET / HTTP/1.1\r\n"), Frame::Bad { .. }));
     };
     assert_eq!(allocations(work), 0);
 }

@@ -8,6 +8,7 @@ mod lists;
 mod parse;
 mod properties;
 mod respond;
+mod stream;
 mod torture;
 mod uri;
 mod validate;
