@@ -291,7 +291,9 @@ fn cause(code: u16, first: bool, message: &Message<'_>, codes: &[u16]) -> Option
         Some(Cause::Shutdown)
     } else if code == 410 && first && codes.contains(&410) {
         Some(Cause::Gone)
-    } else if first && codes.contains(&code) {
+    } else if first && codes.contains(&code) && !matches!(code, 401 | 407) {
+        // A challenge is for the caller to answer, and one of several nodes is of no use to the others (RFC 3261 §16.7
+        // step 7 would have them collected).
         Some(Cause::Code)
     } else {
         None

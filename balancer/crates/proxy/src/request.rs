@@ -120,7 +120,8 @@ impl Core {
         if message.values(HeaderName::ProxyRequire).next().is_some() {
             return Err((Reply::BAD_EXTENSION, Counter::RejectedExtension));
         }
-        if uri.scheme == Scheme::Other {
+        // No hop of ours is secure, so a sips URI (RFC 3261 §26.2.2) is as unknown; but what is in a dialog goes on.
+        if uri.scheme == Scheme::Other || uri.scheme == Scheme::Sips && message.to_tag().is_none() {
             return Err((Reply::UNSUPPORTED_SCHEME, Counter::RejectedTarget));
         }
         if self.is_loop(message) {

@@ -6,12 +6,14 @@
 
 mod call;
 mod cancel;
+mod clauses;
 mod dialog;
 mod documentation;
 mod failover;
 mod forwarding;
 mod limits;
 mod nat;
+mod passing;
 mod responses;
 mod robustness;
 mod siblings;
