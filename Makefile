@@ -81,6 +81,11 @@ e2e: build ## The product on a real Kubernetes (E2E_LEVEL=smoke or full, E2E_PRO
 bench: build ## Time the packet core: parse, forward, select
 	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --package switchtender-bench --locked
 
+# Half an hour: every scene through every balancer. The runs wait for calls to end, not for the CPU.
+.PHONY: bench-benefit
+bench-benefit: build ## What routing by reported load is worth: Kamailio and our algorithms on the same calls (docs/benefit.md)
+	@$(BIN)/python -m tests.benefit --page docs/benefit.md
+
 .PHONY: dist
 dist: .venv/.python-members ## Wheels and hashed requirements for the images, in dist/ (see deploy/images)
 	@$(BIN)/python -m tools.dist
@@ -92,7 +97,7 @@ lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, st
 	@echo "== Python"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --no-error-summary api/src kube/src operator/src balancer/python tests/demo tests/stand tools \
+	@$(BIN)/mypy --no-error-summary api/src kube/src operator/src balancer/python tests/demo tests/stand tests/benefit tools \
 		tests/e2e/providers tests/e2e/tools tests/e2e/images tests/e2e/installation.py tests/e2e/voice.py tests/e2e/chart/rendering.py tests/e2e/chart/openapi.py
 	@$(BIN)/mypy --no-error-summary -p switchtender_simulator
 	@$(BIN)/lint-imports --no-cache | tail -n 1

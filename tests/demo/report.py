@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tests.demo import scene
-from tests.demo.caller import Outcome
 from tests.demo.run import Look, Outcomes
+from tests.stand.caller import Outcome
 
 _TOTAL = scene.PLACING + scene.HOLD
 _COLORS = {

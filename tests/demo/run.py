@@ -15,8 +15,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.demo import scene
-from tests.demo.caller import Call, Caller, Outcome
 from tests.stand.balancer import Balancer, Group, Layout, serving, write_config
+from tests.stand.caller import Call, Caller, Outcome
 from tests.stand.nodes import Nodes, simulated
 from tests.stand.process import free_port, read_text
 

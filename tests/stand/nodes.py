@@ -15,16 +15,17 @@ from tests.stand.process import StandError, ask, child, command, free_port
 
 @dataclass(frozen=True)
 class Node:
-    """A node to simulate, at 127.0.0.``host``; ``settings`` as `switchtender-sim --help` names them."""
+    """A node to simulate, at 127.0.``net``.``host``; ``settings`` as `switchtender-sim --help` names them."""
 
     name: str
     host: int
     settings: dict[str, str | int | float]
+    net: int = 0
 
     @property
     def address(self) -> str:
         """Where it takes SIP (5060) and ESL (8021)."""
-        return f"127.0.0.{self.host}"
+        return f"127.0.{self.net}.{self.host}"
 
     def spec(self) -> str:
         """The value of ``--node``."""

@@ -1,7 +1,7 @@
-"""A caller for the demonstration: places SIP calls over UDP at a steady rate and keeps account of each.
+"""A caller that measures: places SIP calls over UDP, holds them and keeps account of each.
 
 A small user agent of its own (RFC 3261 §17.1 client transactions over UDP, the dialog's route set of §12), so that
-the demonstration measures the balancer from outside. It knows nothing of the balancer but the address it calls.
+what stands between it and the nodes is measured from outside. It knows nothing of that but the address it calls.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Call:
     call_id: str = field(default_factory=lambda: secrets.token_hex(8))
     tag: str = field(default_factory=lambda: secrets.token_hex(4))
     placed: float = 0.0
+    heard: bool = False
+    """A provisional response came: the INVITE is not repeated any more (RFC 3261 §17.1.1.2)."""
     ringing: float | None = None
     answered: bool = False
     outcome: Outcome = Outcome.SET_UP
@@ -49,6 +51,7 @@ class Call:
     peer: str = ""
     target: str = ""
     routes: tuple[str, ...] = ()
+    retransmissions: int = 0
 
     def was_cut(self) -> bool:
         """Its node was killed under it."""
@@ -182,11 +185,13 @@ class Caller(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Response | None] = loop.create_future()
         self._open[call.call_id, cseq] = future
-        deadline, wait = loop.time() + TRANSACTION_TIMEOUT, T1
+        deadline, wait, sent = loop.time() + TRANSACTION_TIMEOUT, T1, False
         try:
             while loop.time() < deadline:
-                if call.ringing is None or method != "INVITE":
+                if not (method == "INVITE" and call.heard):
                     self._send(request)
+                    call.retransmissions += sent
+                    sent = True
                 done, _ = await asyncio.wait({future}, timeout=min(wait, deadline - loop.time()))
                 if done:
                     return future.result()
@@ -200,6 +205,7 @@ class Caller(asyncio.DatagramProtocol):
         if call is None:
             return
         if response.status < 200:
+            call.heard = True
             if response.status > 100 and call.ringing is None:
                 call.ringing = asyncio.get_running_loop().time()
                 call.node = _node(response)
