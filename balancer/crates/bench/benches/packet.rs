@@ -4,7 +4,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use divan::{Bencher, black_box};
-use switchtender_proxy::token::{Binding, Flow, Keys, Kind, MAX_TOKEN_LEN, Reach, Token, Transport};
+use switchtender_proxy::Transport;
+use switchtender_proxy::token::{Binding, Caller, Keys, Kind, MAX_TOKEN_LEN, Reach, Token};
 use switchtender_select::{
     Admission, NodeLoad, NodeSlot, Nodes, Rng, RoundRobinCursor, Slots, Snapshot, Time, choose, evaluate,
 };
@@ -121,7 +122,11 @@ fn token() -> Token {
         kind: Kind::Dialog(Binding::new(b"a84b4c76e66710@203.0.113.1", b"1928301774")),
         node: "10.0.0.1:5060".parse().unwrap(),
         listener: 0,
-        caller: Flow { address: "203.0.113.1:5060".parse().unwrap(), transport: Transport::Udp, reach: Reach::Direct },
+        caller: Caller {
+            address: "203.0.113.1:5060".parse().unwrap(),
+            transport: Transport::Udp,
+            reach: Reach::Direct,
+        },
         group: 1,
         resources: 0,
     }

@@ -46,12 +46,14 @@ traffic! {
     Unreachable = "icmp_errors";
     /// Receive calls that failed.
     ReceiveFailed = "receive_errors";
-    /// Datagrams from sibling workers.
+    /// Packets from sibling workers.
     TakenOver = "datagrams_taken_over";
     /// Events that found the ring to the control side full.
     EventsLost = "events_lost";
     /// Server transactions that found no room in the siblings' table.
     Unpublished = "fingerprints_unpublished";
+    /// Ends of calls that a sibling could not be told.
+    CallEndsLost = "call_ends_lost";
     /// Panics caught.
     Panics = "worker_panics";
     /// Transactions that were still open when we stopped.

@@ -1,6 +1,6 @@
 //! What the worker loop drives: the proxy, behind a seam so that the loop can be tested by itself.
 
-use switchtender_proxy::{Config, Counters, Datagram, Histogram, Proxy, TransportFailure};
+use switchtender_proxy::{Config, Counters, Histogram, Packet, Proxy, TransportFailure};
 use switchtender_select::{Snapshot, Time};
 
 use crate::nodes::WorkerNodes;
@@ -9,9 +9,10 @@ use crate::outbox::Outbox;
 /// See [`Proxy`], whose methods these are.
 pub(crate) trait Engine: Send + Sized + 'static {
     fn new(config: Config) -> Self;
-    fn receive(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>);
-    fn handed_over(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>);
+    fn receive(&mut self, packet: &Packet<'_>, world: &mut World<'_>);
+    fn handed_over(&mut self, packet: &Packet<'_>, world: &mut World<'_>);
     fn transport_error(&mut self, failure: &TransportFailure<'_>, world: &mut World<'_>);
+    fn call_over(&mut self, call: u64, world: &mut World<'_>);
     fn expire(&mut self, world: &mut World<'_>);
     fn next_deadline(&self) -> Option<Time>;
     fn open_transactions(&self) -> usize;
@@ -35,14 +36,17 @@ impl Engine for Proxy {
     fn new(config: Config) -> Self {
         Self::new(config)
     }
-    fn receive(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>) {
-        self.receive(world.now, datagram, world.snapshot, &world.nodes, world.outbox);
+    fn receive(&mut self, packet: &Packet<'_>, world: &mut World<'_>) {
+        self.receive(world.now, packet, world.snapshot, &world.nodes, world.outbox);
     }
-    fn handed_over(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>) {
-        self.handed_over(world.now, datagram, world.snapshot, &world.nodes, world.outbox);
+    fn handed_over(&mut self, packet: &Packet<'_>, world: &mut World<'_>) {
+        self.handed_over(world.now, packet, world.snapshot, &world.nodes, world.outbox);
     }
     fn transport_error(&mut self, failure: &TransportFailure<'_>, world: &mut World<'_>) {
         self.transport_error(world.now, failure, world.snapshot, &world.nodes, world.outbox);
+    }
+    fn call_over(&mut self, call: u64, world: &mut World<'_>) {
+        self.call_over(world.now, call);
     }
     fn expire(&mut self, world: &mut World<'_>) {
         self.expire(world.now, world.snapshot, &world.nodes, world.outbox);

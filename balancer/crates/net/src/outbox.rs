@@ -1,10 +1,10 @@
-//! What the proxy may do to the world, for one worker: datagrams to sockets, events to the control side, datagrams and
-//! fingerprints to its siblings.
+//! What the proxy may do to the world, for one worker: messages to sockets, events to the control side, packets,
+//! fingerprints and the ends of calls to its siblings.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use switchtender_proxy::{Datagram, Event, Local, Output};
+use switchtender_proxy::{Event, Flow, Local, Output, Packet};
 use switchtender_select::Time;
 
 use crate::bind::Sockets;
@@ -15,24 +15,13 @@ use crate::shared::Shared;
 use crate::sources::Sources;
 use crate::sys::{SendBatch, SendFailure, UdpSocket};
 
-/// A datagram passed to a sibling worker.
+/// What a sibling worker is told.
 #[derive(Debug)]
-pub(crate) struct Handed {
-    bytes: Box<[u8]>,
-    source: SocketAddr,
-    local: Local,
-    local_ip: Option<IpAddr>,
-}
-
-impl Handed {
-    fn new(datagram: &Datagram<'_>) -> Self {
-        let &Datagram { bytes, source, local, local_ip } = datagram;
-        Self { bytes: bytes.into(), source, local, local_ip }
-    }
-
-    pub(crate) fn datagram(&self) -> Datagram<'_> {
-        Datagram { bytes: &self.bytes, source: self.source, local: self.local, local_ip: self.local_ip }
-    }
+pub(crate) enum Handed {
+    /// A packet that is its to handle.
+    Packet { bytes: Box<[u8]>, flow: Flow },
+    /// A call ended here.
+    CallOver(u64),
 }
 
 /// A socket with what waits to leave through it.
@@ -49,7 +38,7 @@ pub(crate) struct Outbox {
     pub(crate) now: Time,
     pub(crate) tally: Tally,
     ports: Vec<Port>,
-    failures: Vec<SendFailure>,
+    failures: Vec<(Local, SendFailure)>,
     sources: Sources,
     events: Producer<Record>,
     /// By worker; our own place is never used.
@@ -91,7 +80,7 @@ impl Outbox {
     }
 
     /// Send everything and wake whom something was put before. What the kernel refused is returned.
-    pub(crate) fn flush(&mut self) -> Vec<SendFailure> {
+    pub(crate) fn flush(&mut self) -> Vec<(Local, SendFailure)> {
         for port in self.ports.iter_mut().filter(|port| !port.batch.is_empty()) {
             flush_port(port, &mut self.tally, &mut self.failures);
         }
@@ -113,16 +102,18 @@ impl Outbox {
     }
 }
 
-fn flush_port(port: &mut Port, tally: &mut Tally, failures: &mut Vec<SendFailure>) {
-    let known = failures.len();
-    let flushed = port.batch.flush(&port.socket, failures);
+fn flush_port(port: &mut Port, tally: &mut Tally, failures: &mut Vec<(Local, SendFailure)>) {
+    let mut refused = Vec::new();
+    let flushed = port.batch.flush(&port.socket, &mut refused);
     tally.add(Traffic::Sent, flushed.sent);
     tally.add(Traffic::SendBufferFull, flushed.dropped);
-    tally.add(Traffic::SendFailed, (failures.len() - known) as u64);
+    tally.add(Traffic::SendFailed, refused.len() as u64);
+    failures.extend(refused.into_iter().map(|failure| (port.local, failure)));
 }
 
 impl Output for Outbox {
-    fn send(&mut self, from: Local, local_ip: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
+    fn send(&mut self, flow: &Flow, bytes: &[u8]) {
+        let &Flow { local: from, local_ip, peer: to, .. } = flow;
         let position = self.ports.iter().position(|port| port.local == from).unwrap_or(0);
         let Some(port) = self.ports.get_mut(position) else { return };
         // A socket bound to one address sends from it anyway.
@@ -149,9 +140,18 @@ impl Output for Outbox {
         self.record(What::Proxy(event));
     }
 
-    fn hand_over(&mut self, worker: u8, datagram: &Datagram<'_>) -> bool {
+    fn hand_over(&mut self, worker: u8, packet: &Packet<'_>) -> bool {
+        let handed = |packet: &Packet<'_>| Handed::Packet { bytes: packet.bytes.into(), flow: packet.flow };
         worker != self.worker
-            && self.siblings.get(usize::from(worker)).is_some_and(|sibling| sibling.offer(Handed::new(datagram)))
+            && self.siblings.get(usize::from(worker)).is_some_and(|sibling| sibling.offer(handed(packet)))
+    }
+
+    fn call_over(&mut self, call: u64) {
+        for (worker, sibling) in self.siblings.iter().enumerate() {
+            if worker != usize::from(self.worker) && !sibling.offer(Handed::CallOver(call)) {
+                self.tally.add(Traffic::CallEndsLost, 1);
+            }
+        }
     }
 
     fn publish(&mut self, fingerprint: u64) {

@@ -12,7 +12,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use switchtender_proxy::{Config, Datagram, FailureKind, TransportFailure};
+use switchtender_proxy::{Config, FailureKind, Flow, Packet, TransportFailure};
 use switchtender_select::{Snapshot, Time};
 
 use crate::counts::Traffic;
@@ -170,8 +170,8 @@ impl<E: Engine> Worker<E> {
             self.page_stale |= count > 0;
             for received in self.batch.datagrams() {
                 let Received { bytes, source, local_ip } = received;
-                let datagram = Datagram { bytes, source, local, local_ip };
-                self.guard.call(snapshot, |engine, world| engine.receive(&datagram, world));
+                let packet = Packet { bytes, flow: Flow::udp(local, local_ip, source) };
+                self.guard.call(snapshot, |engine, world| engine.receive(&packet, world));
             }
             self.fire_timers(snapshot);
             if count < BATCH {
@@ -196,9 +196,15 @@ impl<E: Engine> Worker<E> {
     fn take_handed(&mut self, snapshot: &Snapshot) {
         for _ in 0..HANDED_PER_TURN {
             let Ok(handed) = self.inbox.try_recv() else { return };
-            self.guard.outbox.tally.add(Traffic::TakenOver, 1);
             self.page_stale = true;
-            self.guard.call(snapshot, |engine, world| engine.handed_over(&handed.datagram(), world));
+            match handed {
+                Handed::Packet { bytes, flow } => {
+                    self.guard.outbox.tally.add(Traffic::TakenOver, 1);
+                    let packet = Packet { bytes: &bytes, flow };
+                    self.guard.call(snapshot, |engine, world| engine.handed_over(&packet, world));
+                }
+                Handed::CallOver(call) => self.guard.call(snapshot, |engine, world| engine.call_over(call, world)),
+            }
         }
         // There may be more, and the wake-up for it is spent.
         self.shared.wakes.get(self.index).inspect(|wake| wake.signal());
@@ -207,9 +213,11 @@ impl<E: Engine> Worker<E> {
     fn take_complaints(&mut self, port: usize, snapshot: &Snapshot) {
         for _ in 0..COMPLAINTS_PER_TURN {
             let Some(socket) = self.guard.outbox.ports().get(port) else { return };
+            let local = socket.local;
             match next_complaint(&socket.socket, &mut self.complaint) {
                 Ok(Some(Complaint { to, errno, quoted })) => {
-                    let failure = TransportFailure { kind: FailureKind::Icmp, destination: to, quoted };
+                    let flow = Flow::udp(local, None, to);
+                    let failure = TransportFailure { kind: FailureKind::Icmp, flow, quoted };
                     self.guard.outbox.tally.add(Traffic::Unreachable, 1);
                     self.page_stale = true;
                     self.guard.call(snapshot, |engine, world| engine.transport_error(&failure, world));
@@ -237,9 +245,10 @@ impl<E: Engine> Worker<E> {
     fn send(&mut self, snapshot: &Snapshot) {
         for _ in 0..REPAIRS_PER_TURN {
             let failures = self.guard.outbox.flush();
-            for SendFailure { to, bytes, error } in &failures {
+            for (local, SendFailure { to, bytes, error }) in &failures {
                 self.log(Site::Send, Level::Warning, &format!("send to {to}: {error}"));
-                let failure = TransportFailure { kind: FailureKind::Send, destination: *to, quoted: bytes };
+                let flow = Flow::udp(*local, None, *to);
+                let failure = TransportFailure { kind: FailureKind::Send, flow, quoted: bytes };
                 self.guard.call(snapshot, |engine, world| engine.transport_error(&failure, world));
             }
             if failures.is_empty() {

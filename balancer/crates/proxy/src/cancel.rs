@@ -6,7 +6,7 @@ use switchtender_sip::{Index, Message, Output as Writer, cancel};
 use crate::core::{Core, Step, count_request};
 use crate::counters::Counter;
 use crate::fingerprint;
-use crate::output::{Datagram, Output};
+use crate::output::{Output, Packet};
 use crate::reply::{self, Reply};
 use crate::route;
 use crate::slab::Handle;
@@ -17,17 +17,17 @@ impl Core {
     pub(crate) fn on_cancel<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         known: Option<Handle>,
     ) {
         let Some(handle) = known.filter(|handle| self.servers.get(*handle).is_some_and(Server::is_invite)) else {
             self.count(Counter::RejectedNoDialog);
-            self.answer(step, datagram, message, Reply::NO_DIALOG);
+            self.answer(step, packet, message, Reply::NO_DIALOG);
             return;
         };
         self.count(Counter::Cancels);
-        self.answer(step, datagram, message, Reply::OK);
+        self.answer(step, packet, message, Reply::OK);
         self.changing = true;
         let Some(server) = self.servers.get_mut(handle) else { return };
         if !server.is_pending() || std::mem::replace(&mut server.cancelled, true) {
@@ -88,7 +88,7 @@ impl Core {
         let _ = index.parse(&client.request);
         let mut writer = Writer::new(&mut self.scratch);
         if cancel(&index.message(&client.request), b"", &mut writer).is_ok() {
-            step.output.send(client.from, client.local_ip, client.to, writer.written());
+            step.output.send(&client.flow, writer.written());
             count_request(step, &mut self.counters, client.node);
         }
     }
@@ -108,7 +108,7 @@ impl Core {
     pub(crate) fn on_ack<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         known: Option<Handle>,
     ) {
@@ -125,11 +125,11 @@ impl Core {
             // We answered its INVITE without a transaction.
             return;
         }
-        let target = self.preprocess(step.snapshot, datagram, message).and_then(|request| {
-            let target = route::in_dialog(&self.config, step.snapshot, datagram, message, &request)?;
+        let target = self.preprocess(step.snapshot, packet, message).and_then(|request| {
+            let target = route::in_dialog(&self.config, step.snapshot, packet, message, &request)?;
             Some((target, request.shape))
         });
-        let origin = reply::origin(&self.config, datagram, message);
+        let origin = reply::origin(&self.config, packet, message);
         let (Some((target, shape)), Some(origin)) = (target, origin) else {
             self.count(Counter::StrayAcks);
             return;

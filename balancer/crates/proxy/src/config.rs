@@ -123,7 +123,7 @@ impl Config {
     }
 
     /// Whether host and port of `uri` are ours: advertised, bound, or where a socket is bound to every address, the one
-    /// that the datagram came in on.
+    /// that the packet came in on.
     pub(crate) fn is_own(&self, uri: &Uri<'_>, local_ip: Option<IpAddr>) -> bool {
         self.is_own_host(uri.host, uri.port_or_default(), local_ip)
     }

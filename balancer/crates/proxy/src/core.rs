@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use switchtender_select::{GroupSlot, Key, NodeSlot, Nodes, Rng, RoundRobinCursor, Snapshot, Time};
@@ -15,7 +15,7 @@ use crate::counters::{Counter, Counters};
 use crate::ended::on_no_call;
 use crate::fingerprint::Hashed;
 use crate::histogram::Histogram;
-use crate::output::{Local, Output};
+use crate::output::{Flow, Local, Output};
 use crate::recent::RecentCalls;
 use crate::slab::{Handle, Slab};
 use crate::timers::Timers;
@@ -122,14 +122,9 @@ impl Core {
         self.servers.len() + self.clients.len()
     }
 
-    /// Our address in header fields towards `peer`; never an unspecified one.
-    pub(crate) fn sent_by<'a>(
-        config: &'a Config,
-        output: &mut impl Output,
-        local: Local,
-        local_ip: Option<IpAddr>,
-        peer: SocketAddr,
-    ) -> SentBy<'a> {
+    /// Our address in header fields towards the peer of `flow`; never an unspecified one.
+    pub(crate) fn sent_by<'a>(config: &'a Config, output: &mut impl Output, flow: &Flow) -> SentBy<'a> {
+        let Flow { local, local_ip, peer, .. } = *flow;
         let (advertised, bound) = match local {
             Local::Worker => (None, config.worker_address),
             Local::Listener(index) => match config.listener(index) {
@@ -187,7 +182,7 @@ impl Core {
     /// Puts the stored request of a client transaction on the wire: the request itself, or in Completed its ACK.
     pub(crate) fn transmit<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
         if let Some(client) = self.clients.get(handle) {
-            step.output.send(client.from, client.local_ip, client.to, &client.request);
+            step.output.send(&client.flow, &client.request);
             count_request(step, &mut self.counters, client.node);
         }
     }
@@ -197,8 +192,7 @@ impl Core {
         if let Some(server) = self.servers.get(handle)
             && !server.response.is_empty()
         {
-            let origin = server.origin;
-            step.output.send(origin.local, origin.local_ip, origin.reply_to, &server.response);
+            step.output.send(&server.origin.reply_to, &server.response);
             self.counters.count(Counter::ResponsesSent);
         }
     }

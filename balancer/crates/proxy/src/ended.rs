@@ -5,9 +5,10 @@
 //! refused, cancelled or never answered is given back at once, and a BYE ends its call however it is answered
 //! (RFC 3261 §15: who sent it takes the session for ended), once, though both sides hang up at the same moment.
 
-use switchtender_select::{Admission, NodeSlot, Nodes};
+use switchtender_select::{Admission, NodeSlot, Nodes, Time};
 
 use crate::core::{Core, Step};
+use crate::output::Output;
 
 /// The call that a BYE ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +19,30 @@ pub(crate) struct Ending {
     pub(crate) call: u64,
 }
 
+/// Stands for the node of a call that a sibling saw end.
+const ELSEWHERE: NodeSlot = NodeSlot(u32::MAX);
+
 impl Core {
+    /// A call ended in a sibling worker: a BYE of the other side, should it come here, ends nothing more.
+    pub(crate) fn on_call_over(&mut self, now: Time, call: u64) {
+        self.ended_calls.note(call, ELSEWHERE, now);
+    }
+
     /// A BYE came to an end: with this final response, or with none at all.
-    pub(crate) fn on_bye_over<N: Nodes, O>(&mut self, step: &Step<'_, N, O>, ending: Ending, code: Option<u16>) {
+    pub(crate) fn on_bye_over<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        ending: Ending,
+        code: Option<u16>,
+    ) {
         let node = ending.node;
         if is_unmeasured(step, node) {
             let comes_again = matches!(code, Some(401 | 407));
-            let known = self.ended_calls.node(ending.call, step.now).is_some_and(|(at, _)| at == node);
+            let known =
+                self.ended_calls.node(ending.call, step.now).is_some_and(|(at, _)| at == node || at == ELSEWHERE);
             if !comes_again && !known {
                 self.ended_calls.note(ending.call, node, step.now);
+                step.output.call_over(ending.call);
                 give_back(step, node);
             }
         } else if code.is_some_and(|code| (200..300).contains(&code)) {

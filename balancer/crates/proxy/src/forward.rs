@@ -1,6 +1,6 @@
 //! Forwarding a request (RFC 3261 §16.6): the copy with its changes, and the client transaction that carries it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use switchtender_select::{GroupSlot, NodeSlot, Nodes, Snapshot};
@@ -11,10 +11,10 @@ use crate::config::SentBy;
 use crate::core::{Core, Step, count_request};
 use crate::counters::Counter;
 use crate::fingerprint;
-use crate::output::{Local, Output};
+use crate::output::{Flow, Local, Output};
 use crate::route;
 use crate::slab::Handle;
-use crate::token::{Binding, Flow, Kind, MAX_TOKEN_LEN, Token, Transport};
+use crate::token::{Binding, Caller, Kind, MAX_TOKEN_LEN, Token};
 use crate::transaction::{
     Cancel, Client, ClientState, ClientTimer, Counted, MAX_ATTEMPTS, Origin, Record, Shape, T1, T1_64,
 };
@@ -27,9 +27,7 @@ const MAX_FORWARDS: u8 = 70;
 /// The next hop of one attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hop {
-    pub(crate) to: SocketAddr,
-    pub(crate) from: Local,
-    pub(crate) local_ip: Option<IpAddr>,
+    pub(crate) flow: Flow,
     /// The node at the next hop.
     pub(crate) node: Option<NodeSlot>,
     /// Legs of a new call, which counts; `None`: nothing to count.
@@ -56,9 +54,7 @@ impl Core {
             state: ClientState::Calling,
             method,
             server,
-            from: hop.from,
-            local_ip: hop.local_ip,
-            to: hop.to,
+            flow: hop.flow,
             node: hop.node,
             counted: Counted::No,
             request,
@@ -132,13 +128,13 @@ impl Core {
         };
         let Self { config, edits, scratch, clients, counters, .. } = self;
         edits.clear();
-        let via = Core::sent_by(config, step.output, hop.from, hop.local_ip, hop.to);
+        let via = Core::sent_by(config, step.output, &hop.flow);
         push_via(edits, message, via, &branch);
-        let near = Core::sent_by(config, step.output, near_side(hop.from), hop.local_ip, hop.to);
+        let near = Core::sent_by(config, step.output, &near_side(hop.flow));
         match record {
             Record::Nothing => {}
             Record::FromCaller(_) | Record::FromNode(..) => {
-                let far = Core::sent_by(config, step.output, near_side(origin.local), origin.local_ip, origin.source);
+                let far = Core::sent_by(config, step.output, &near_side(origin.flow));
                 push_own_uri(edits, message, HeaderName::RecordRoute, token, near);
                 if far != near {
                     push_own_uri(edits, message, HeaderName::RecordRoute, token, far);
@@ -170,14 +166,14 @@ impl Core {
         let branch = stateless_branch(message, &mut address, &mut number);
         let Self { config, edits, scratch, counters, .. } = self;
         edits.clear();
-        push_via(edits, message, Core::sent_by(config, step.output, hop.from, hop.local_ip, hop.to), &branch);
+        push_via(edits, message, Core::sent_by(config, step.output, &hop.flow), &branch);
         write_changes(edits, message, shape, origin);
         let mut writer = Writer::new(scratch);
         if edits.splice(message, &mut writer).is_err() {
             counters.count(Counter::Oversized);
             return;
         }
-        step.output.send(hop.from, hop.local_ip, hop.to, writer.written());
+        step.output.send(&hop.flow, writer.written());
         count_request(step, counters, hop.node);
     }
 }
@@ -197,7 +193,7 @@ fn token(
         Record::Nothing => return None,
         Record::FromNode(caller, listener) => {
             let kind = Kind::Dialog(route::binding_of_node(call_id, from_tag));
-            return Some(Token { kind, node: origin.source, listener, caller, group: 0, resources: 0 });
+            return Some(Token { kind, node: origin.flow.peer, listener, caller, group: 0, resources: 0 });
         }
         Record::FromCaller(reach) => (Kind::Dialog(Binding::new(call_id, from_tag)), reach),
         Record::Path(reach) => (Kind::Path, reach),
@@ -205,19 +201,19 @@ fn token(
     let group = group.and_then(|slot| snapshot.group(slot));
     Some(Token {
         kind,
-        node: hop.to,
-        listener: route::listener_of(origin.local),
-        caller: Flow { address: origin.source, transport: Transport::Udp, reach },
+        node: hop.flow.peer,
+        listener: route::listener_of(origin.flow.local),
+        caller: Caller { address: origin.flow.peer, transport: origin.flow.transport, reach },
         group: group.map_or(0, |group| fingerprint::of_group(&group.namespace, &group.name)),
         resources: 0,
     })
 }
 
-/// The socket whose address the next hop is to come back to: towards nodes the one that all workers share.
-fn near_side(from: Local) -> Local {
-    match from {
-        Local::Worker => Local::NodeSide,
-        listener => listener,
+/// The way by which the next hop is to come back: towards nodes the socket that all workers share.
+fn near_side(flow: Flow) -> Flow {
+    match flow.local {
+        Local::Worker => Flow { local: Local::NodeSide, ..flow },
+        Local::Listener(_) | Local::NodeSide => flow,
     }
 }
 
@@ -247,7 +243,7 @@ fn push_own_uri(edits: &mut Edits, message: &Message<'_>, name: HeaderName, toke
 fn write_changes(edits: &mut Edits, message: &Message<'_>, shape: Shape, origin: &Origin) {
     let hops = message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
     edits.set_max_forwards(message, hops);
-    edits.set_source(message, origin.source);
+    edits.set_source(message, origin.flow.peer);
     remove_internal(edits, message);
     write_routes(edits, message, shape);
 }

@@ -1,4 +1,4 @@
-//! The sans-IO stateful SIP proxy: datagrams and time go in, datagrams and timers come out.
+//! The sans-IO stateful SIP proxy: packets and time go in, packets and timers come out.
 //!
 //! Knows nothing of sockets, clocks, threads or atomics: time and randomness are arguments, load is read through an
 //! injected view, and what is to be sent is handed to an output the caller supplies.
@@ -36,6 +36,6 @@ mod upstream;
 pub use config::{Advertised, Config, Listener, NodeAdvertise, NodeSide};
 pub use counters::{Counter, Counters, Outcome};
 pub use histogram::Histogram;
-pub use output::{Datagram, Event, FailureKind, Local, Output, Refusal, Silence, TransportFailure};
+pub use output::{ConnectionId, Event, FailureKind, Flow, Local, Output, Packet, Refusal, Silence, TransportFailure};
 pub use proxy::Proxy;
-pub use switchtender_select::{Nodes, Snapshot, Time};
+pub use switchtender_select::{Nodes, Snapshot, Time, Transport};

@@ -1,8 +1,8 @@
-//! What goes in and out of the core besides time: datagrams, events, and the table shared with sibling workers.
+//! What goes in and out of the core besides time: packets, events, and the table shared with sibling workers.
 
 use std::net::{IpAddr, SocketAddr};
 
-use switchtender_select::NodeSlot;
+use switchtender_select::{NodeSlot, Transport};
 
 /// One of our sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,27 +15,63 @@ pub enum Local {
     Worker,
 }
 
-/// A received datagram.
-#[derive(Clone, Copy, Debug)]
-pub struct Datagram<'a> {
-    /// Its payload.
-    pub bytes: &'a [u8],
-    /// Where it came from.
-    pub source: SocketAddr,
-    /// The socket it came in on.
-    pub local: Local,
-    /// The address it was sent to, where the system tells (`IP_PKTINFO`).
-    pub local_ip: Option<IpAddr>,
+/// A connection of this process, unique while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// The connection with this serial number in this worker.
+    pub const fn new(worker: u8, serial: u32) -> Self {
+        Self((worker as u64) << 32 | serial as u64)
+    }
+
+    /// The worker that has it; `None` for a number that [`ConnectionId::new`] does not make.
+    pub fn worker(self) -> Option<u8> {
+        u8::try_from(self.0 >> 32).ok()
+    }
 }
 
-/// A datagram that could not be sent or delivered.
+/// The way of a message (RFC 5626 §3.1): which of our sockets, which peer, which transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Our socket; for a connection, the one it was accepted on, or whose address it was opened from.
+    pub local: Local,
+    /// Our address on it: of what came in, where it was sent to, as far as the system tells (`IP_PKTINFO`); of what goes
+    /// out, the source it must have where the socket is bound to every address and it matters.
+    pub local_ip: Option<IpAddr>,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Datagrams or a connection.
+    pub transport: Transport,
+    /// The connection that a message came in on. Of what goes out: the one that it must go over or not at all; `None`:
+    /// over one of this worker's to that peer, opened if there is none.
+    pub connection: Option<ConnectionId>,
+}
+
+impl Flow {
+    /// Datagrams between a socket of ours and a peer.
+    pub const fn udp(local: Local, local_ip: Option<IpAddr>, peer: SocketAddr) -> Self {
+        Self { local, local_ip, peer, transport: Transport::Udp, connection: None }
+    }
+}
+
+/// A SIP message as it came in: a datagram, or one message of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// The message, with whatever else the datagram held.
+    pub bytes: &'a [u8],
+    /// The way it came.
+    pub flow: Flow,
+}
+
+/// A message that could not be sent or delivered.
 #[derive(Clone, Copy, Debug)]
 pub struct TransportFailure<'a> {
     /// Who says so.
     pub kind: FailureKind,
-    /// Where the datagram was to go.
-    pub destination: SocketAddr,
-    /// The datagram, or as much of it as is known; possibly nothing.
+    /// The way it was to go, as given to [`Output::send`]; what the network quotes says nothing of `local_ip`.
+    pub flow: Flow,
+    /// The message, or as much of it as is known; possibly nothing.
     pub quoted: &'a [u8],
 }
 
@@ -47,24 +83,31 @@ pub enum FailureKind {
     Send,
     /// The network said that the destination cannot be reached (`IP_RECVERR`).
     Icmp,
+    /// No connection could be opened, in time or at all.
+    Connect,
+    /// The connection is no more, and the message was not written to it, or not known to be.
+    Closed,
 }
 
 /// What the world around a [`crate::Proxy`] does for it.
 pub trait Output {
-    /// Puts a datagram on the wire. `local_ip`: the source address it must carry, where the socket is bound to every
-    /// address and it matters. An error is told by [`crate::Proxy::transport_error`], later.
-    fn send(&mut self, from: Local, local_ip: Option<IpAddr>, to: SocketAddr, bytes: &[u8]);
+    /// Puts a message on the wire; [`Flow`] says how. An error is told by [`crate::Proxy::transport_error`], later.
+    fn send(&mut self, flow: &Flow, bytes: &[u8]);
 
-    /// The source address that a datagram from this socket to `to` would carry; never an unspecified one. Asked only
+    /// The source address that a message from this socket to `to` would carry; never an unspecified one. Asked only
     /// where the socket is bound to every address and no address is advertised.
     fn local_ip(&mut self, from: Local, to: SocketAddr) -> IpAddr;
 
     /// Tells the control side. Never waits; may be lost.
     fn event(&mut self, event: Event);
 
-    /// Passes a datagram to a sibling worker, which gives it to [`crate::Proxy::handed_over`]. `false`: there is no such
-    /// worker or no room, the datagram is lost.
-    fn hand_over(&mut self, worker: u8, datagram: &Datagram<'_>) -> bool;
+    /// Passes a packet to a sibling worker, which gives it to [`crate::Proxy::handed_over`]. `false`: there is no such
+    /// worker or no room, the packet is lost.
+    fn hand_over(&mut self, worker: u8, packet: &Packet<'_>) -> bool;
+
+    /// Tells every sibling worker that a call is over, which they learn by [`crate::Proxy::call_over`]. `call` is a hash
+    /// of its Call-ID, keyed alike in all workers. May be lost.
+    fn call_over(&mut self, call: u64);
 
     /// Lets siblings know that this worker has the server transaction with this fingerprint.
     fn publish(&mut self, fingerprint: u64);

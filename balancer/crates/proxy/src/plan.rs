@@ -14,7 +14,7 @@ use crate::counters::{Counter, Outcome};
 use crate::ended::Ending;
 use crate::fingerprint;
 use crate::forward::Hop;
-use crate::output::{Datagram, Local, Output};
+use crate::output::{Flow, Local, Output, Packet};
 use crate::reply::Reply;
 use crate::route::{self, Found, Preprocessed, Target};
 use crate::token::{Kind, Token};
@@ -46,12 +46,12 @@ impl Core {
     pub(crate) fn plan_in_dialog<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         method: Method,
         request: &Preprocessed<'_>,
     ) -> Result<Plan, Refusal> {
-        let target = route::in_dialog(&self.config, step.snapshot, datagram, message, request);
+        let target = route::in_dialog(&self.config, step.snapshot, packet, message, request);
         if token_was_refused(message, request) {
             self.count(Counter::TokensRefused);
         }
@@ -64,14 +64,17 @@ impl Core {
                 return Err((Reply::unavailable(503, seconds), Counter::RejectedBudget));
             }
         }
-        let node = if method == Method::Bye { dialog_node(step.snapshot, datagram, request, &hop) } else { None };
+        let node = if method == Method::Bye { dialog_node(step.snapshot, packet, request, &hop) } else { None };
         let ends = node.map(|node| Ending { node, call: fingerprint::of_call_id(&self.config.secret, message) });
         Ok(Plan { hop, shape, record: Record::Nothing, group: None, ends })
     }
 
     /// The next hop to a target, which may change the shape of the request.
     pub(crate) fn hop_to(&mut self, target: Target, shape: Shape) -> (Hop, Shape) {
-        let hop = |to, from, node| Hop { to, from, local_ip: None, node, legs: None, patience: None, timer_c: TIMER_C };
+        let hop = |peer, local, node| {
+            let flow = Flow::udp(local, None, peer);
+            Hop { flow, node, legs: None, patience: None, timer_c: TIMER_C }
+        };
         match target {
             Target::Node { address, slot } => (hop(address, Local::Worker, slot), shape),
             Target::Caller { address, listener, strict, forced } => {
@@ -88,13 +91,13 @@ impl Core {
     pub(crate) fn plan_along_path<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         method: Method,
         request: &Preprocessed<'_>,
         token: &Token,
     ) -> Result<Plan, Refusal> {
-        if !route::is_known_node(&self.config, step.snapshot, datagram.source.ip()) {
+        if !route::is_known_node(&self.config, step.snapshot, packet.flow.peer.ip()) {
             return Err((Reply::FORBIDDEN, Counter::RejectedForeignPath));
         }
         let target = route::to_caller(&self.config, request, token, true);
@@ -110,7 +113,7 @@ impl Core {
     pub(crate) fn plan_new<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         method: Method,
         request: &Preprocessed<'_>,
@@ -120,7 +123,7 @@ impl Core {
             method: message.method_text().unwrap_or_default(),
             user: request.uri.user,
             host: host_text(request.uri.host, &mut room),
-            source: datagram.source.ip(),
+            source: packet.flow.peer.ip(),
         };
         let group = step.snapshot.group_for(&call).ok_or((Reply::NOT_FOUND, Counter::RejectedTarget))?;
         let node = match self.challenger(step, group, message) {
@@ -134,7 +137,7 @@ impl Core {
         let node = node.map_err(|why| (self.no_room(group, is_call, why), Counter::RejectedOverLimit))?;
         let hop =
             hop_to_node(step.snapshot, group, node, is_call).ok_or((Reply::SERVER_ERROR, Counter::RejectedTarget))?;
-        let reach = route::reach(&self.config, datagram, message);
+        let reach = route::reach(&self.config, packet, message);
         let record = match method {
             Method::Register => Record::Path(reach),
             _ if begins_dialog(method, message) => Record::FromCaller(reach),
@@ -207,9 +210,7 @@ fn begins_dialog(method: Method, message: &Message<'_>) -> bool {
 pub(crate) fn hop_to_node(snapshot: &Snapshot, group: &Group, slot: NodeSlot, is_call: bool) -> Option<Hop> {
     let failover = &group.failover;
     Some(Hop {
-        to: snapshot.node(slot)?.sip,
-        from: Local::Worker,
-        local_ip: None,
+        flow: Flow::udp(Local::Worker, None, snapshot.node(slot)?.sip),
         node: Some(slot),
         legs: is_call.then_some(group.legs_per_call),
         patience: Some((failover.first_response_timeout, failover.progress_timeout)),
@@ -218,15 +219,10 @@ pub(crate) fn hop_to_node(snapshot: &Snapshot, group: &Group, slot: NodeSlot, is
 }
 
 /// The node that carries the dialog of a request.
-fn dialog_node(
-    snapshot: &Snapshot,
-    datagram: &Datagram<'_>,
-    request: &Preprocessed<'_>,
-    hop: &Hop,
-) -> Option<NodeSlot> {
+fn dialog_node(snapshot: &Snapshot, packet: &Packet<'_>, request: &Preprocessed<'_>, hop: &Hop) -> Option<NodeSlot> {
     hop.node.or_else(|| match request.token {
         Found::Token(token) => snapshot.node_at(token.node),
-        _ => snapshot.node_at(datagram.source),
+        _ => snapshot.node_at(packet.flow.peer),
     })
 }
 

@@ -1,4 +1,4 @@
-//! One worker's proxy: the way in for datagrams, time and transport errors.
+//! One worker's proxy: the way in for packets, time and transport errors.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Counters};
 use crate::histogram::Histogram;
-use crate::output::{Datagram, Output, TransportFailure};
+use crate::output::{Flow, Output, Packet, TransportFailure};
 use crate::reply::Reply;
 use crate::request::Arrival;
 use crate::transaction::{Client, Counted, Due, Server};
@@ -21,7 +21,7 @@ const CHECKED_UP_TO: usize = 32;
 /// The stateful proxy of one worker (RFC 3261 §16). Shares nothing with its siblings but what [`Output`] offers.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Of the datagram at hand; kept because it is large.
+    /// Of the packet at hand; kept because it is large.
     index: Box<Index>,
     core: Core,
 }
@@ -32,47 +32,47 @@ impl Proxy {
         Self { index: Box::default(), core: Core::new(config) }
     }
 
-    /// Handles one datagram from the network.
+    /// Handles one packet from the network.
     pub fn receive<N: Nodes, O: Output>(
         &mut self,
         now: Time,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         snapshot: &Snapshot,
         nodes: &N,
         output: &mut O,
     ) {
-        self.handle(&mut Step { now, snapshot, nodes, output }, datagram, Arrival::First);
+        self.handle(&mut Step { now, snapshot, nodes, output }, packet, Arrival::First);
     }
 
-    /// Handles a datagram that a sibling worker received and believes to be ours; it is never handed over again.
+    /// Handles a packet that a sibling worker received and believes to be ours; it is never handed over again.
     pub fn handed_over<N: Nodes, O: Output>(
         &mut self,
         now: Time,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         snapshot: &Snapshot,
         nodes: &N,
         output: &mut O,
     ) {
-        self.handle(&mut Step { now, snapshot, nodes, output }, datagram, Arrival::HandedOver);
+        self.handle(&mut Step { now, snapshot, nodes, output }, packet, Arrival::HandedOver);
     }
 
-    fn handle<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, datagram: &Datagram<'_>, arrival: Arrival) {
+    fn handle<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, packet: &Packet<'_>, arrival: Arrival) {
         let Self { index, core } = self;
         core.count(Counter::Received);
-        let parsed = index.parse(datagram.bytes);
-        let message = index.message(datagram.bytes);
+        let parsed = index.parse(packet.bytes);
+        let message = index.message(packet.bytes);
         match parsed.and_then(|()| message.validate()) {
-            Err(error) => core.on_malformed(step, datagram, &message, error),
+            Err(error) => core.on_malformed(step, packet, &message, error),
             Ok(()) => match message.kind() {
-                Kind::Request { .. } => core.on_request(step, datagram, &message, arrival),
-                Kind::Response { .. } => core.on_response(step, datagram, &message, arrival),
+                Kind::Request { .. } => core.on_request(step, packet, &message, arrival),
+                Kind::Response { .. } => core.on_response(step, packet, &message, arrival),
                 Kind::Unknown => core.count(Counter::MalformedDropped),
             },
         }
         self.finish();
     }
 
-    /// Handles a datagram that could not be sent or delivered (RFC 3261 §16.9, §18.4).
+    /// Handles a message that could not be sent or delivered (RFC 3261 §16.9, §18.4).
     pub fn transport_error<N: Nodes, O: Output>(
         &mut self,
         now: Time,
@@ -82,6 +82,26 @@ impl Proxy {
         output: &mut O,
     ) {
         self.core.on_transport_error(&mut Step { now, snapshot, nodes, output }, failure);
+        self.finish();
+    }
+
+    /// Takes note that a connection is no more; `flow` names it. What still waits for a first response over it will not
+    /// get one (RFC 3261 §17.1.4).
+    pub fn connection_closed<N: Nodes, O: Output>(
+        &mut self,
+        now: Time,
+        flow: &Flow,
+        snapshot: &Snapshot,
+        nodes: &N,
+        output: &mut O,
+    ) {
+        self.core.on_connection_closed(&mut Step { now, snapshot, nodes, output }, flow);
+        self.finish();
+    }
+
+    /// Takes note that a call ended in a sibling worker; see [`Output::call_over`].
+    pub fn call_over(&mut self, now: Time, call: u64) {
+        self.core.on_call_over(now, call);
         self.finish();
     }
 
@@ -113,7 +133,7 @@ impl Proxy {
     }
 
     /// Whether an input is being handled that has begun to change transactions. Asked after a panic: `false` says that
-    /// parsing or deciding panicked, so the datagram is lost and nothing else; `true` that the proxy must be made anew.
+    /// parsing or deciding panicked, so the packet is lost and nothing else; `true` that the proxy must be made anew.
     pub fn changing(&self) -> bool {
         self.core.changing
     }
@@ -202,14 +222,14 @@ impl Core {
     fn on_malformed<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         error: Error,
     ) {
         match message.answer(error) {
             Answer::Respond { code, reason } => {
                 self.count(Counter::MalformedAnswered);
-                self.answer(step, datagram, message, Reply::new(code, reason));
+                self.answer(step, packet, message, Reply::new(code, reason));
             }
             Answer::Drop => self.count(Counter::MalformedDropped),
             Answer::Ignore => self.count(Counter::KeepAlives),

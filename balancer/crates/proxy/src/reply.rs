@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::core::{Core, Step};
 use crate::counters::Counter;
 use crate::fingerprint;
-use crate::output::{Datagram, Output};
+use crate::output::{Flow, Output, Packet};
 use crate::route;
 use crate::transaction::Origin;
 
@@ -120,16 +120,12 @@ impl Reply {
 /// Where a request came from and where its responses go (RFC 3261 §18.2.2, RFC 3581 §4): back to the address it came
 /// from, at the port it came from when it asked for that or its listener is for callers behind NAT, else at the port of
 /// sent-by. `maddr` is not followed: it would let anyone aim responses at a third party.
-pub(crate) fn origin(config: &Config, datagram: &Datagram<'_>, message: &Message<'_>) -> Option<Origin> {
+pub(crate) fn origin(config: &Config, packet: &Packet<'_>, message: &Message<'_>) -> Option<Origin> {
     let via = message.top_via()?;
-    let nat = config.listener(route::listener_of(datagram.local)).is_some_and(|listener| listener.nat);
-    let port = if via.rport.is_some() || nat { datagram.source.port() } else { via.port_or_default() };
-    Some(Origin {
-        local: datagram.local,
-        local_ip: datagram.local_ip,
-        source: datagram.source,
-        reply_to: SocketAddr::new(datagram.source.ip(), port),
-    })
+    let nat = config.listener(route::listener_of(packet.flow.local)).is_some_and(|listener| listener.nat);
+    let port = if via.rport.is_some() || nat { packet.flow.peer.port() } else { via.port_or_default() };
+    let reply_to = Flow { peer: SocketAddr::new(packet.flow.peer.ip(), port), ..packet.flow };
+    Some(Origin { flow: packet.flow, reply_to })
 }
 
 impl Core {
@@ -137,17 +133,17 @@ impl Core {
     pub(crate) fn answer<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         reply: Reply,
     ) {
-        let Some(origin) = origin(&self.config, datagram, message) else { return };
+        let Some(origin) = origin(&self.config, packet, message) else { return };
         let mut writer = Writer::new(&mut self.scratch);
-        if reply.write(&self.config.secret, message, origin.source, &mut writer).is_err() {
+        if reply.write(&self.config.secret, message, origin.flow.peer, &mut writer).is_err() {
             self.counters.count(Counter::Oversized);
             return;
         }
-        step.output.send(origin.local, origin.local_ip, origin.reply_to, writer.written());
+        step.output.send(&origin.reply_to, writer.written());
         self.counters.count(Counter::ResponsesSent);
     }
 }

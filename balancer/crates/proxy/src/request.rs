@@ -9,7 +9,7 @@ use crate::counters::Counter;
 use crate::ended::Ending;
 use crate::failover::is_shutdown;
 use crate::fingerprint;
-use crate::output::{Datagram, Event, Output};
+use crate::output::{Event, Output, Packet};
 use crate::plan::{Plan, Refusal};
 use crate::reply::{self, Reply};
 use crate::route::{self, Found, Preprocessed};
@@ -17,7 +17,7 @@ use crate::slab::Handle;
 use crate::token::{Direction, Kind, Token};
 use crate::transaction::{MAX_ATTEMPTS, Origin, Server, ServerState, ServerTimer, T1, Tries};
 
-/// Whether a datagram may still be passed to a sibling.
+/// Whether a packet may still be passed to a sibling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// From the network.
@@ -38,7 +38,7 @@ impl Core {
     pub(crate) fn on_request<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         arrival: Arrival,
     ) {
@@ -46,26 +46,26 @@ impl Core {
         let Some(method) = message.method() else { return };
         let Some(fingerprint) = fingerprint::of_request(&self.config.secret, message) else { return };
         let known = self.by_fingerprint.get(&fingerprint).copied();
-        if known.is_none() && arrival == Arrival::First && self.hand_over_to_owner(step, datagram, fingerprint) {
+        if known.is_none() && arrival == Arrival::First && self.hand_over_to_owner(step, packet, fingerprint) {
             return;
         }
         match (method, known) {
-            (Method::Ack, known) => self.on_ack(step, datagram, message, known),
-            (Method::Cancel, known) => self.on_cancel(step, datagram, message, known),
+            (Method::Ack, known) => self.on_ack(step, packet, message, known),
+            (Method::Cancel, known) => self.on_cancel(step, packet, message, known),
             (_, Some(server)) => {
                 self.count(Counter::Retransmissions);
                 self.transmit_response(step, server);
             }
-            (_, None) => self.on_new(step, datagram, message, method, fingerprint),
+            (_, None) => self.on_new(step, packet, message, method, fingerprint),
         }
     }
 
     /// Passes a request to the sibling that has its transaction: the client changed its port, so the kernel gave the
-    /// datagram to another worker. Whether that was so.
+    /// packet to another worker. Whether that was so.
     fn hand_over_to_owner<N, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         fingerprint: u128,
     ) -> bool {
         if self.config.workers < 2 {
@@ -73,7 +73,7 @@ impl Core {
         }
         match step.output.owner(published(fingerprint)) {
             Some(worker) if worker != self.config.worker => {
-                let passed = step.output.hand_over(worker, datagram);
+                let passed = step.output.hand_over(worker, packet);
                 self.count(if passed { Counter::HandedOver } else { Counter::HandOversLost });
                 true
             }
@@ -84,17 +84,17 @@ impl Core {
     fn on_new<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         method: Method,
         fingerprint: u128,
     ) {
-        match self.decide(step, datagram, message, method) {
-            Ok(Some(plan)) => self.open(step, datagram, message, method, fingerprint, &plan),
+        match self.decide(step, packet, message, method) {
+            Ok(Some(plan)) => self.open(step, packet, message, method, fingerprint, &plan),
             Ok(None) => self.count(Counter::DroppedOverload),
             Err((reply, counter)) => {
                 self.count(counter);
-                self.answer(step, datagram, message, reply);
+                self.answer(step, packet, message, reply);
             }
         }
     }
@@ -104,7 +104,7 @@ impl Core {
     fn decide<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         method: Method,
     ) -> Result<Option<Plan>, Refusal> {
@@ -133,16 +133,15 @@ impl Core {
             return Ok(None);
         }
 
-        let request = self
-            .preprocess(step.snapshot, datagram, message)
-            .ok_or((Reply::BAD_REQUEST, Counter::MalformedAnswered))?;
+        let request =
+            self.preprocess(step.snapshot, packet, message).ok_or((Reply::BAD_REQUEST, Counter::MalformedAnswered))?;
         if in_dialog || is_to_untagged_caller(message, &request) {
-            return self.plan_in_dialog(step, datagram, message, method, &request).map(Some);
+            return self.plan_in_dialog(step, packet, message, method, &request).map(Some);
         }
         if let Found::Token(token @ Token { kind: Kind::Path, .. }) = request.token {
-            return self.plan_along_path(step, datagram, message, method, &request, &token).map(Some);
+            return self.plan_along_path(step, packet, message, method, &request, &token).map(Some);
         }
-        let for_us = request.uri.user.is_none() && self.config.is_own(&request.uri, datagram.local_ip);
+        let for_us = request.uri.user.is_none() && self.config.is_own(&request.uri, packet.flow.local_ip);
         if for_us && method != Method::Register {
             return Err(match method {
                 Method::Options => (Reply::OPTIONS, Counter::OptionsAnswered),
@@ -150,17 +149,17 @@ impl Core {
                 _ => (Reply::METHOD_NOT_ALLOWED, Counter::RejectedTarget),
             });
         }
-        self.plan_new(step, datagram, message, method, &request).map(Some)
+        self.plan_new(step, packet, message, method, &request).map(Some)
     }
 
     pub(crate) fn preprocess<'a>(
         &mut self,
         snapshot: &Snapshot,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'a>,
     ) -> Option<Preprocessed<'a>> {
         self.refresh_keys(snapshot);
-        route::preprocess(&self.config, &mut self.keys, datagram, message)
+        route::preprocess(&self.config, &mut self.keys, packet, message)
     }
 
     /// RFC 3261 §16.3 step 4, RFC 5393 §4.2: the request was here before, and nothing that routing depends on changed.
@@ -204,13 +203,13 @@ impl Core {
     fn open<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         method: Method,
         fingerprint: u128,
         plan: &Plan,
     ) {
-        let Some(origin) = reply::origin(&self.config, datagram, message) else { return };
+        let Some(origin) = reply::origin(&self.config, packet, message) else { return };
         self.changing = true;
         let Some(handle) = self.insert_server(message, method, fingerprint, origin, step.now, plan) else { return };
         self.open += 1;

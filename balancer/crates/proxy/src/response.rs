@@ -8,7 +8,7 @@ use crate::branch::Owner;
 use crate::core::{Core, Step};
 use crate::counters::Counter;
 use crate::fingerprint;
-use crate::output::{Datagram, Output};
+use crate::output::{Output, Packet};
 use crate::request::Arrival;
 use crate::slab::Handle;
 use crate::transaction::{Cancel, Client, ClientState, ClientTimer, T1_64, T2, T4, TIMER_C_STEP};
@@ -17,7 +17,7 @@ impl Core {
     pub(crate) fn on_response<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
-        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
         message: &Message<'_>,
         arrival: Arrival,
     ) {
@@ -29,7 +29,7 @@ impl Core {
         match self.branches.owner(branch) {
             Owner::Mine(transaction) => self.on_response_to(step, transaction.into(), message),
             Owner::OtherWorker(worker) if arrival == Arrival::First => {
-                let passed = step.output.hand_over(worker, datagram);
+                let passed = step.output.hand_over(worker, packet);
                 self.count(if passed { Counter::HandedOver } else { Counter::HandOversLost });
             }
             Owner::OtherWorker(_) | Owner::Foreign => self.count(Counter::StrayResponses),

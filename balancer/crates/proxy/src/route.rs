@@ -9,7 +9,7 @@ use switchtender_select::{NodeSlot, Snapshot};
 use switchtender_sip::{HeaderName, Host, Message, Method, NameAddr, Scheme, Uri};
 
 use crate::config::Config;
-use crate::output::{Datagram, Local};
+use crate::output::{Local, Packet};
 use crate::token::{Binding, Direction, Keys, Kind, Reach, Token};
 use crate::transaction::Shape;
 
@@ -49,7 +49,7 @@ pub(crate) enum Target {
 pub(crate) fn preprocess<'a>(
     config: &Config,
     keys: &mut Keys,
-    datagram: &Datagram<'_>,
+    packet: &Packet<'_>,
     message: &Message<'a>,
 ) -> Option<Preprocessed<'a>> {
     let mut uri = message.uri()?;
@@ -60,7 +60,7 @@ pub(crate) fn preprocess<'a>(
 
     if uri.is_loose_router() {
         let found = open(keys, &uri);
-        if matches!(found, Found::Token(_)) || config.is_own(&uri, datagram.local_ip) {
+        if matches!(found, Found::Token(_)) || config.is_own(&uri, packet.flow.local_ip) {
             token = found;
             if let Some(last) = message.values(HeaderName::Route).last().and_then(|value| route(value.span)) {
                 uri = last;
@@ -69,7 +69,7 @@ pub(crate) fn preprocess<'a>(
         }
     }
     if let Some(maddr) = uri.params.value(b"maddr")
-        && names_own_address(config, maddr, &uri, datagram.local_ip)
+        && names_own_address(config, maddr, &uri, packet.flow.local_ip)
     {
         shape.without_maddr = true;
     }
@@ -81,7 +81,7 @@ pub(crate) fn preprocess<'a>(
     for value in message.values(HeaderName::Route).take(usable) {
         let Some(uri) = route(value.span) else { break };
         let found = if last_user.is_some() && uri.user == last_user { token } else { open(keys, &uri) };
-        let own = matches!(found, Found::Token(_)) || config.is_own(&uri, datagram.local_ip);
+        let own = matches!(found, Found::Token(_)) || config.is_own(&uri, packet.flow.local_ip);
         if !own || shape.own_routes == MOST_OWN_ROUTES {
             next_route = Some(uri);
             break;
@@ -147,11 +147,11 @@ pub(crate) fn direction(token: &Token, message: &Message<'_>) -> Option<Directio
 pub(crate) fn in_dialog(
     config: &Config,
     snapshot: &Snapshot,
-    datagram: &Datagram<'_>,
+    packet: &Packet<'_>,
     message: &Message<'_>,
     request: &Preprocessed<'_>,
 ) -> Option<Target> {
-    let known_node = is_known_node(config, snapshot, datagram.source.ip());
+    let known_node = is_known_node(config, snapshot, packet.flow.peer.ip());
     if let Found::Token(token) = request.token {
         match direction(&token, message) {
             Some(Direction::FromCaller) => {
@@ -171,7 +171,7 @@ pub(crate) fn in_dialog(
     }
     if message.method() == Some(Method::Bye) && known_node {
         let next = request.next_route.as_ref().unwrap_or(&request.uri);
-        let address = address_of(next).filter(|_| !config.is_own(next, datagram.local_ip))?;
+        let address = address_of(next).filter(|_| !config.is_own(next, packet.flow.local_ip))?;
         let same_family = |bound: SocketAddr| bound.is_ipv4() == address.is_ipv4();
         let listener = config.listeners.iter().position(|listener| same_family(listener.address));
         let listener = u16::try_from(listener.unwrap_or(0)).unwrap_or(0);
@@ -235,16 +235,16 @@ pub(crate) fn listener_of(local: Local) -> u16 {
 /// Whether the caller can be reached at the address it names. Not so when its Via gives another address than the one it
 /// sent from, or the URI that requests to it would go to first does (the top Record-Route, else the Contact), or when its
 /// listener says so: it is behind NAT then, or would have us send to someone else.
-pub(crate) fn reach(config: &Config, datagram: &Datagram<'_>, message: &Message<'_>) -> Reach {
-    let source = datagram.source.ip().to_canonical();
+pub(crate) fn reach(config: &Config, packet: &Packet<'_>, message: &Message<'_>) -> Reach {
+    let source = packet.flow.peer.ip().to_canonical();
     let elsewhere = |ip: Option<IpAddr>| ip.is_some_and(|ip| ip.to_canonical() != source);
     let first_of = |name: HeaderName| {
         let value = message.values(name).next()?;
         NameAddr::parse(value.span.of(message.bytes()))?.uri()
     };
     let named = first_of(HeaderName::RecordRoute).or_else(|| first_of(HeaderName::Contact));
-    let nat = config.listener(listener_of(datagram.local)).is_some_and(|listener| listener.nat)
+    let nat = config.listener(listener_of(packet.flow.local)).is_some_and(|listener| listener.nat)
         || message.top_via().is_some_and(|via| elsewhere(via.host.ip()))
         || named.is_some_and(|uri| elsewhere(ip_of(&uri)));
-    if nat { Reach::Flow { replica: config.replica } } else { Reach::Direct }
+    if nat { Reach::Flow { replica: config.replica, connection: packet.flow.connection } } else { Reach::Direct }
 }

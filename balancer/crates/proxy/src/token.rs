@@ -13,6 +13,9 @@ use aes_siv::{KeyInit, Tag};
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use switchtender_select::Transport;
+
+use crate::output::ConnectionId;
 
 /// The longest token text, in bytes: what a buffer for [`Keys::seal`] must hold.
 pub const MAX_TOKEN_LEN: usize = (MAX_RAW_LEN * 4).div_ceil(3);
@@ -21,7 +24,7 @@ const FORMAT: u8 = 1;
 const CLEAR_LEN: usize = 2;
 const SIV_LEN: usize = 16;
 const MIN_SEALED_LEN: usize = 1 + 6 + 2 + 6 + 4 + 2;
-const MAX_SEALED_LEN: usize = 1 + 8 + 18 + 2 + 18 + 4 + 4 + 2;
+const MAX_SEALED_LEN: usize = 1 + 8 + 18 + 2 + 18 + 4 + 8 + 4 + 2;
 const MIN_RAW_LEN: usize = CLEAR_LEN + SIV_LEN + MIN_SEALED_LEN;
 const MAX_RAW_LEN: usize = CLEAR_LEN + SIV_LEN + MAX_SEALED_LEN;
 
@@ -35,7 +38,7 @@ pub struct Token {
     /// Index of the listener the caller came in on.
     pub listener: u16,
     /// Where the caller is.
-    pub caller: Flow,
+    pub caller: Caller,
     /// Hash of the group's identity, the same on every replica.
     pub group: u32,
     /// Bits of the resources the call takes.
@@ -70,28 +73,13 @@ impl Binding {
 
 /// The caller as the network knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub struct Caller {
     /// Source address of the request that created the dialog.
     pub address: SocketAddr,
     /// Its transport.
     pub transport: Transport,
     /// Whether the caller's Contact can be believed.
     pub reach: Reach,
-}
-
-/// Transport of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// UDP.
-    Udp,
-    /// TCP.
-    Tcp,
-    /// TLS over TCP.
-    Tls,
-    /// WebSocket (RFC 7118).
-    Ws,
-    /// WebSocket over TLS.
-    Wss,
 }
 
 /// How a caller can be reached.
@@ -103,6 +91,8 @@ pub enum Reach {
     Flow {
         /// Identity of the replica that holds the flow.
         replica: u32,
+        /// The connection, in that replica, where the flow is one.
+        connection: Option<ConnectionId>,
     },
 }
 
@@ -210,7 +200,9 @@ const DIALOG: u8 = 0x80;
 const NODE_IPV6: u8 = 0x40;
 const CALLER_IPV6: u8 = 0x20;
 const OWN_FLOW: u8 = 0x10;
-const TRANSPORT: u8 = 0x0f;
+/// After the replica stands a connection. Tokens from before there were any do not have it.
+const CONNECTION: u8 = 0x08;
+const TRANSPORT: u8 = 0x07;
 
 /// Writes the fields to the front of `out` and returns their length.
 fn write(token: &Token, out: &mut [u8]) -> usize {
@@ -218,9 +210,6 @@ fn write(token: &Token, out: &mut [u8]) -> usize {
     let mut flags = match token.caller.transport {
         Transport::Udp => 0,
         Transport::Tcp => 1,
-        Transport::Tls => 2,
-        Transport::Ws => 3,
-        Transport::Wss => 4,
     };
     if let Kind::Dialog(binding) = token.kind {
         flags |= DIALOG;
@@ -233,9 +222,13 @@ fn write(token: &Token, out: &mut [u8]) -> usize {
     if writer.put_address(token.caller.address) {
         flags |= CALLER_IPV6;
     }
-    if let Reach::Flow { replica } = token.caller.reach {
+    if let Reach::Flow { replica, connection } = token.caller.reach {
         flags |= OWN_FLOW;
         writer.put(&replica.to_be_bytes());
+        if let Some(connection) = connection {
+            flags |= CONNECTION;
+            writer.put(&connection.0.to_be_bytes());
+        }
     }
     writer.put(&token.group.to_be_bytes());
     writer.put(&token.resources.to_be_bytes());
@@ -255,16 +248,22 @@ fn read(sealed: &[u8]) -> Option<Token> {
     let transport = match flags & TRANSPORT {
         0 => Transport::Udp,
         1 => Transport::Tcp,
-        2 => Transport::Tls,
-        3 => Transport::Ws,
-        4 => Transport::Wss,
         _ => return None,
     };
-    let reach =
-        if flags & OWN_FLOW == 0 { Reach::Direct } else { Reach::Flow { replica: u32::from_be_bytes(reader.take()?) } };
+    let reach = match flags & (OWN_FLOW | CONNECTION) {
+        0 => Reach::Direct,
+        CONNECTION => return None,
+        flags => Reach::Flow {
+            replica: u32::from_be_bytes(reader.take()?),
+            connection: match flags & CONNECTION {
+                0 => None,
+                _ => Some(ConnectionId(u64::from_be_bytes(reader.take()?))),
+            },
+        },
+    };
     let group = u32::from_be_bytes(reader.take()?);
     let resources = u16::from_be_bytes(reader.take()?);
-    let caller = Flow { address, transport, reach };
+    let caller = Caller { address, transport, reach };
     reader.rest.is_empty().then_some(Token { kind, node, listener, caller, group, resources })
 }
 

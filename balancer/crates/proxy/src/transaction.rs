@@ -1,7 +1,6 @@
 //! What a server and a client transaction hold (RFC 3261 §17, RFC 6026). The rules that move them stand in the modules
 //! beside this one.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use switchtender_select::{GroupSlot, NodeSlot, Time};
@@ -9,9 +8,9 @@ use switchtender_sip::Method;
 
 use crate::branch::LoopHash;
 use crate::ended::Ending;
-use crate::output::Local;
+use crate::output::Flow;
 use crate::slab::Handle;
-use crate::token::{Flow, Reach};
+use crate::token::{Caller, Reach};
 
 /// Round-trip time estimate (RFC 3261 §17.1.1.1).
 pub(crate) const T1: Duration = Duration::from_millis(500);
@@ -88,10 +87,10 @@ pub(crate) enum ServerState {
 /// Where a request came from, and so where its responses go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
-    pub(crate) local: Local,
-    pub(crate) local_ip: Option<IpAddr>,
-    pub(crate) source: SocketAddr,
-    pub(crate) reply_to: SocketAddr,
+    /// The way it came.
+    pub(crate) flow: Flow,
+    /// The way its responses go.
+    pub(crate) reply_to: Flow,
 }
 
 /// How the Request-URI and the Routes of a request change on the way through (RFC 3261 §16.4, §16.6 step 6).
@@ -113,8 +112,8 @@ pub(crate) enum Record {
     Nothing,
     /// Record-Route of a dialog that a caller begins; how to reach that caller.
     FromCaller(Reach),
-    /// Record-Route of a dialog that a node begins along a Path: the flow and the listener of the one it calls.
-    FromNode(Flow, u16),
+    /// Record-Route of a dialog that a node begins along a Path: the one it calls, and the listener of that one.
+    FromNode(Caller, u16),
     /// Path of a registration; how to reach the one that registers.
     Path(Reach),
 }
@@ -233,9 +232,7 @@ pub(crate) struct Client {
     pub(crate) state: ClientState,
     pub(crate) method: Method,
     pub(crate) server: Handle,
-    pub(crate) from: Local,
-    pub(crate) local_ip: Option<IpAddr>,
-    pub(crate) to: SocketAddr,
+    pub(crate) flow: Flow,
     /// The node that it goes to.
     pub(crate) node: Option<NodeSlot>,
     /// As what it is counted there.

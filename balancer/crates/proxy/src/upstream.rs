@@ -49,7 +49,7 @@ impl Core {
         request: &Message<'_>,
         reply: Reply,
     ) {
-        let Some(source) = self.servers.get(handle).map(|server| server.origin.source) else { return };
+        let Some(source) = self.servers.get(handle).map(|server| server.origin.flow.peer) else { return };
         let mut writer = Writer::new(&mut self.scratch);
         if reply.write(&self.config.secret, request, source, &mut writer).is_ok() {
             let len = writer.len();
@@ -103,7 +103,7 @@ impl Core {
         let Some(server) = self.servers.get(handle) else { return };
         let (origin, pending) = (server.origin, server.is_pending());
         if let Some(written) = self.scratch.get(..len) {
-            step.output.send(origin.local, origin.local_ip, origin.reply_to, written);
+            step.output.send(&origin.reply_to, written);
             self.count(Counter::ResponsesSent);
         }
         if !pending {
@@ -153,7 +153,7 @@ impl Core {
     /// Sends a final response of our own.
     pub(crate) fn finish_with<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle, reply: Reply) {
         let Some(server) = self.servers.get_mut(handle) else { return };
-        let source = server.origin.source;
+        let source = server.origin.flow.peer;
         let request = std::mem::take(&mut server.request);
         let mut index = Index::new();
         // It was parsed when it came in.

@@ -5,10 +5,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use switchtender_proxy::{Config, Datagram, Event, Listener, Local, NodeSide, Output, Proxy, Snapshot, Time};
+use switchtender_proxy::{Config, Event, Flow, Listener, Local, NodeSide, Output, Packet, Proxy, Snapshot, Time};
 use switchtender_select::{Admission, NodeLoad, NodeSlot, Nodes, Slots};
 
 thread_local! {
@@ -55,25 +55,26 @@ impl Nodes for Roomy {
     fn answered(&self, _slot: NodeSlot) {}
 }
 
-/// Keeps the last datagram.
+/// Keeps the last message.
 struct Last {
     bytes: Vec<u8>,
-    to: SocketAddr,
+    flow: Flow,
 }
 
 impl Output for Last {
-    fn send(&mut self, _from: Local, _local_ip: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
+    fn send(&mut self, flow: &Flow, bytes: &[u8]) {
         self.bytes.clear();
         self.bytes.extend_from_slice(bytes);
-        self.to = to;
+        self.flow = *flow;
     }
-    fn local_ip(&mut self, _from: Local, _to: SocketAddr) -> IpAddr {
+    fn local_ip(&mut self, _from: Local, _to: std::net::SocketAddr) -> IpAddr {
         unreachable!("every socket is bound to an address")
     }
     fn event(&mut self, _event: Event) {}
-    fn hand_over(&mut self, _worker: u8, _datagram: &Datagram<'_>) -> bool {
+    fn hand_over(&mut self, _worker: u8, _packet: &Packet<'_>) -> bool {
         false
     }
+    fn call_over(&mut self, _call: u64) {}
     fn publish(&mut self, _fingerprint: u64) {}
     fn retract(&mut self, _fingerprint: u64) {}
     fn owner(&mut self, _fingerprint: u64) -> Option<u8> {
@@ -129,9 +130,9 @@ struct Bench {
 
 impl Bench {
     fn put(&mut self, local: Local, source: &str, bytes: &[u8]) {
-        let datagram = Datagram { bytes, source: source.parse().unwrap(), local, local_ip: None };
+        let packet = Packet { bytes, flow: Flow::udp(local, None, source.parse().unwrap()) };
         let before = ALLOCATIONS.get();
-        self.proxy.receive(self.now, &datagram, &self.snapshot, &Roomy, &mut self.last);
+        self.proxy.receive(self.now, &packet, &self.snapshot, &Roomy, &mut self.last);
         self.allocations += ALLOCATIONS.get() - before;
     }
 
@@ -171,7 +172,7 @@ impl Bench {
         let invite = head("INVITE", "sip:1000@198.51.100.1", "", "", "1 INVITE");
         self.put(listener, CALLER, invite.as_bytes());
         let forwarded = self.sent();
-        assert!(forwarded.starts_with("INVITE ") && self.last.to.to_string() == NODE);
+        assert!(forwarded.starts_with("INVITE ") && self.last.flow.peer.to_string() == NODE);
         self.respond("100 Trying", &forwarded);
         self.respond("180 Ringing", &forwarded);
         self.respond("200 OK", &forwarded);
@@ -193,7 +194,8 @@ impl Bench {
 
 #[test]
 fn a_call_allocates_nothing_in_steady_state() {
-    let last = Last { bytes: Vec::with_capacity(4096), to: CALLER.parse().unwrap() };
+    let last =
+        Last { bytes: Vec::with_capacity(4096), flow: Flow::udp(Local::Listener(0), None, CALLER.parse().unwrap()) };
     let mut bench = Bench { proxy: proxy(), snapshot: snapshot(), last, now: Time::from_secs(1), allocations: 0 };
     // Longer than any timer, so that everything that goes round has gone round.
     let calls_per_second = 2;

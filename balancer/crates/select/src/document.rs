@@ -13,6 +13,7 @@ use crate::network::{Network, canonical_socket};
 use crate::snapshot::{
     Failover, Group, GroupSlot, Key, Member, Node, NodeSlot, OverLimit, OverLimitAction, Registry, RetryOn, Snapshot,
 };
+use crate::transport::Transport;
 
 /// The document's version that this reader knows.
 const FORMAT: u64 = 1;
@@ -110,6 +111,7 @@ fn nodes(field: &Field<'_>) -> Result<Vec<Node>, ConfigError> {
             uid: uid.into(),
             name: name.into(),
             sip: canonical_socket(sip),
+            transport: Transport::default(),
             removed: false,
         });
     }

@@ -19,6 +19,7 @@ mod rng;
 mod slots;
 mod snapshot;
 mod time;
+mod transport;
 mod verdict;
 
 pub use algorithm::{Algorithm, RoundRobinCursor};
@@ -34,4 +35,5 @@ pub use snapshot::{
     Failover, Group, GroupSlot, Key, Member, Node, NodeSlot, OverLimit, OverLimitAction, Registry, RetryOn, Snapshot,
 };
 pub use time::Time;
+pub use transport::Transport;
 pub use verdict::{DEFAULT_SESSIONS_PER_SECOND, Verdict, judge, may_send_in_dialog};

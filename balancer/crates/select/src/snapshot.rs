@@ -11,6 +11,7 @@ use crate::document;
 use crate::json::ConfigError;
 use crate::matching::{Call, Matcher};
 use crate::network::{canonical, canonical_socket};
+use crate::transport::Transport;
 
 /// Where a node's counters live: stable for a uid while this process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +58,8 @@ pub struct Node {
     pub name: Arc<str>,
     /// Its SIP endpoint.
     pub sip: SocketAddr,
+    /// How it is spoken to.
+    pub transport: Transport,
     /// It left the set; only its dialogs still go there.
     pub removed: bool,
 }

@@ -15,6 +15,7 @@ CORE_HELP = {
     "receive_errors": "Receive calls that failed.",
     "events_lost": "Log events that the packet core could not hand to the control side; nothing depends on them.",
     "fingerprints_unpublished": "Server transactions that the other workers could not be told of.",
+    "call_ends_lost": "Ends of calls that another worker could not be told of.",
     "worker_panics": "Panics caught in a packet worker: faults of ours.",
     "transactions_lost_at_stop": "Transactions that were open when the process ended.",
     "transactions_open": "Transactions that wait for a final answer.",

@@ -28,15 +28,15 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn obey(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>, handed: bool) {
-        let text = std::str::from_utf8(datagram.bytes).unwrap();
+    fn obey(&mut self, packet: &Packet<'_>, world: &mut World<'_>, handed: bool) {
+        let text = std::str::from_utf8(packet.bytes).unwrap();
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
         let answer = |world: &mut World<'_>, text: &str| {
-            world.outbox.send(datagram.local, datagram.local_ip, datagram.source, text.as_bytes());
+            world.outbox.send(&packet.flow, text.as_bytes());
         };
         self.delays.record(Duration::from_micros(5));
         match verb {
-            "echo" => answer(world, &format!("{} {rest} {:?} {handed}", self.config.worker, datagram.local)),
+            "echo" => answer(world, &format!("{} {rest} {:?} {handed}", self.config.worker, packet.flow.local)),
             "generation" => answer(world, &world.snapshot.generation.to_string()),
             "panic" => {
                 self.changing = rest == "changing";
@@ -46,21 +46,26 @@ impl Scripted {
             }
             "life" => answer(world, &format!("{:?}", self.witness)),
             "open" => self.open = rest.parse().unwrap(),
-            "later" => self.deadline = Some((world.now + Duration::from_millis(20), datagram.source)),
+            "later" => self.deadline = Some((world.now + Duration::from_millis(20), packet.flow.peer)),
             "to" => {
-                self.witness = Some(datagram.source);
-                world.outbox.send(Local::Worker, None, rest.parse().unwrap(), b"out");
+                self.witness = Some(packet.flow.peer);
+                world.outbox.send(&Flow::udp(Local::Worker, None, rest.parse().unwrap()), b"out");
             }
             "big" => {
-                self.witness = Some(datagram.source);
-                world.outbox.send(Local::Worker, None, datagram.source, &vec![0; 65_508]);
+                self.witness = Some(packet.flow.peer);
+                world.outbox.send(&Flow::udp(Local::Worker, None, packet.flow.peer), &vec![0; 65_508]);
             }
             "hand" if !handed => {
-                let taken = world.outbox.hand_over(rest.parse().unwrap(), datagram);
+                let taken = world.outbox.hand_over(rest.parse().unwrap(), packet);
                 if !taken {
                     answer(world, "refused");
                 }
             }
+            "over" => {
+                world.outbox.call_over(rest.parse().unwrap());
+                answer(world, "told");
+            }
+            "witness" => self.witness = Some(packet.flow.peer),
             "hand" => answer(world, &format!("worker {} has it", self.config.worker)),
             "events" => {
                 for _ in 0..rest.parse().unwrap() {
@@ -68,7 +73,10 @@ impl Scripted {
                 }
                 answer(world, "told");
             }
-            "node" => world.outbox.send(Local::Worker, None, rest.parse().unwrap(), b"from the worker's port"),
+            "node" => {
+                let flow = Flow::udp(Local::Worker, None, rest.parse().unwrap());
+                world.outbox.send(&flow, b"from the worker's port");
+            }
             _ => panic!("unknown word"),
         }
     }
@@ -86,21 +94,27 @@ impl Engine for Scripted {
             open: 0,
         }
     }
-    fn receive(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>) {
-        self.obey(datagram, world, false);
+    fn receive(&mut self, packet: &Packet<'_>, world: &mut World<'_>) {
+        self.obey(packet, world, false);
     }
-    fn handed_over(&mut self, datagram: &Datagram<'_>, world: &mut World<'_>) {
-        self.obey(datagram, world, true);
+    fn handed_over(&mut self, packet: &Packet<'_>, world: &mut World<'_>) {
+        self.obey(packet, world, true);
     }
     fn transport_error(&mut self, failure: &TransportFailure<'_>, world: &mut World<'_>) {
         let Some(witness) = self.witness else { return };
-        let text = format!("{:?} {} {}", failure.kind, failure.destination, failure.quoted.len());
-        world.outbox.send(Local::Listener(0), None, witness, text.as_bytes());
+        let Flow { local, peer, .. } = failure.flow;
+        let text = format!("{:?} {local:?} {peer} {}", failure.kind, failure.quoted.len());
+        world.outbox.send(&Flow::udp(Local::Listener(0), None, witness), text.as_bytes());
+    }
+    fn call_over(&mut self, call: u64, world: &mut World<'_>) {
+        let Some(witness) = self.witness else { return };
+        let text = format!("call {call} is over, hears worker {}", self.config.worker);
+        world.outbox.send(&Flow::udp(Local::Listener(0), None, witness), text.as_bytes());
     }
     fn expire(&mut self, world: &mut World<'_>) {
         let (due, to) = self.deadline.take().unwrap();
         assert!(due <= world.now);
-        world.outbox.send(Local::Listener(0), None, to, b"expired");
+        world.outbox.send(&Flow::udp(Local::Listener(0), None, to), b"expired");
     }
     fn next_deadline(&self) -> Option<Time> {
         self.deadline.map(|(due, _)| due)
@@ -233,7 +247,8 @@ fn datagrams_go_through_the_engine_and_are_counted() {
     assert_eq!(world.ask("echo one"), "0 one Listener(0) false");
     assert_eq!(world.ask("echo two"), "0 two Listener(0) false");
     world.until(|_| world.sum(Traffic::Received) == 2 && world.sum(Traffic::Sent) == 2);
-    assert_eq!(world.shared.pages[0].delays().1, 10);
+    // A page is written count by count.
+    world.until(|shared| shared.pages[0].delays().1 == 10);
 }
 
 #[test]
@@ -266,7 +281,7 @@ fn a_new_snapshot_is_acted_on_with_the_next_batch() {
 fn icmp_refused_reaches_the_engine_with_the_quoted_datagram() {
     let world = Workers::new(1);
     let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert_eq!(world.ask(&format!("to {closed}")), format!("Icmp {closed} 3"));
+    assert_eq!(world.ask(&format!("to {closed}")), format!("Icmp Worker {closed} 3"));
     world.until(|_| world.sum(Traffic::Unreachable) == 1);
     assert!(matches!(world.events[0].try_recv().unwrap().what, What::Log(Level::Warning, _)));
 }
@@ -275,7 +290,7 @@ fn icmp_refused_reaches_the_engine_with_the_quoted_datagram() {
 fn a_datagram_that_cannot_be_sent_reaches_the_engine() {
     let world = Workers::new(1);
     let own = world.peer.local_addr().unwrap();
-    assert_eq!(world.ask("big"), format!("Send {own} 65508"));
+    assert_eq!(world.ask("big"), format!("Send Worker {own} 65508"));
     world.until(|_| world.sum(Traffic::SendFailed) == 1);
 }
 
@@ -320,6 +335,23 @@ fn siblings_take_over_what_is_theirs() {
     assert_eq!(world.ask(&format!("hand {here}")), "refused");
     assert_eq!(world.ask("hand 9"), "refused");
     world.until(|_| world.sum(Traffic::TakenOver) == 1);
+}
+
+#[test]
+fn siblings_are_told_that_a_call_is_over() {
+    let world = Workers::new(2);
+    let here: u8 = world.ask("echo x").split(' ').next().unwrap().parse().unwrap();
+    // The kernel picks a worker by the sender's port: one that the other worker hears.
+    let witness = (0..WAIT.as_millis()).map(|_| peer()).find(|peer| {
+        peer.send_to(b"echo x", world.listener).unwrap();
+        !hear(peer).starts_with(&here.to_string())
+    });
+    let witness = witness.unwrap();
+    witness.send_to(b"witness", world.listener).unwrap();
+    witness.send_to(b"echo x", world.listener).unwrap();
+    hear(&witness);
+    assert_eq!(world.ask("over 77"), "told");
+    assert_eq!(hear(&witness), format!("call 77 is over, hears worker {}", 1 - here));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod call;
 mod cancel;
 mod clauses;
+mod connections;
 mod dialog;
 mod documentation;
 mod failover;

@@ -7,7 +7,7 @@ use switchtender_select::Admission;
 
 use crate::call::{answered, place};
 use crate::text::Request;
-use crate::world::{NODES, World};
+use crate::world::{NODES, PUBLIC, World};
 
 fn world() -> World {
     let world = World::new();
@@ -103,6 +103,25 @@ fn both_sides_hang_up_at_once_and_it_counts_once() {
     world.respond(&from_caller, from_caller.text.response(200, "OK", ""));
     world.respond(&from_node, from_node.text.response(200, "OK", ""));
     assert_eq!(standing(&world), 1, "the first call still stands");
+}
+
+#[test]
+fn a_call_that_ended_in_a_sibling_is_not_given_back_twice() {
+    let mut world = world();
+    let (sent, ok) = answered(&mut world, &Request::invite());
+    let bye_of_node = Request::by_node("BYE", "nodebye", &sent.text);
+    world.caller_sends(Request::in_dialog("BYE", "bye", &ok).text());
+    let bye = world.sent_request("BYE");
+    world.respond(&bye, bye.text.response(200, "OK", ""));
+    let told = std::mem::take(&mut world.wire.over);
+    assert_eq!(told.len(), 1, "the siblings are told once");
+    // The sibling is another worker of the same process, with the same nodes.
+    world.restart(crate::world::config());
+    world.proxy.call_over(world.now, told[0]);
+    world.receive_at(Local::NodeSide, NODES[0], bye_of_node.text());
+    let bye = world.sent_request("BYE");
+    world.receive_at(PUBLIC, &bye.to.to_string(), bye.text.response(200, "OK", ""));
+    assert_eq!(world.ledger(NODES[0]).ended, 1);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use switchtender_proxy::{
-    Advertised, Config, Counter, Datagram, Event, FailureKind, Listener, Local, NodeAdvertise, NodeSide, Outcome,
-    Output, Proxy, Snapshot, Time, TransportFailure,
+    Advertised, Config, Counter, Event, FailureKind, Flow, Listener, Local, NodeAdvertise, NodeSide, Outcome, Output,
+    Packet, Proxy, Snapshot, Time, TransportFailure,
 };
 use switchtender_select::{Admission, GroupSlot, NodeLoad, NodeSlot, Nodes, Slots};
 
@@ -20,12 +20,14 @@ pub const PUBLIC: Local = Local::Listener(0);
 /// Two nodes.
 pub const NODES: [&str; 2] = ["10.1.0.1:5060", "10.1.0.2:5060"];
 
-/// A datagram that the proxy sent.
+/// A message that the proxy sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub from: Local,
     pub local_ip: Option<IpAddr>,
     pub to: SocketAddr,
+    /// All of that, and by which transport.
+    pub flow: Flow,
     pub text: Text,
 }
 
@@ -132,12 +134,15 @@ pub struct Wire {
     pub handed: Vec<(u8, Vec<u8>)>,
     pub table: BTreeMap<u64, u8>,
     pub ring_is_full: bool,
+    /// Calls that siblings were told to be over.
+    pub over: Vec<u64>,
     worker: u8,
 }
 
 impl Output for Wire {
-    fn send(&mut self, from: Local, local_ip: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
-        self.sent.push_back(Sent { from, local_ip, to, text: Text::received(bytes) });
+    fn send(&mut self, flow: &Flow, bytes: &[u8]) {
+        let Flow { local: from, local_ip, peer: to, .. } = *flow;
+        self.sent.push_back(Sent { from, local_ip, to, flow: *flow, text: Text::received(bytes) });
     }
 
     fn local_ip(&mut self, _from: Local, _to: SocketAddr) -> IpAddr {
@@ -148,11 +153,15 @@ impl Output for Wire {
         self.events.push(event);
     }
 
-    fn hand_over(&mut self, worker: u8, datagram: &Datagram<'_>) -> bool {
+    fn hand_over(&mut self, worker: u8, packet: &Packet<'_>) -> bool {
         if !self.ring_is_full {
-            self.handed.push((worker, datagram.bytes.to_vec()));
+            self.handed.push((worker, packet.bytes.to_vec()));
         }
         !self.ring_is_full
+    }
+
+    fn call_over(&mut self, call: u64) {
+        self.over.push(call);
     }
 
     fn publish(&mut self, fingerprint: u64) {
@@ -329,8 +338,8 @@ impl World {
     /// With the address that the datagram was sent to, as a socket bound to every address tells.
     pub fn receive_on(&mut self, local: Local, local_ip: Option<&str>, source: &str, text: impl AsRef<[u8]>) {
         let local_ip = local_ip.map(|ip| ip.parse().unwrap());
-        let datagram = Datagram { bytes: text.as_ref(), source: address(source), local, local_ip };
-        self.proxy.receive(self.now, &datagram, &self.snapshot, &self.book, &mut self.wire);
+        let packet = Packet { bytes: text.as_ref(), flow: Flow::udp(local, local_ip, address(source)) };
+        self.proxy.receive(self.now, &packet, &self.snapshot, &self.book, &mut self.wire);
         self.check();
     }
 
@@ -346,14 +355,21 @@ impl World {
     }
 
     pub fn handed_over(&mut self, local: Local, source: &str, text: impl AsRef<[u8]>) {
-        let datagram = Datagram { bytes: text.as_ref(), source: address(source), local, local_ip: None };
-        self.proxy.handed_over(self.now, &datagram, &self.snapshot, &self.book, &mut self.wire);
+        let packet = Packet { bytes: text.as_ref(), flow: Flow::udp(local, None, address(source)) };
+        self.proxy.handed_over(self.now, &packet, &self.snapshot, &self.book, &mut self.wire);
         self.check();
     }
 
     pub fn fail(&mut self, kind: FailureKind, destination: &str, quoted: impl AsRef<[u8]>) {
-        let failure = TransportFailure { kind, destination: address(destination), quoted: quoted.as_ref() };
+        let flow = Flow::udp(Local::Worker, None, address(destination));
+        let failure = TransportFailure { kind, flow, quoted: quoted.as_ref() };
         self.proxy.transport_error(self.now, &failure, &self.snapshot, &self.book, &mut self.wire);
+        self.check();
+    }
+
+    /// The way of `sent` is no more.
+    pub fn close(&mut self, flow: &Flow) {
+        self.proxy.connection_closed(self.now, flow, &self.snapshot, &self.book, &mut self.wire);
         self.check();
     }
 

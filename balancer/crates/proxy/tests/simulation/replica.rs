@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use switchtender_proxy::{
-    Advertised, Config, Datagram, Event, FailureKind, Listener, Local, NodeAdvertise, NodeSide, Output, Proxy,
+    Advertised, Config, Event, FailureKind, Flow, Listener, Local, NodeAdvertise, NodeSide, Output, Packet, Proxy,
     Snapshot, Time, TransportFailure,
 };
 use switchtender_select::{Slots, SlotsAt};
@@ -30,13 +30,10 @@ struct Worker {
     armed: Option<Time>,
 }
 
-/// A datagram between two workers.
-struct Passed {
-    worker: u8,
-    bytes: Vec<u8>,
-    source: SocketAddr,
-    local: Local,
-    local_ip: Option<IpAddr>,
+/// What one worker tells another.
+enum Passed {
+    Packet { worker: u8, bytes: Vec<u8>, flow: Flow },
+    CallOver { from: u8, call: u64 },
 }
 
 pub(crate) struct Replica {
@@ -65,14 +62,14 @@ struct Shell<'a> {
     workers: u8,
     ip: IpAddr,
     table: &'a mut BTreeMap<u64, u8>,
-    sent: Vec<(Local, SocketAddr, Vec<u8>)>,
+    sent: Vec<(Flow, Vec<u8>)>,
     passed: &'a mut VecDeque<Passed>,
     misuse: Vec<String>,
 }
 
 impl Output for Shell<'_> {
-    fn send(&mut self, from: Local, _local_ip: Option<IpAddr>, to: SocketAddr, bytes: &[u8]) {
-        self.sent.push((from, to, bytes.to_vec()));
+    fn send(&mut self, flow: &Flow, bytes: &[u8]) {
+        self.sent.push((*flow, bytes.to_vec()));
     }
 
     fn local_ip(&mut self, _from: Local, _to: SocketAddr) -> IpAddr {
@@ -81,16 +78,22 @@ impl Output for Shell<'_> {
 
     fn event(&mut self, _event: Event) {}
 
-    fn hand_over(&mut self, worker: u8, datagram: &Datagram<'_>) -> bool {
+    fn hand_over(&mut self, worker: u8, packet: &Packet<'_>) -> bool {
         if worker >= self.workers || worker == self.worker {
             self.misuse.push(format!("worker {} hands over to worker {worker}", self.worker));
             return false;
         }
-        let Datagram { bytes, source, local, local_ip } = *datagram;
+        let Packet { bytes, flow } = *packet;
         if self.passed.len() < RING {
-            self.passed.push_back(Passed { worker, bytes: bytes.to_vec(), source, local, local_ip });
+            self.passed.push_back(Passed::Packet { worker, bytes: bytes.to_vec(), flow });
         }
         self.passed.len() < RING
+    }
+
+    fn call_over(&mut self, call: u64) {
+        if self.passed.len() < RING {
+            self.passed.push_back(Passed::CallOver { from: self.worker, call });
+        }
     }
 
     fn publish(&mut self, fingerprint: u64) {
@@ -108,8 +111,9 @@ impl Output for Shell<'_> {
 
 /// What goes into a worker.
 enum Input<'a> {
-    Received(Datagram<'a>),
-    HandedOver(Datagram<'a>),
+    Received(Packet<'a>),
+    HandedOver(Packet<'a>),
+    CallOver(u64),
     Failed(TransportFailure<'a>),
     Expired,
 }
@@ -229,8 +233,8 @@ impl Replica {
         if worker >= self.workers.len() {
             return network.bounce(from, to, bytes.to_vec());
         }
-        let datagram = Datagram { bytes, source: from, local, local_ip: Some(self.ip) };
-        self.run(network, witness, worker, &Input::Received(datagram));
+        let packet = Packet { bytes, flow: Flow::udp(local, Some(self.ip), from) };
+        self.run(network, witness, worker, &Input::Received(packet));
     }
 
     /// A datagram that this process sent from `source` came back.
@@ -247,7 +251,8 @@ impl Replica {
             _ => self.pick_worker(destination),
         };
         if worker < self.workers.len() {
-            let failure = TransportFailure { kind: FailureKind::Icmp, destination, quoted };
+            let flow = Flow::udp(Local::Worker, None, destination);
+            let failure = TransportFailure { kind: FailureKind::Icmp, flow, quoted };
             self.run(network, witness, worker, &Input::Failed(failure));
         }
     }
@@ -267,9 +272,18 @@ impl Replica {
     fn run(&mut self, network: &mut Network, witness: &mut Witness<'_>, worker: usize, input: &Input<'_>) {
         let mut passed = VecDeque::new();
         self.step(network, witness, worker, input, &mut passed);
-        while let Some(Passed { worker, bytes, source, local, local_ip }) = passed.pop_front() {
-            let datagram = Datagram { bytes: &bytes, source, local, local_ip };
-            self.step(network, witness, usize::from(worker), &Input::HandedOver(datagram), &mut passed);
+        while let Some(next) = passed.pop_front() {
+            match next {
+                Passed::Packet { worker, bytes, flow } => {
+                    let packet = Packet { bytes: &bytes, flow };
+                    self.step(network, witness, usize::from(worker), &Input::HandedOver(packet), &mut passed);
+                }
+                Passed::CallOver { from, call } => {
+                    for sibling in (0..self.workers.len()).filter(|&sibling| sibling != usize::from(from)) {
+                        self.step(network, witness, sibling, &Input::CallOver(call), &mut passed);
+                    }
+                }
+            }
         }
         self.arm_all(network);
     }
@@ -299,8 +313,9 @@ impl Replica {
         };
         let passed_before = shell.passed.len();
         match input {
-            Input::Received(datagram) => proxy.receive(now, datagram, snapshot, load, &mut shell),
-            Input::HandedOver(datagram) => proxy.handed_over(now, datagram, snapshot, load, &mut shell),
+            Input::Received(packet) => proxy.receive(now, packet, snapshot, load, &mut shell),
+            Input::HandedOver(packet) => proxy.handed_over(now, packet, snapshot, load, &mut shell),
+            Input::CallOver(call) => proxy.call_over(now, *call),
             Input::Failed(failure) => proxy.transport_error(now, failure, snapshot, load, &mut shell),
             Input::Expired => proxy.expire(now, snapshot, load, &mut shell),
         }
@@ -313,17 +328,18 @@ impl Replica {
             witness.ledger.violation(format!("{place:?}: {what}"));
         }
         match input {
-            Input::Received(datagram) | Input::HandedOver(datagram) => {
-                witness.took_in(&place, datagram.source, datagram.bytes, &sent, was_passed);
+            Input::Received(packet) | Input::HandedOver(packet) => {
+                witness.took_in(&place, packet.flow.peer, packet.bytes, &sent, was_passed);
             }
             Input::Failed(failure) => witness.failed(&place, failure.quoted),
-            Input::Expired => {}
+            Input::Expired | Input::CallOver(_) => {}
         }
-        for (from, to, bytes) in sent {
+        for (flow, bytes) in sent {
+            let Flow { local: from, peer: to, .. } = flow;
             witness.put_out(&place, snapshot, from, to, &bytes);
             if self.failing_sends > 0 && from == Local::Worker {
                 self.failing_sends -= 1;
-                let failure = TransportFailure { kind: FailureKind::Send, destination: to, quoted: &bytes };
+                let failure = TransportFailure { kind: FailureKind::Send, flow, quoted: &bytes };
                 self.step(network, witness, worker, &Input::Failed(failure), passed);
                 continue;
             }

@@ -6,7 +6,7 @@ use crate::replica::{NODE_SIDE, PUBLIC};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use switchtender_proxy::{Local, Snapshot, Time};
+use switchtender_proxy::{Flow, Local, Snapshot, Time};
 
 /// Where something was seen: a worker, in one run of its process, by its own clock.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ impl Witness<'_> {
         place: &Place,
         source: SocketAddr,
         bytes: &[u8],
-        sent: &[(Local, SocketAddr, Vec<u8>)],
+        sent: &[(Flow, Vec<u8>)],
         was_passed: bool,
     ) {
         self.book.traffic.entry((place.replica, place.life)).or_default().taken_in += 1;
@@ -97,7 +97,7 @@ impl Witness<'_> {
         }
         let alive = !branch.over && place.now.since(branch.first_sent) < TIMER_B;
         let same = |sent: &Message| sent.code() == message.code() && sent.tag("To") == message.tag("To");
-        let forwarded = sent.iter().any(|(_, _, bytes)| Message::parse(bytes).is_ok_and(|sent| same(&sent)));
+        let forwarded = sent.iter().any(|(_, bytes)| Message::parse(bytes).is_ok_and(|sent| same(&sent)));
         if alive && !forwarded {
             self.ledger.violation(format!("{place:?} kept a 2xx for itself:\n{message}"));
         }
