@@ -52,18 +52,24 @@ def test_headroom_starts_at_two_calls_and_is_a_tenth_at_most():
     assert headroom(Learned(), limit=-5.0, legs=2.0) == 0.0
 
 
-def test_headroom_falls_to_nothing_where_our_own_counts_explain_everything():
-    learned = Learned()
-    for _ in range(80):
-        learned = learn(learned, step(growth=0.0, created=5.0, assigned=5.0, ended=5.0), legs=1.0)
-    assert learned.unexplained == 0.0
+def test_headroom_falls_to_nothing_within_seconds_where_our_own_counts_explain_everything():
+    for excess in (0.0, -80.0):  # near the limit and far below it
+        learned = Learned()
+        for _ in range(5):
+            learned = learn(learned, step(created=5.0, assigned=5.0, ended=5.0, excess=excess), legs=1.0)
+        assert headroom(learned, limit=100.0, legs=1.0) == 0.0
 
 
-def test_it_does_so_far_below_the_limit_too():
-    learned = Learned()
+def test_two_calls_stay_free_until_calls_were_seen_and_while_others_place_theirs():
+    idle = others = Learned()
     for _ in range(80):
-        learned = learn(learned, step(growth=0.0, created=5.0, assigned=5.0, ended=5.0, excess=-80.0), legs=1.0)
-    assert learned.unexplained == 0.0
+        idle = learn(idle, step(created=0.0, excess=-80.0), legs=1.0)
+        others = learn(others, step(growth=0.0, created=5.0, assigned=1.0, ended=1.0, excess=-80.0), legs=1.0)
+    assert headroom(idle, limit=100.0, legs=1.0) == 2.0
+    assert headroom(others, limit=100.0, legs=1.0) == 2.0
+    for _ in range(5):
+        others = learn(others, step(growth=4.0, created=5.0, assigned=1.0, ended=1.0, excess=-1.0), legs=1.0)
+    assert 1.5 < headroom(others, limit=100.0, legs=1.0) < 4.0, "near the limit it is tested, and goes slowly"
 
 
 def test_growth_that_we_knew_nothing_of_is_kept_free_when_it_goes_past_our_capacity():

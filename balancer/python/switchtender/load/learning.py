@@ -18,6 +18,9 @@ _PRIOR = 100.0
 _DECAY = 0.95
 """What is kept of the learned headroom in a second that shows it was enough."""
 
+_RELIEF = 0.6
+"""What is kept of the headroom that was only assumed, in a second in which our own counts explained everything."""
+
 _NOISE = 0.4
 """Less than this is not kept free."""
 
@@ -37,14 +40,15 @@ class Learned:
     """What was learned of one node; the default is nothing.
 
     ``own`` and ``grown``: decayed sums of our own new sessions and of all; ``prior``: what is left of the assumption
-    that stood there before. ``unexplained``: decayed maximum of the
-    growth that we knew nothing of, where it mattered; None until the first two reports.
+    that stood there before. ``unexplained``: decayed maximum of the growth that we knew nothing of, where it mattered;
+    ``assumed``: what is left of the two calls that are kept free until that is known, as a part of 1.
     """
 
     own: float = 0.0
     grown: float = 0.0
     prior: float = _PRIOR
-    unexplained: float | None = None
+    unexplained: float = 0.0
+    assumed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +71,13 @@ def learn(learned: Learned, step: Step, *, legs: float) -> Learned:
     """What is known after one more report. ``legs``: sessions of one call."""
     # Where reports are rare, one is worth a second.
     seconds = min(1.0, max(0.0, step.seconds))
-    unexplained = _unexplained(learned, step, legs, _DECAY**seconds)
+    explained = learned.grown >= _NOISE and learned.own >= _EXPLAINED * learned.grown
+    tested = explained or step.excess >= -3.0 * legs
+    kept = _DECAY**seconds if tested else 1.0
+    unexplained = _unexplained(learned.unexplained * kept, step, legs, explained=explained)
+    assumed = learned.assumed * (_RELIEF**seconds if explained else kept)
     if step.created is None:
-        return replace(learned, unexplained=unexplained)
+        return replace(learned, unexplained=unexplained, assumed=assumed)
     created = max(step.created, step.assigned)
     memory = _SHARE_MEMORY**seconds
     return Learned(
@@ -77,6 +85,7 @@ def learn(learned: Learned, step: Step, *, legs: float) -> Learned:
         grown=memory * learned.grown + created,
         prior=memory * learned.prior,
         unexplained=unexplained,
+        assumed=assumed,
     )
 
 
@@ -94,8 +103,8 @@ def share(learned: Learned, replicas: int) -> float:
 
 def headroom(learned: Learned, *, limit: float, legs: float) -> float:
     """Sessions to keep free, at most a tenth of the node's limit; two calls' until something is known."""
-    unexplained = 2.0 * legs if learned.unexplained is None else learned.unexplained
-    return min(unexplained, _LIMIT * max(0.0, limit))
+    wanted = max(learned.unexplained, 2.0 * legs * learned.assumed)
+    return min(wanted, _LIMIT * max(0.0, limit)) if wanted >= _NOISE else 0.0
 
 
 def turn_taking(part: float, *, replicas: int, legs: float, moment: float) -> float:
@@ -110,19 +119,17 @@ def turn_taking(part: float, *, replicas: int, legs: float, moment: float) -> fl
     return _TURN * legs * max(0.0, (1.0 - _lot(moment)) * among - 1.0)
 
 
-def _unexplained(learned: Learned, step: Step, legs: float, decay: float) -> float:
+def _unexplained(kept: float, step: Step, legs: float, *, explained: bool) -> float:
     """The decayed maximum of how far the count went beyond what we knew, as far as that came near the limit: growth
-    that ends far below it does no harm, and how other replicas fill free room is no surprise.
+    that ends far below it does no harm, and how other replicas fill free room is no surprise. ``kept``: what is left of
+    the former maximum.
     """
-    explained = learned.grown >= _NOISE and learned.own >= _EXPLAINED * learned.grown
     residual = step.growth - step.assigned + step.ended
     if explained:
         # The report and our counts are not of one instant: a call on its way is no growth.
         residual -= legs
     reach = max(2.0 * legs, 0.15 * math.sqrt(max(0.0, step.limit)))
-    before = 2.0 * legs if learned.unexplained is None else learned.unexplained
-    tested = explained or step.excess >= -3.0 * legs
-    after = max(min(residual, step.excess + reach), before * decay if tested else before)
+    after = max(min(residual, step.excess + reach), kept)
     return after if after >= _NOISE else 0.0
 
 
