@@ -22,7 +22,8 @@ pub enum Error {
     RequestUri,
     /// A header line without a colon or with a name that is no token.
     HeaderLine,
-    /// NUL or a CR without LF among the header fields: other stacks would see a line end where we see none.
+    /// NUL outside a `quoted-pair`, or a CR without LF, among the header fields: other stacks would see a line end where
+    /// we see none.
     ControlCharacter,
     /// The header fields are not ended by an empty line.
     Unterminated,

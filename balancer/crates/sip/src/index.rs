@@ -4,7 +4,7 @@
 use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::span::offset;
-use crate::text::{decimal, is_lws, is_token, trim, trim_end, trim_start};
+use crate::text::{decimal, has_bare_nul, is_lws, is_token, trim, trim_end, trim_start};
 use crate::{Error, HeaderName, Message, Method, Span, limits};
 
 /// What the start line says.
@@ -110,7 +110,7 @@ impl Index {
         }
         let fields = self.header_fields(bytes, line);
         let head = bytes.get(start..fields.next).unwrap_or_default();
-        if memchr_iter(b'\r', head).count() != fields.carriage_returns || memchr(0, head).is_some() {
+        if memchr_iter(b'\r', head).count() != fields.carriage_returns || has_bare_nul(head) {
             self.clear();
             return Err(Error::ControlCharacter);
         }

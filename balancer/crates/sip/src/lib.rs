@@ -36,7 +36,7 @@
 //! | empty, or only CR, LF, blanks, NUL | | [`Error::KeepAlive`] | ignored |
 //! | first line has no SIP version | | [`Error::NotSip`] | dropped |
 //! | malformed Request-Line, Request-URI | | [`Error::RequestLine`], [`Error::RequestUri`] | 400 |
-//! | NUL, or CR without LF, above the body: other readers see a line end there | | [`Error::ControlCharacter`] | dropped |
+//! | NUL (but for a `quoted-pair`), or CR without LF, above the body: other readers see a line end there | | [`Error::ControlCharacter`] | dropped |
 //! | malformed Status-Line | code in 100–699 | [`Error::StatusLine`] | dropped |
 //! | version is not 2.0 | | [`Error::Version`] | 505 |
 //! | start line too long | 8,192 bytes | [`Error::UriTooLong`] | 414 |
@@ -49,7 +49,7 @@
 //! | Content-Length larger than the datagram holds | | [`Error::Incomplete`] | 400 |
 //! | Via, From, To, Call-ID or `CSeq` absent | | [`Error::Missing`] | 400 |
 //! | From, To, Call-ID, `CSeq`, Max-Forwards or Content-Length repeated | | [`Error::Repeated`] | 400 |
-//! | one of those, or the top Via, malformed | `CSeq` < 2^31, Max-Forwards ≤ 255 | [`Error::Malformed`] | 400 |
+//! | one of those, or a Via element in the top field, malformed | `CSeq` < 2^31, Max-Forwards ≤ 255 | [`Error::Malformed`] | 400 |
 //! | method in `CSeq` is not the request's | | [`Error::CSeqMethod`] | 400 |
 //!
 //! In a stream Content-Length is needed, and says where the next message begins: what is wrong with it there, or keeps
@@ -62,6 +62,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod credentials;
 mod edits;
 mod error;
 mod index;
@@ -70,6 +71,7 @@ mod message;
 mod name;
 mod output;
 mod params;
+mod replaces;
 mod respond;
 mod span;
 pub mod stream;
@@ -78,6 +80,7 @@ mod uri;
 mod via;
 
 pub use address::NameAddr;
+pub use credentials::digest_username;
 pub use edits::Edits;
 pub use error::{Answer, Error};
 pub use index::{Header, Index, Kind};
@@ -86,6 +89,7 @@ pub use message::{CSeq, Message};
 pub use name::{HeaderName, Method};
 pub use output::{Output, Overflow};
 pub use params::{Param, Params, ParamsIter};
+pub use replaces::DialogId;
 pub use respond::{Response, ack, cancel, respond};
 pub use span::Span;
 pub use uri::{Host, Scheme, Uri};

@@ -1,8 +1,8 @@
 //! A message: the index joined with its bytes, and the values read from it on demand.
 
-use crate::list::Values;
+use crate::list::{Elements, Values};
 use crate::text::{decimal, is_lws};
-use crate::{Answer, Error, Header, HeaderName, Index, Kind, Method, NameAddr, Span, Uri, Via};
+use crate::{Answer, DialogId, Error, Header, HeaderName, Index, Kind, Method, NameAddr, Span, Uri, Via};
 
 /// An indexed message. A cheap view: two references.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +134,49 @@ impl<'a> Message<'a> {
         self.headers().iter().filter(move |header| message.name_text(header).eq_ignore_ascii_case(name))
     }
 
+    /// The value of the first field whose name is `name`, in any case and in its compact form too (RFC 3261 §7.3.3 and
+    /// those registered since): what someone who configures a header field by its name means.
+    #[must_use]
+    pub fn field(&self, name: &[u8]) -> Option<&'a [u8]> {
+        let known = HeaderName::from_bytes(name);
+        if known != HeaderName::Other {
+            return self.value(known);
+        }
+        let other = crate::name::other_form(name);
+        let same = |text: &[u8]| {
+            text.eq_ignore_ascii_case(name) || other.is_some_and(|other| text.eq_ignore_ascii_case(other))
+        };
+        let header =
+            self.headers().iter().find(|header| header.name == HeaderName::Other && same(self.name_text(header)))?;
+        Some(header.value.of(self.bytes))
+    }
+
+    /// The user name in Proxy-Authorization, else in Authorization, where that is a digest.
+    #[must_use]
+    pub fn auth_user(&self) -> Option<&'a [u8]> {
+        let of = |name| self.all(name).find_map(|header| crate::digest_username(header.value.of(self.bytes)));
+        of(HeaderName::ProxyAuthorization).or_else(|| of(HeaderName::Authorization))
+    }
+
+    /// The dialog that this INVITE is to take the place of (RFC 3891). `None` when the field is absent, malformed or
+    /// repeated, which the node is to refuse.
+    #[must_use]
+    pub fn replaces(&self) -> Option<DialogId<'a>> {
+        self.dialog_named_in(b"replaces")
+    }
+
+    /// The dialog that this INVITE is to be joined with (RFC 3911), likewise.
+    #[must_use]
+    pub fn join(&self) -> Option<DialogId<'a>> {
+        self.dialog_named_in(b"join")
+    }
+
+    fn dialog_named_in(&self, name: &[u8]) -> Option<DialogId<'a>> {
+        let mut fields = self.named(name);
+        let first = fields.next()?;
+        if fields.next().is_some() { None } else { DialogId::parse(first.value.of(self.bytes)) }
+    }
+
     /// Every element of all fields of that name, in order, commas resolved. Only for fields that hold lists
     /// (RFC 3261 §7.3.1): Via, Route, Record-Route, Path, Contact, Require, Supported and such.
     #[must_use]
@@ -215,8 +258,8 @@ impl<'a> Message<'a> {
 
     /// Checks what must be there in every message before a proxy handles it (RFC 3261 §8.1.1, §16.3 step 1): Via, From,
     /// To, Call-ID and `CSeq` are there and parse; what may stand once does; the method in `CSeq` is the request's; the
-    /// Request-URI is a URI; Max-Forwards, when there, is in 0–255 (a proxy adds an absent one, §16.6 step 3). Only
-    /// the top Via is read. Call it after [`Index::parse`] succeeded.
+    /// Request-URI is a URI; Max-Forwards, when there, is in 0–255 (a proxy adds an absent one, §16.6 step 3). Of the
+    /// Via fields only the first is read, with all of its elements. Call it after [`Index::parse`] succeeded.
     ///
     /// # Errors
     /// The first fault found.
@@ -236,7 +279,7 @@ impl<'a> Message<'a> {
             }
         }
         let well_formed = |name, parses: bool| if parses { Ok(()) } else { Err(Error::Malformed(name)) };
-        well_formed(Via, self.top_via().is_some())?;
+        well_formed(Via, self.top_vias_parse())?;
         well_formed(From, self.from().is_some())?;
         well_formed(To, self.to().is_some())?;
         let call_id = self.call_id().unwrap_or_default();
@@ -252,6 +295,14 @@ impl<'a> Message<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the first Via field holds Vias of SIP/2.0, and nothing else between its commas.
+    fn top_vias_parse(&self) -> bool {
+        let Some(header) = self.first(HeaderName::Via) else { return false };
+        let mut elements = Elements::new(self.bytes, header.value).peekable();
+        let parses = |element: Span| Via::parse(element.of(self.bytes)).is_some_and(|via| via.version == b"2.0");
+        elements.peek().is_some() && elements.all(parses)
     }
 
     /// What to do with this message because of `error`: responses and ACKs are never answered (RFC 3261 §8.1.3,

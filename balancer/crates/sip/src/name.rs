@@ -207,6 +207,34 @@ impl HeaderName {
     }
 }
 
+/// Fields that [`HeaderName`] does not list and that have a compact form, by IANA's registry of SIP header fields.
+const COMPACT: [(&[u8], &[u8]); 13] = [
+    (b"a", b"accept-contact"),
+    (b"b", b"referred-by"),
+    (b"c", b"content-type"),
+    (b"d", b"request-disposition"),
+    (b"e", b"content-encoding"),
+    (b"j", b"reject-contact"),
+    (b"n", b"identity-info"),
+    (b"o", b"event"),
+    (b"r", b"refer-to"),
+    (b"s", b"subject"),
+    (b"u", b"allow-events"),
+    (b"x", b"session-expires"),
+    (b"y", b"identity"),
+];
+
+/// The compact form of a full name, or the full name of a compact form; for names that [`HeaderName`] does not list.
+pub(crate) fn other_form(name: &[u8]) -> Option<&'static [u8]> {
+    COMPACT.iter().find_map(|(compact, full)| {
+        if name.eq_ignore_ascii_case(compact) {
+            Some(*full)
+        } else {
+            name.eq_ignore_ascii_case(full).then_some(*compact)
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,9 +24,9 @@
 //! assert_eq!(buffered, b"\r\n"); // may yet become a ping
 //! ```
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-use crate::text::{decimal, is_token, trim};
+use crate::text::{decimal, has_bare_nul, is_token, trim};
 use crate::{Error, HeaderName, limits};
 
 /// What the buffered bytes begin with. After a frame with a length the caller discards so many bytes and asks again.
@@ -213,7 +213,7 @@ fn start_line(text: &[u8]) -> Result<(), Error> {
 }
 
 fn control_characters(text: &[u8]) -> Result<(), Error> {
-    if memchr2(b'\r', 0, text).is_some() { Err(Error::ControlCharacter) } else { Ok(()) }
+    if memchr(b'\r', text).is_some() || has_bare_nul(text) { Err(Error::ControlCharacter) } else { Ok(()) }
 }
 
 fn without_line_end(line: &[u8]) -> &[u8] {

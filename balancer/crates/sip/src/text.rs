@@ -95,6 +95,12 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u32> {
     })
 }
 
+/// Whether a NUL stands there other than behind a backslash, where the grammar allows one (`quoted-pair`).
+pub(crate) fn has_bare_nul(text: &[u8]) -> bool {
+    let escaped = |at: usize| at.checked_sub(1).and_then(|before| text.get(before)) == Some(&b'\\');
+    memchr::memchr_iter(0, text).any(|at| !escaped(at))
+}
+
 /// The length of the quoted string that `text` begins with, both quotes included; `None` when it is not closed.
 pub(crate) fn quoted_len(text: &[u8]) -> Option<usize> {
     let mut at = 1;
@@ -145,6 +151,14 @@ mod tests {
         assert_eq!(quoted_len(br#""a\"#), None);
         assert_eq!(quoted_len(b"\"a"), None);
         assert_eq!(quoted_len(b"\""), None);
+    }
+
+    #[test]
+    fn a_nul_stands_behind_a_backslash_or_not_at_all() {
+        assert!(!has_bare_nul(b"\"a\\\0\""));
+        assert!(has_bare_nul(b"\0"));
+        assert!(has_bare_nul(b"a\\\0\0"));
+        assert!(!has_bare_nul(b""));
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub enum Rport {
 pub struct Via<'a> {
     /// The whole element.
     pub text: &'a [u8],
+    /// The SIP version: `2.0`, or the request is answered 505 and no response is ours.
+    pub version: &'a [u8],
     /// The transport the request was sent over.
     pub transport: Transport,
     /// Host of sent-by.
@@ -88,13 +90,13 @@ pub struct Via<'a> {
 
 impl<'a> Via<'a> {
     /// Parses one element, `SIP/2.0/UDP host:port;params`, with white space wherever the grammar allows it. `None`
-    /// when it is malformed or of another protocol than SIP/2.0. Of a repeated parameter the first counts; one whose
+    /// when it is malformed or of another protocol than SIP. Of a repeated parameter the first counts; one whose
     /// value cannot be read counts as absent.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let rest = match text.strip_prefix(b"SIP/2.0/") {
-            Some(rest) => rest,
-            None => after_protocol(text)?,
+        let (version, rest) = match text.strip_prefix(b"SIP/2.0/") {
+            Some(rest) => (&b"2.0"[..], rest),
+            None => protocol(text)?,
         };
         let rest = trim_start(rest);
         let transport_len = rest.iter().position(|byte| is_lws(*byte))?;
@@ -110,6 +112,7 @@ impl<'a> Via<'a> {
         let params = Params::new(text, text.len() - tail.len());
         let mut via = Self {
             text,
+            version,
             transport: Transport::from_bytes(transport),
             host,
             port,
@@ -196,11 +199,11 @@ impl<'a> Via<'a> {
     }
 }
 
-/// What follows `SIP/2.0/`, written in another way.
-fn after_protocol(text: &[u8]) -> Option<&[u8]> {
+/// The version, and what follows it, of a protocol that is written in another way or of another version.
+fn protocol(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, rest) = split_slash(text)?;
     let (version, rest) = split_slash(rest)?;
-    (is_word(name, b"sip") && version == b"2.0").then_some(rest)
+    (is_word(name, b"sip") && !version.is_empty()).then_some((version, rest))
 }
 
 fn split_slash(text: &[u8]) -> Option<(&[u8], &[u8])> {

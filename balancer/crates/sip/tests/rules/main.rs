@@ -3,8 +3,10 @@
 // Clippy's leave for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod fields;
 mod forward;
 mod lists;
+mod oddities;
 mod parse;
 mod properties;
 mod respond;

@@ -78,7 +78,7 @@ fn no_vias() {
         "SIP/2.0/UDP ",
         "SIP/2.0/UDP ;branch=b",
         "SIP/2.0 h",
-        "SIP/1.0/UDP h",
+        "SIP//UDP h",
         "HTTP/2.0/UDP h",
         "SIP/2.0// h",
         "SIP/2.0/U(P h",
@@ -91,6 +91,12 @@ fn no_vias() {
     ] {
         assert!(Via::parse(source.as_bytes()).is_none(), "{source:?}");
     }
+}
+
+#[test]
+fn the_version_is_told() {
+    // So that a request of another version gets its 505.
+    assert_eq!((via("SIP/7.0/UDP h").version, via("sip / 2.0 / UDP h").version), (&b"7.0"[..], &b"2.0"[..]));
 }
 
 #[test]
