@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from switchtender.cli import logs, tables
+from switchtender.cli import logs, migration, tables
 from switchtender.cli.client import ApiError, BalancerApi
 from switchtender.cli.connect import Node, NoPasswordError, Refusal, findings, node_at, nodes_of, verdicts
 from switchtender.config.plan import Plan, read_plan
@@ -297,6 +297,9 @@ def explain(
         tables.explanation(answer)
     if answer.get("choice") is None:
         sys.exit(1)
+
+
+main.add_command(migration.imports)
 
 
 def _refuse(errors: DocumentErrors) -> NoReturn:
