@@ -318,7 +318,7 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 fn config(settings: &Settings, identity: &Identity, worker: u8, sockets: &Sockets) -> io::Result<Config> {
     let listeners = settings.listeners.iter().zip(&sockets.listeners).map(|(listener, socket)| {
         let (advertise, nat) = (listener.advertise.clone(), listener.nat);
-        switchtender_proxy::Listener { address: socket.local(), advertise, nat }
+        switchtender_proxy::Listener { address: socket.local(), advertise, nat, allow: Vec::new() }
     });
     let node_side = settings.node_side.as_ref().zip(sockets.node_side.as_ref()).map(|(side, socket)| {
         let advertise = side.advertise.iter().map(|(networks, address)| switchtender_proxy::NodeAdvertise {

@@ -20,6 +20,7 @@ mod ring;
 mod settings;
 mod shared;
 mod sources;
+mod standing;
 mod stop;
 mod sys;
 mod views;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use switchtender_proxy::{Event, Flow, Local, Output, Packet};
-use switchtender_select::Time;
+use switchtender_select::{NodeSlot, Time};
 
 use crate::bind::Sockets;
 use crate::counts::{Tally, Traffic};
@@ -152,6 +152,18 @@ impl Output for Outbox {
                 self.tally.add(Traffic::CallEndsLost, 1);
             }
         }
+    }
+
+    fn remember_call(&mut self, call: u64, node: NodeSlot) {
+        self.shared.standing.remember(call, node);
+    }
+
+    fn forget_call(&mut self, call: u64) {
+        self.shared.standing.forget(call);
+    }
+
+    fn node_of_call(&mut self, call: u64) -> Option<NodeSlot> {
+        self.shared.standing.node(call)
     }
 
     fn publish(&mut self, fingerprint: u64) {

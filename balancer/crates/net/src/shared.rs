@@ -9,6 +9,7 @@ use switchtender_select::Snapshot;
 use crate::counts::Page;
 use crate::fingerprints::Fingerprints;
 use crate::nodes::NodeTable;
+use crate::standing::Standing;
 use crate::stop::Stop;
 use crate::sys::EventFd;
 
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) nodes: NodeTable,
     pub(crate) fingerprints: Fingerprints,
+    pub(crate) standing: Standing,
     /// By worker.
     pub(crate) pages: Box<[Page]>,
     /// By worker: wakes its loop.
@@ -39,6 +41,7 @@ impl Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             nodes: NodeTable::new(NODE_SLOTS, workers),
             fingerprints: Fingerprints::new(max_transactions, workers),
+            standing: Standing::new(max_transactions),
             pages: (0..workers).map(|_| Page::new(GROUP_SLOTS)).collect(),
             wakes: wakes?.into(),
             events_wake: Arc::new(EventFd::new()?),

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use switchtender_select::Network;
 use switchtender_sip::{Host, Uri};
 
+use crate::output::{Flow, Local};
+
 /// The settings of one [`crate::Proxy`]. Workers of one process share everything but `worker`, `worker_address` and
 /// `seed`.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Listener {
     pub advertise: Option<Advertised>,
     /// Whether every caller here is to be treated as behind NAT.
     pub nat: bool,
+    /// Requests from elsewhere are refused, but for nodes; empty: everyone may call.
+    pub allow: Vec<Network>,
 }
 
 /// The side of the nodes.
@@ -120,6 +124,13 @@ impl Config {
         let entries = &self.node_side.as_ref()?.advertise;
         let holds = |entry: &&NodeAdvertise| entry.networks.iter().any(|network| network.contains(node));
         entries.iter().find(holds).map(|entry| &entry.address)
+    }
+
+    /// Whether its socket takes requests from where this flow comes: listeners may be for some networks only.
+    pub(crate) fn admits(&self, flow: &Flow) -> bool {
+        let Local::Listener(index) = flow.local else { return true };
+        let allow = self.listener(index).map_or(&[][..], |listener| &listener.allow);
+        allow.is_empty() || allow.iter().any(|network| network.contains(flow.peer.ip()))
     }
 
     /// Whether host and port of `uri` are ours: advertised, bound, or where a socket is bound to every address, the one

@@ -80,6 +80,10 @@ counted! {
         DroppedOverload = "dropped_overload",
         /// Requests from a caller whose path token only nodes may use.
         RejectedForeignPath = "rejected_foreign_path",
+        /// Requests refused because their listener does not take them from there.
+        RejectedSource = "rejected_source",
+        /// New requests from the side of the nodes that may not leave.
+        RejectedOutward = "rejected_outward",
         /// Tokens that could not be trusted, or are of another dialog.
         TokensRefused = "tokens_refused",
         /// Requests that a node sent with a token to some address, and that went to the caller's own flow instead.
@@ -96,6 +100,8 @@ counted! {
         Further2xx = "further_2xx",
         /// INVITEs sent to the node that had challenged their Call-ID.
         Challenged = "challenged",
+        /// INVITEs sent to the node of the dialog that they replace or join.
+        NamedDialog = "named_dialog",
     }
 }
 

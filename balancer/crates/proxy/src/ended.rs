@@ -36,6 +36,7 @@ impl Core {
         code: Option<u16>,
     ) {
         let node = ending.node;
+        step.output.forget_call(ending.call);
         if is_unmeasured(step, node) {
             let comes_again = matches!(code, Some(401 | 407));
             let known =

@@ -223,7 +223,13 @@ impl Core {
             Cause::Transport => (failover.retry_on.transport, Outcome::FailoverTransport),
         };
         let most = usize::from(failover.attempts).min(MAX_ATTEMPTS);
-        if !wanted || !server.is_pending() || server.cancelled || server.progressed || server.attempts >= most {
+        if !wanted
+            || server.pinned
+            || !server.is_pending()
+            || server.cancelled
+            || server.progressed
+            || server.attempts >= most
+        {
             return false;
         }
         let (tried, attempts, is_call) = (server.tried, server.attempts, server.is_invite());

@@ -55,9 +55,14 @@ pub(crate) fn of_call(secret: &[u8; 16], message: &Message<'_>) -> Option<u64> {
 
 /// Keyed hash over the Call-ID alone.
 pub(crate) fn of_call_id(secret: &[u8; 16], message: &Message<'_>) -> u64 {
+    of_named_call(secret, message.call_id().unwrap_or_default())
+}
+
+/// Keyed hash over the Call-ID alone, of the dialog that a header field names.
+pub(crate) fn of_named_call(secret: &[u8; 16], call_id: &[u8]) -> u64 {
     let mut hasher = SipHasher24::new_with_key(secret);
     hasher.write_u8(b'I');
-    part(&mut hasher, message.call_id().unwrap_or_default());
+    part(&mut hasher, call_id);
     hasher.finish()
 }
 

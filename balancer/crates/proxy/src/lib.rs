@@ -19,6 +19,7 @@ mod failover;
 mod fingerprint;
 mod forward;
 mod histogram;
+mod named;
 mod output;
 mod plan;
 mod proxy;
@@ -32,6 +33,7 @@ mod timers;
 mod transaction;
 mod transport;
 mod upstream;
+mod view;
 
 pub use config::{Advertised, Config, Listener, NodeAdvertise, NodeSide};
 pub use counters::{Counter, Counters, Outcome};

@@ -109,6 +109,16 @@ pub trait Output {
     /// of its Call-ID, keyed alike in all workers. May be lost.
     fn call_over(&mut self, call: u64);
 
+    /// Remembers that the call with this hash stands at `node`, for all workers. May be forgotten at any time, to make
+    /// room.
+    fn remember_call(&mut self, call: u64, node: NodeSlot);
+
+    /// The reverse of [`Output::remember_call`].
+    fn forget_call(&mut self, call: u64);
+
+    /// The node remembered last for the call with this hash.
+    fn node_of_call(&mut self, call: u64) -> Option<NodeSlot>;
+
     /// Lets siblings know that this worker has the server transaction with this fingerprint.
     fn publish(&mut self, fingerprint: u64);
 

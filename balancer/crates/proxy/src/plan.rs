@@ -14,6 +14,7 @@ use crate::counters::{Counter, Outcome};
 use crate::ended::Ending;
 use crate::fingerprint;
 use crate::forward::Hop;
+use crate::named;
 use crate::output::{Flow, Local, Output, Packet};
 use crate::reply::Reply;
 use crate::route::{self, Found, Preprocessed, Target};
@@ -32,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) group: Option<GroupSlot>,
     /// The call that a BYE ends.
     pub(crate) ends: Option<Ending>,
+    /// No other node will do.
+    pub(crate) pinned: bool,
 }
 
 /// A refusal, and under what it is counted.
@@ -66,7 +69,7 @@ impl Core {
         }
         let node = if method == Method::Bye { dialog_node(step.snapshot, packet, request, &hop) } else { None };
         let ends = node.map(|node| Ending { node, call: fingerprint::of_call_id(&self.config.secret, message) });
-        Ok(Plan { hop, shape, record: Record::Nothing, group: None, ends })
+        Ok(Plan { hop, shape, record: Record::Nothing, group: None, ends, pinned: false })
     }
 
     /// The next hop to a target, which may change the shape of the request.
@@ -107,7 +110,7 @@ impl Core {
         } else {
             Record::Nothing
         };
-        Ok(Plan { hop, shape, record, group: None, ends: None })
+        Ok(Plan { hop, shape, record, group: None, ends: None, pinned: false })
     }
 
     pub(crate) fn plan_new<N: Nodes, O: Output>(
@@ -125,25 +128,39 @@ impl Core {
             host: host_text(request.uri.host, &mut room),
             source: packet.flow.peer.ip(),
         };
-        let group = step.snapshot.group_for(&call).ok_or((Reply::NOT_FOUND, Counter::RejectedTarget))?;
-        let node = match self.challenger(step, group, message) {
-            Some(node) => Ok(node),
-            None => self.choose(step, group, &[]),
-        };
+        let snapshot = step.snapshot;
+        let matched = snapshot.group_for(&call);
         let is_call = method == Method::Invite;
+        let named = if is_call { self.named_node(step, message) } else { None };
+        let pinned = named.and_then(|node| Some((named::group_of(snapshot, matched, node)?, node)));
+        let (group, node) = match pinned {
+            Some((group, node)) => {
+                self.count(Counter::NamedDialog);
+                (group, if named::may_take(step, group, node) { Ok(node) } else { Err(NoNode::Full) })
+            }
+            None => {
+                let group = matched.ok_or((Reply::NOT_FOUND, Counter::RejectedTarget))?;
+                let challenger = self.challenger(step, group, message);
+                (group, challenger.map_or_else(|| self.choose(step, group, &[]), Ok))
+            }
+        };
         if is_call {
             self.counters.count_outcome(group.slot, Outcome::Offered);
         }
         let node = node.map_err(|why| (self.no_room(group, is_call, why), Counter::RejectedOverLimit))?;
-        let hop =
-            hop_to_node(step.snapshot, group, node, is_call).ok_or((Reply::SERVER_ERROR, Counter::RejectedTarget))?;
+        let mut hop =
+            hop_to_node(snapshot, group, node, is_call).ok_or((Reply::SERVER_ERROR, Counter::RejectedTarget))?;
+        if pinned.is_some() {
+            // Nobody is there to go on to.
+            hop.patience = None;
+        }
         let reach = route::reach(&self.config, packet, message);
         let record = match method {
             Method::Register => Record::Path(reach),
             _ if begins_dialog(method, message) => Record::FromCaller(reach),
             _ => Record::Nothing,
         };
-        Ok(Plan { hop, shape: request.shape, record, group: Some(group.slot), ends: None })
+        Ok(Plan { hop, shape: request.shape, record, group: Some(group.slot), ends: None, pinned: pinned.is_some() })
     }
 
     /// The node that challenged this Call-ID, when the request brings credentials and the node may take it.

@@ -44,6 +44,15 @@ impl Core {
     ) {
         self.count(Counter::RequestsReceived);
         let Some(method) = message.method() else { return };
+        if !self.config.admits(&packet.flow)
+            && !route::is_known_node(&self.config, step.snapshot, packet.flow.peer.ip())
+        {
+            self.count(Counter::RejectedSource);
+            if method != Method::Ack {
+                self.answer(step, packet, message, Reply::FORBIDDEN);
+            }
+            return;
+        }
         let Some(fingerprint) = fingerprint::of_request(&self.config.secret, message) else { return };
         let known = self.by_fingerprint.get(&fingerprint).copied();
         if known.is_none() && arrival == Arrival::First && self.hand_over_to_owner(step, packet, fingerprint) {
@@ -253,6 +262,7 @@ impl Core {
             record: plan.record,
             loop_hash: self.loop_hash(message),
             group: plan.group,
+            pinned: plan.pinned,
             ends: plan.ends,
             current: None,
             clients: [None; MAX_ATTEMPTS],

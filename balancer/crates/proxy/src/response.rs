@@ -92,6 +92,7 @@ impl Core {
                 self.set_client_timer(step.now, handle, ClientTimer::End, T1_64);
                 self.settle(step, handle);
                 self.comes_about(handle);
+                self.remember_call(step, handle, message);
                 self.pass_2xx(step, server, message);
             }
             (ClientState::Accepted, 200..=299) => {
@@ -169,6 +170,7 @@ impl Core {
                 self.set_client_timer(now, handle, ClientTimer::C, timer_c);
             }
         }
+        self.remember_call(step, handle, message);
         // From here on there is no failover, so the attempt says nothing any more about whether the node answers.
         self.settle(step, handle);
         if !abandoned {

@@ -150,6 +150,8 @@ pub(crate) struct Server {
     pub(crate) loop_hash: LoopHash,
     /// The group that a new request was matched to; `None` in dialogs: there is one place to go, and no next one.
     pub(crate) group: Option<GroupSlot>,
+    /// No other node will do.
+    pub(crate) pinned: bool,
     /// The call that a BYE ends; taken when that is counted.
     pub(crate) ends: Option<Ending>,
     /// The attempt whose outcome is awaited.

@@ -75,6 +75,11 @@ impl Output for Last {
         false
     }
     fn call_over(&mut self, _call: u64) {}
+    fn remember_call(&mut self, _call: u64, _node: NodeSlot) {}
+    fn forget_call(&mut self, _call: u64) {}
+    fn node_of_call(&mut self, _call: u64) -> Option<NodeSlot> {
+        None
+    }
     fn publish(&mut self, _fingerprint: u64) {}
     fn retract(&mut self, _fingerprint: u64) {}
     fn owner(&mut self, _fingerprint: u64) -> Option<u8> {
@@ -111,7 +116,12 @@ fn proxy() -> Proxy {
         run_id: 1,
         replica: 1,
         secret: [1; 16],
-        listeners: vec![Listener { address: "198.51.100.1:5060".parse().unwrap(), advertise: None, nat: false }],
+        listeners: vec![Listener {
+            address: "198.51.100.1:5060".parse().unwrap(),
+            advertise: None,
+            nat: false,
+            allow: vec![],
+        }],
         node_side: Some(NodeSide { address: "10.0.0.9:5070".parse().unwrap(), advertise: vec![], sources: vec![] }),
         worker_address: "10.0.0.9:5071".parse().unwrap(),
         max_transactions: 100_000,

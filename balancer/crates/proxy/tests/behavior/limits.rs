@@ -4,7 +4,7 @@ use switchtender_proxy::Counter;
 
 use crate::call::{answered, place};
 use crate::text::Request;
-use crate::world::{NODES, Setup, World, config};
+use crate::world::{NODES, PUBLIC, Setup, World, config};
 
 fn call(number: u32) -> Request {
     let id = format!("call{number}");
@@ -98,4 +98,25 @@ fn a_panicked_input_is_told_from_a_finished_one() {
     place(&mut world, &Request::invite());
     world.pass_ms(100);
     assert!(!world.proxy.changing(), "every input that returns is whole");
+}
+
+#[test]
+fn a_listener_may_be_for_some_networks_only() {
+    let mut config = config();
+    config.listeners[0].allow = vec!["192.0.2.0/28".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+    let mut world = World::with(config, &Setup::default());
+    let (sent, _) = answered(&mut world, &call(0));
+    for (method, number) in [("INVITE", 1), ("BYE", 2), ("CANCEL", 3), ("OPTIONS", 4)] {
+        let id = format!("call{number}");
+        let via = format!("SIP/2.0/UDP 203.0.113.5:5060;branch=z9hG4bK{id}");
+        world.receive_at(PUBLIC, "203.0.113.5:5060", Request::new(method, "x").call_id(&id).via(&via).text());
+        assert_eq!(world.sent_response(403).to.to_string(), "203.0.113.5:5060", "{method}");
+        world.silent();
+    }
+    world.receive_at(PUBLIC, "203.0.113.5:5060", Request::new("ACK", "x").text());
+    world.silent();
+    assert_eq!(world.count(Counter::RejectedSource), 5);
+    // Nodes are known by themselves, whichever side they use.
+    world.receive_at(PUBLIC, NODES[0], Request::by_node("BYE", "nodebye", &sent.text).text());
+    world.sent_request("BYE");
 }

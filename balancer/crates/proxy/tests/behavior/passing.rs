@@ -262,3 +262,50 @@ fn a_preloaded_token_of_another_call_makes_no_in_dialog_request_of_an_invite() {
     other.routes = Request::in_dialog("BYE", "x", &ok).routes;
     assert!(place(&mut world, &other).to_node(NODES[1]), "by selection, not by the token");
 }
+
+#[test]
+fn rfc_3891_an_invite_with_replaces_goes_to_the_node_of_the_named_dialog() {
+    for name in ["Replaces", "Join"] {
+        let mut world = World::new();
+        let high = world.slot(NODES[0]);
+        world.book.edit(high, |ledger| ledger.closed = true);
+        let (sent, _) = answered(&mut world, &Request::invite());
+        assert!(sent.to_node(NODES[1]));
+        // By room and priority the first node would have it now, and the other takes no new calls.
+        world.book.edit(high, |ledger| ledger.closed = false);
+        let low = world.slot(NODES[1]);
+        world.book.edit(low, |ledger| ledger.closed = true);
+        let naming = |call_id: &str, dialog: &str| {
+            let via = format!("SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK{call_id};rport");
+            Request::invite().call_id(call_id).via(&via).extra(&format!("{name}: {dialog};to-tag=node;from-tag=caller"))
+        };
+        let transferred = naming("transferred", "call@192.0.2.10");
+        let taken = place(&mut world, &transferred);
+        assert!(taken.to_node(NODES[1]), "{name}");
+        assert_eq!(world.ledger(NODES[1]).assigned, 2, "and counts there");
+        assert_eq!(world.count(Counter::NamedDialog), 1);
+        // Nobody else can do it, so its refusal is the answer.
+        world.respond(&taken, taken.text.response(503, "Maximum Calls In Progress", ""));
+        world.sent_request("ACK");
+        world.sent_response(503);
+        world.silent();
+        world.caller_sends(transferred.of_same_transaction("ACK"));
+        assert!(place(&mut world, &naming("unknown", "nobody@192.0.2.10")).to_node(NODES[0]), "a call like any other");
+        world.book.edit(low, |ledger| ledger.sessions = 999.0);
+        world.caller_sends(naming("full", "call@192.0.2.10").text());
+        world.sent_response(503);
+        world.silent();
+    }
+}
+
+#[test]
+fn a_dialog_that_ended_is_named_in_vain() {
+    let mut world = World::new();
+    let (_, ok) = answered(&mut world, &Request::invite());
+    assert_eq!(world.wire.standing.len(), 1);
+    world.caller_sends(Request::in_dialog("BYE", "bye", &ok).text());
+    let bye = world.sent_request("BYE");
+    world.respond(&bye, bye.text.response(200, "OK", ""));
+    world.sent_response(200);
+    assert_eq!(world.wire.standing.len(), 0);
+}

@@ -133,6 +133,7 @@ pub struct Wire {
     pub events: Vec<Event>,
     pub handed: Vec<(u8, Vec<u8>)>,
     pub table: BTreeMap<u64, u8>,
+    pub standing: BTreeMap<u64, NodeSlot>,
     pub ring_is_full: bool,
     /// Calls that siblings were told to be over.
     pub over: Vec<u64>,
@@ -162,6 +163,18 @@ impl Output for Wire {
 
     fn call_over(&mut self, call: u64) {
         self.over.push(call);
+    }
+
+    fn remember_call(&mut self, call: u64, node: NodeSlot) {
+        self.standing.insert(call, node);
+    }
+
+    fn forget_call(&mut self, call: u64) {
+        self.standing.remove(&call);
+    }
+
+    fn node_of_call(&mut self, call: u64) -> Option<NodeSlot> {
+        self.standing.get(&call).copied()
     }
 
     fn publish(&mut self, fingerprint: u64) {
@@ -267,6 +280,7 @@ pub fn config() -> Config {
             address: address("198.51.100.1:5060"),
             advertise: Some(Advertised { host: "sip.example.com".into(), port: 5060 }),
             nat: false,
+            allow: vec![],
         }],
         node_side: Some(NodeSide {
             address: address("10.0.0.9:5070"),

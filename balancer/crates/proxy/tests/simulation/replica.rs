@@ -12,7 +12,7 @@ use switchtender_proxy::{
     Advertised, Config, Event, FailureKind, Flow, Listener, Local, NodeAdvertise, NodeSide, Output, Packet, Proxy,
     Snapshot, Time, TransportFailure,
 };
-use switchtender_select::{Slots, SlotsAt};
+use switchtender_select::{NodeSlot, Slots, SlotsAt};
 
 /// Where callers reach any replica.
 pub(crate) const PUBLIC: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1)), 5060);
@@ -48,6 +48,8 @@ pub(crate) struct Replica {
     pub(crate) load: Load,
     /// Fingerprints of live server transactions, by the worker that has them.
     table: BTreeMap<u64, u8>,
+    /// Nodes of calls, by hash of the Call-ID.
+    standing: BTreeMap<u64, NodeSlot>,
     /// Its monotonic clock against the world's; jumps forward only.
     clock: Duration,
     /// Callers and nodes whose flow through the virtual address leads here.
@@ -62,6 +64,7 @@ struct Shell<'a> {
     workers: u8,
     ip: IpAddr,
     table: &'a mut BTreeMap<u64, u8>,
+    standing: &'a mut BTreeMap<u64, NodeSlot>,
     sent: Vec<(Flow, Vec<u8>)>,
     passed: &'a mut VecDeque<Passed>,
     misuse: Vec<String>,
@@ -94,6 +97,18 @@ impl Output for Shell<'_> {
         if self.passed.len() < RING {
             self.passed.push_back(Passed::CallOver { from: self.worker, call });
         }
+    }
+
+    fn remember_call(&mut self, call: u64, node: NodeSlot) {
+        self.standing.insert(call, node);
+    }
+
+    fn forget_call(&mut self, call: u64) {
+        self.standing.remove(&call);
+    }
+
+    fn node_of_call(&mut self, call: u64) -> Option<NodeSlot> {
+        self.standing.get(&call).copied()
     }
 
     fn publish(&mut self, fingerprint: u64) {
@@ -131,6 +146,7 @@ impl Replica {
             snapshot: Rc::default(),
             load: Load::new(share),
             table: BTreeMap::new(),
+            standing: BTreeMap::new(),
             clock: Duration::ZERO,
             flows: Vec::new(),
             failing_sends: 0,
@@ -157,6 +173,7 @@ impl Replica {
                     address: SocketAddr::new(self.ip, LISTENER_PORT),
                     advertise: Some(Advertised::from_address(PUBLIC)),
                     nat: false,
+                    allow: vec![],
                 }],
                 node_side: Some(NodeSide {
                     address: SocketAddr::new(self.ip, NODE_SIDE_PORT),
@@ -175,6 +192,7 @@ impl Replica {
         self.slots = Slots::new(64, 16);
         self.load = Load::new(share);
         self.table.clear();
+        self.standing.clear();
         self.flows.clear();
         self.failing_sends = 0;
     }
@@ -184,6 +202,7 @@ impl Replica {
         self.life = 0;
         self.workers.clear();
         self.table.clear();
+        self.standing.clear();
         self.flows.clear();
     }
 
@@ -307,6 +326,7 @@ impl Replica {
             workers: count,
             ip,
             table: &mut self.table,
+            standing: &mut self.standing,
             sent: Vec::new(),
             passed,
             misuse: Vec::new(),
