@@ -133,16 +133,13 @@ impl Core {
         let is_call = method == Method::Invite;
         let named = if is_call { self.named_node(step, message) } else { None };
         let pinned = named.and_then(|node| Some((named::group_of(snapshot, matched, node)?, node)));
-        let (group, node) = match pinned {
-            Some((group, node)) => {
-                self.count(Counter::NamedDialog);
-                (group, if named::may_take(step, group, node) { Ok(node) } else { Err(NoNode::Full) })
-            }
-            None => {
-                let group = matched.ok_or((Reply::NOT_FOUND, Counter::RejectedTarget))?;
-                let challenger = self.challenger(step, group, message);
-                (group, challenger.map_or_else(|| self.choose(step, group, &[]), Ok))
-            }
+        let (group, node) = if let Some((group, node)) = pinned {
+            self.count(Counter::NamedDialog);
+            (group, if named::may_take(step, group, node) { Ok(node) } else { Err(NoNode::Full) })
+        } else {
+            let group = matched.ok_or((Reply::NOT_FOUND, Counter::RejectedTarget))?;
+            let challenger = self.challenger(step, group, message);
+            (group, challenger.map_or_else(|| self.choose(step, group, &[]), Ok))
         };
         if is_call {
             self.counters.count_outcome(group.slot, Outcome::Offered);

@@ -133,6 +133,7 @@ pub(crate) struct Tries {
 
 /// The server transaction of a request and its response context (RFC 3261 §16.2).
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(crate) struct Server {
     pub(crate) state: ServerState,
     pub(crate) method: Method,
