@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from switchtender_api.constants import CRD_REVISION
 from switchtender_api.crd import KINDS, custom_resource, structural
 from switchtender_api.status import CONDITIONS, REASONS
-from switchtender_api.v1alpha1 import group, members, passwords
+from switchtender_api.v1alpha1 import capacity, egress, group, health, match, members, passwords, routing
 from switchtender_api.v1alpha1.base import Model
 from switchtender_api.v1alpha1.cel import RULES, cel, cel_text, rules
 from switchtender_api.v1alpha1.units import Duration, Network, Text, Time, Unique, Whole
@@ -322,12 +322,12 @@ def test_every_check_over_several_fields_has_a_rule_beside_it():
     """A model that checks its fields together says the same to the API server."""
     checked = [
         model
-        for module in (group, members, passwords)
+        for module in (capacity, egress, group, health, match, members, passwords, routing)
         for model in vars(module).values()
         if inspect.isclass(model) and issubclass(model, BaseModel) and model.__module__ == module.__name__
         if model.__pydantic_decorators__.model_validators
     ]
-    assert len(checked) >= 8
+    assert len(checked) >= 13
     for model in checked:
         assert model.model_json_schema()[RULES], model.__name__
 
@@ -340,6 +340,10 @@ def test_every_rule_over_documents_that_one_group_can_show_is_a_rule_of_the_defi
         "need a password",
         "immutable",
         "in Kubernetes a password comes from a Secret only",
+        "calls cannot leave to the nodes that they come from",
+        "mode Stateless: algorithm",
+        "mode Stateless: routing.hashOn.type",
+        "mode Stateless: capacity.queue.maxWait",
     ):
         assert message in text
 

@@ -117,6 +117,9 @@ CASES = {
     "peer without a port": both(config="  peers: {static: [10.0.0.6]}\n"),
     "relative state directory": both(config="  stateDir: state\n"),
     "deadline without a unit": both(config="  stop: {deadline: 180}\n"),
+    "connections without end": both(config="  tcp: {idleTimeout: 1s, maxConnections: 0}\n"),
+    "an ACL by name": both(config="    allow: [example.com]\n"),
+    "worker ports over HTTP": both(config="  nodeSide: {workerPorts: 8070-8090}\n  http: {address: 0.0.0.0}\n"),
     "deadline too long": both(config="  stop: {deadline: 25h}\n"),
     # values of the group
     "algorithm in lower case": both(group="  routing: {algorithm: leastload}\n"),
@@ -142,6 +145,63 @@ CASES = {
     "unclosed group": both(group="  match: {rules: [{requestUri: {userPattern: '(a'}}]}\n"),
     "bad source network": both(group="  match: {rules: [{sources: [192.0.2.300]}]}\n"),
     "header without a name": both(group="  routing: {hashOn: {type: Header}}\n"),
+    "user part of a number": both(group="  routing: {algorithm: Hash, hashOn: {userOnly: true}}\n"),
+    "hashOn without Hash": both(group="  routing: {hashOn: {type: To}}\n"),
+    "weightsFrom without Weighted": both(group="  routing: {algorithm: Random, weightsFrom: Static}\n"),
+    "highWater without Packed": both(group="  routing: {highWater: 80}\n"),
+    "two options of other algorithms": both(group="  routing: {highWater: 80, weightsFrom: Static}\n"),
+    "highWater above all": both(group="  routing: {algorithm: Packed, highWater: 101}\n"),
+    "scorer with a space": both(group="  routing: {score: my scorer}\n"),
+    "a condition without content": both(group="  match: {rules: [{to: {}}]}\n"),
+    "a user that looks like a number": both(group="  match: {rules: [{from: {user: 100}}]}\n"),
+    "a host with a port": both(group="  match: {rules: [{requestUri: {host: 'a:5060'}}]}\n"),
+    "a method in lower case": both(group="  match: {rules: [{methods: [invite]}]}\n"),
+    "a header with value and pattern": both(group="  match: {rules: [{headers: [{name: A, value: b, pattern: c}]}]}\n"),
+    "a header with a colon": both(group="  match: {rules: [{headers: [{name: 'A:'}]}]}\n"),
+    "a value that no header has": both(group="  match: {rules: [{headers: [{name: A, value: ' b'}]}]}\n"),
+    "a rule for no listener": both(group="  match: {rules: [{listeners: [inside]}]}\n"),
+    "a misspelt condition": both(group="  match: {rules: [{form: {user: a}}]}\n"),
+    "a member's unknown resource": both(
+        group="      resources: [{name: conf, limit: 1}]\n  capacity: {resources: [{name: ch, source: Reported}]}\n"
+    ),
+    "a member's other measure": both(
+        group="      resources: [{name: conf, source: Reported}]\n  capacity: {resources: [{name: conf, limit: 1}]}\n"
+    ),
+    "held for too long": both(group="  capacity: {queue: {maxWait: 1m}}\n"),
+    "probing too often": both(group="  health: {options: {interval: 10ms}}\n"),
+    "a probe's code as a number": both(group="  health: {options: {codes: [200]}}\n"),
+    "a provisional code of a probe": both(group='  health: {options: {codes: ["100"]}}\n'),
+    "a probe from no URI": both(group="  health: {options: {from: probe@example.com}}\n"),
+    "ejection reversed": both(group="  health: {ejection: {duration: 10m}}\n"),
+    "egress nowhere": both(group="  egress: {listener: public}\n"),
+    "egress two ways": both(group="  egress: {nextHops: [{sip: 'sip:192.0.2.9'}], requestUri: {networks: ['::/0']}}\n"),
+    "egress to no network": both(group="  egress: {requestUri: {networks: []}}\n"),
+    "egress to no group": both(group="  egress: {group: other}\n"),
+    "egress to itself": both(group="  egress: {group: ivr}\n"),
+    "egress to a group by a listener": both(group="  egress: {group: ivr, listener: public}\n"),
+    "egress by no listener": both(group="  egress: {listener: inside, nextHops: [{sip: 'sip:192.0.2.9'}]}\n"),
+    "egress with a user": both(group="  egress: {nextHops: [{sip: 'sip:a@192.0.2.9'}]}\n"),
+    "egress outside destinations.allow": both(
+        config="  destinations: {allow: [192.0.2.0/24]}\n", group="  egress: {nextHops: [{sip: 'sip:198.51.100.1'}]}\n"
+    ),
+    "stateless without Hash": both(group="  routing: {mode: Stateless}\n"),
+    "stateless on what an ACK lacks": both(
+        group="  routing: {mode: Stateless, algorithm: Hash, hashOn: {type: AuthUser}}\n"
+    ),
+    "stateless with all that needs state": both(
+        group="""\
+  match: {rules: [{emergency: true}]}
+  routing: {mode: Stateless, algorithm: Hash, score: a, failover: {attempts: 1}, timerC: 60s}
+  capacity:
+    resources: [{name: conf, limit: 5}]
+    maxSessions: 5
+    headroom: 0
+    emergencyReserve: 1
+    callExpiry: 1h
+    queue: {maxWait: 500ms}
+    overLimit: {action: Allow}
+"""
+    ),
     "annotation without a name": both(group="  sip: {addressFrom: {type: Annotation}}\n"),
     "priority beyond the balancer's": both(config="  groups: {maxPriority: 5}\n", group="  match: {priority: 6}\n"),
     "namespace not served": both(config="  groups: {namespaces: [other]}\n"),

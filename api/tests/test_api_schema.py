@@ -17,7 +17,7 @@ FIELDS_OF_THE_CONTRACT = {
     "BalancerConfig": """
         name address port transports advertise host nat nodeSide workerPorts networks sources workers limits
         maxTransactions stop deadline peers static service groups namespaces maxPriority destinations allow
-        stateDir http
+        stateDir http allow tcp idleTimeout connectTimeout maxConnections maxConnectionsPerSource
     """,
     "BalancerGroup": """
         balancer match priority rules requestUri userPattern resources sources members selector matchLabels
@@ -26,11 +26,13 @@ FIELDS_OF_THE_CONTRACT = {
         firstResponseTimeout progressTimeout capacity source maxSessions headroom legsPerCall overLimit
         action status retryAfter min max group health pollInterval staleAfter whenStale options interval
         failures successes timeout onTimeout pauseNode observedGeneration conditions nodes ready draining
-        sessions utilization nodeSummaries truncated
+        sessions utilization nodeSummaries truncated user host to from methods headers value pattern listeners
+        emergency userOnly weightsFrom highWater score queue maxWait emergencyReserve callExpiry largeRequests
+        codes ejection duration maxDuration maxPercent slowStart backup egress listener nextHops networks
     """,
     "DestinationSet": """
         group uid generation policy members node zone addresses sip esl host user state drain weight
-        priority resources since deadline reason pause pausedByUs labels
+        priority backup lookup resources since deadline reason pause pausedByUs labels
     """,
 }
 
@@ -144,6 +146,7 @@ def test_defaults_are_those_of_the_contract():
         "port": 5060,
         "transports": ["UDP"],
         "advertise": None,
+        "allow": [],
         "nat": False,
     }
     assert json.loads(config.model_dump_json())["spec"] == {
@@ -151,6 +154,12 @@ def test_defaults_are_those_of_the_contract():
         "nodeSide": None,
         "workers": 1,
         "limits": {"maxTransactions": 200000},
+        "tcp": {
+            "idleTimeout": "10m",
+            "connectTimeout": "2s",
+            "maxConnections": 20000,
+            "maxConnectionsPerSource": 1000,
+        },
         "stop": {"deadline": "3m"},
         "peers": {"static": [], "service": None},
         "groups": {"namespaces": [], "maxPriority": 1000},
@@ -167,6 +176,7 @@ def test_defaults_are_those_of_the_contract():
         "load": None,
         "weight": 1,
         "priority": 0,
+        "backup": False,
         "resources": [],
         "drain": None,
     }
@@ -174,12 +184,21 @@ def test_defaults_are_those_of_the_contract():
         "balancer": "default",
         "match": {"priority": 0, "rules": []},
         "members": {"selector": None, "static": [member]},
-        "sip": {"port": 5060, "transport": "UDP", "addressFrom": {"type": "PodIP", "name": None}, "ipFamily": "IPv4"},
+        "sip": {
+            "port": 5060,
+            "transport": "UDP",
+            "addressFrom": {"type": "PodIP", "name": None},
+            "ipFamily": "IPv4",
+            "largeRequests": "UDP",
+        },
         "esl": {"port": 8021, "user": None, "passwordFrom": None},
         "routing": {
             "mode": "Stateful",
             "algorithm": "LeastLoad",
-            "hashOn": {"type": "CallID", "name": None},
+            "hashOn": None,
+            "weightsFrom": None,
+            "highWater": None,
+            "score": None,
             "failover": {
                 "attempts": 3,
                 "retryOn": ["OwnRefusal", "410", "Timeout", "Transport"],
@@ -193,7 +212,10 @@ def test_defaults_are_those_of_the_contract():
             "resources": [],
             "maxSessions": None,
             "headroom": "Auto",
+            "emergencyReserve": 0,
             "legsPerCall": 2,
+            "queue": {"maxWait": "500ms"},
+            "callExpiry": "4h",
             "overLimit": {
                 "action": "Reject",
                 "status": 503,
@@ -206,9 +228,19 @@ def test_defaults_are_those_of_the_contract():
             "staleAfter": "Auto",
             "whenStale": "Auto",
             "panicThreshold": 50,
-            "options": {"interval": "10s", "failures": 3, "successes": 2},
+            "options": {
+                "interval": "10s",
+                "timeout": "2s",
+                "failures": 3,
+                "successes": 2,
+                "codes": [],
+                "from": None,
+            },
+            "ejection": {"failures": 5, "duration": "30s", "maxDuration": "5m", "maxPercent": 50},
+            "slowStart": "30s",
         },
         "drain": {"timeout": "2h", "onTimeout": "Hold", "pauseNode": False},
+        "egress": None,
     }
 
 

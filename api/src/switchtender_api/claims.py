@@ -1,4 +1,7 @@
-"""What a group may claim on a balancer: priority, namespace, destinations. Pure; knows neither files nor clusters."""
+"""What a group may claim on a balancer: namespace, priority, listeners, destinations.
+
+Pure; knows neither files nor clusters.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ def refusals(
 ) -> Iterator[Finding]:
     """Yield each claim of the group that the balancer's configuration does not allow.
 
-    `forbidden` holds addresses where no node may be whatever `destinations.allow` says: the API server's. Static
-    members given by name are not judged here: whoever resolves the name asks `destination_refusal`.
+    `forbidden` holds addresses where no node may be whatever `destinations.allow` says: the API server's. Hosts given
+    by name are not judged here: whoever resolves the name asks `destination_refusal`.
     """
     namespaces = config.groups.namespaces
     if namespaces and group.namespace not in namespaces:
@@ -31,19 +34,41 @@ def refusals(
     if priority > most:
         message = "the balancer allows no priority as high"
         yield Finding(("spec", "match", "priority"), message, str(priority), f"0 to {most}")
+    yield from _unknown_listeners(config, group)
+    for path, host in _hosts(group):
+        address = host_address(host)
+        if address is None:
+            continue
+        refusal = destination_refusal(address, config.destinations.allow, kubernetes=kubernetes, forbidden=forbidden)
+        if refusal is not None:
+            accepted = ", ".join(map(str, config.destinations.allow)) or "nothing: destinations.allow is empty"
+            yield Finding(path, refusal, quote(address), accepted)
+
+
+def _unknown_listeners(config: BalancerConfigSpec, group: BalancerGroup) -> Iterator[Finding]:
+    known = [listener.name for listener in config.listeners]
+    named: list[tuple[Path, str]] = [
+        (("spec", "match", "rules", position, "listeners", number), name)
+        for position, rule in enumerate(group.spec.match.rules)
+        for number, name in enumerate(rule.listeners)
+    ]
+    egress = group.spec.egress
+    if egress is not None and egress.listener is not None:
+        named.append((("spec", "egress", "listener"), egress.listener))
+    for path, name in named:
+        if name not in known:
+            yield Finding(path, "the balancer has no such listener", quote(name), ", ".join(known))
+
+
+def _hosts(group: BalancerGroup) -> Iterator[tuple[Path, str]]:
+    """Yield each host that calls or logins may go to, with the field that names it."""
     for position, member in enumerate(group.spec.members.static):
         path: Path = ("spec", "members", "static", position)
-        hosts = [("sip", member.sip.host)] + ([("load", member.load.host)] if member.load else [])
-        for field, host in hosts:
-            address = host_address(host)
-            if address is None:
-                continue
-            refusal = destination_refusal(
-                address, config.destinations.allow, kubernetes=kubernetes, forbidden=forbidden
-            )
-            if refusal is not None:
-                accepted = ", ".join(map(str, config.destinations.allow)) or "nothing: destinations.allow is empty"
-                yield Finding((*path, field), refusal, quote(address), accepted)
+        yield (*path, "sip"), member.sip.host
+        if member.load is not None:
+            yield (*path, "load"), member.load.host
+    for position, hop in enumerate(group.spec.egress.next_hops if group.spec.egress else ()):
+        yield ("spec", "egress", "nextHops", position, "sip"), hop.sip.host
 
 
 def destination_refusal(

@@ -19,6 +19,7 @@ LABEL_BALANCER: Final = f"{GROUP}/balancer"
 
 ANNOTATION_WEIGHT: Final = f"{GROUP}/weight"
 ANNOTATION_PRIORITY: Final = f"{GROUP}/priority"
+ANNOTATION_BACKUP: Final = f"{GROUP}/backup"
 ANNOTATION_RESOURCES: Final = f"{GROUP}/resources"
 """On a pod: what overrides the group's values for that one node."""
 

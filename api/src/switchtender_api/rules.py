@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from switchtender_api import claims
 from switchtender_api.problems import Finding, Path, quote
-from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup
+from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, stateless
 from switchtender_api.v1alpha1.units import IpAddress, PortRange
 
 Loaded = BalancerConfig | BalancerGroup
@@ -33,18 +33,25 @@ def in_context(group: BalancerGroup, config: BalancerConfig | None, groups: Cont
 
     `groups` holds the namespace/name of every group in the file; `config` is None where none is usable.
     """
-    target = group.spec.capacity.over_limit.group
-    if target is not None and f"{group.namespace}/{target}" not in groups:
-        path = ("spec", "capacity", "overLimit", "group")
-        yield Finding(
-            path, "no such group in the namespace", quote(target), "a group of this file in the same namespace"
-        )
+    for path, target in others_named(group):
+        if f"{group.namespace}/{target}" not in groups:
+            accepted = "a group of this file in the same namespace"
+            yield Finding(path, "no such group in the namespace", quote(target), accepted)
     if config is None:
         return
     if group.spec.balancer != config.metadata.name:
         message = "a file has one balancer, and its groups name it or leave the field out"
         yield Finding(("spec", "balancer"), message, quote(group.spec.balancer), config.metadata.name)
     yield from claims.refusals(config.spec, group, kubernetes=False)
+
+
+def others_named(group: BalancerGroup) -> Iterator[tuple[Path, str]]:
+    """Yield each other group of the namespace that the group sends calls to, after the field that names it."""
+    spec = group.spec
+    if spec.capacity.over_limit.group is not None:
+        yield ("spec", "capacity", "overLimit", "group"), spec.capacity.over_limit.group
+    if spec.egress is not None and spec.egress.group is not None:
+        yield ("spec", "egress", "group"), spec.egress.group
 
 
 def _within_config(config: BalancerConfig) -> Iterator[Finding]:
@@ -55,8 +62,10 @@ def _within_config(config: BalancerConfig) -> Iterator[Finding]:
         yield Finding(
             ("spec", "nodeSide", "workerPorts"), message, quote(ports), f"a range of {spec.workers} ports or more"
         )
+    told: set[tuple[str, str]] = set()
     for one, other in itertools.combinations(_sockets(config), 2):
-        if one.overlaps(other):
+        if one.overlaps(other) and (one.name, other.name) not in told:
+            told.add((one.name, other.name))
             yield Finding(other.path, f"overlaps {one.name}", str(other), "an address and port of its own")
 
 
@@ -92,11 +101,12 @@ def _sockets(config: BalancerConfig) -> Iterator[_Socket]:
             ports = PortRange(listener.port, listener.port)
             yield _Socket(path, f"listener {listener.name}", transport, listener.address, ports)
     side = spec.node_side
-    if side is not None:
-        ports = PortRange(side.port, side.port)
-        yield _Socket(("spec", "nodeSide", "port"), "the node side", "UDP", side.address, ports)
-    path = ("spec", "nodeSide", "workerPorts")
-    yield _Socket(path, "the worker ports", "UDP", spec.worker_address, spec.worker_ports)
+    for transport in ("UDP", "TCP"):  # nodes may choose, whatever callers may
+        if side is not None:
+            ports = PortRange(side.port, side.port)
+            yield _Socket(("spec", "nodeSide", "port"), "the node side", transport, side.address, ports)
+        path = ("spec", "nodeSide", "workerPorts")
+        yield _Socket(path, "the worker ports", transport, spec.worker_address, spec.worker_ports)
     http = PortRange(spec.http.port, spec.http.port)
     yield _Socket(("spec", "http", "port"), "http", "TCP", spec.http.address, http)
 
@@ -117,18 +127,30 @@ def _within_group(group: BalancerGroup) -> Iterator[Finding]:
                 "no password: neither in the URL nor by spec.esl.passwordFrom",
                 accepted="fs://[user]:password@host[:port], or spec.esl.passwordFrom",
             )
-    known = {resource.name for resource in spec.capacity.resources}
+    yield from _unknown_resources(group)
+    yield from stateless.refusals(spec)
+    for path, target in others_named(group):
+        if target == group.name:
+            spills = path[1] == "capacity"
+            message = "a group cannot spill into itself" if spills else "calls cannot leave to the nodes they come from"
+            yield Finding(path, message, quote(group.name), "another group")
+
+
+def _unknown_resources(group: BalancerGroup) -> Iterator[Finding]:
+    """Yield each resource that a rule or a member names and the group does not have, or measures otherwise."""
+    spec = group.spec
+    known = {resource.name: resource for resource in spec.capacity.resources}
+    accepted = ", ".join(sorted(known)) or "a name in capacity.resources"
     for position, rule in enumerate(spec.match.rules):
         for number, name in enumerate(rule.resources):
             if name not in known:
-                path = ("spec", "match", "rules", position, "resources", number)
-                yield Finding(
-                    path, "no such resource", quote(name), ", ".join(sorted(known)) or "a name in capacity.resources"
-                )
-    if spec.capacity.over_limit.group == group.name:
-        yield Finding(
-            ("spec", "capacity", "overLimit", "group"),
-            "a group cannot spill into itself",
-            quote(group.name),
-            "another group",
-        )
+                path: Path = ("spec", "match", "rules", position, "resources", number)
+                yield Finding(path, "no such resource", quote(name), accepted)
+    for position, member in enumerate(spec.members.static):
+        for number, resource in enumerate(member.resources):
+            path = ("spec", "members", "static", position, "resources", number)
+            if resource.name not in known:
+                yield Finding((*path, "name"), "no such resource", quote(resource.name), accepted)
+            elif resource.source is not None and known[resource.name].limit is not None:
+                message = "the group counts it itself: a member may have another limit, and no other measure"
+                yield Finding((*path, "source"), message, quote(resource.source), "limit")

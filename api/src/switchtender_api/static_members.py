@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from switchtender_api.problems import Finding
 from switchtender_api.v1alpha1 import BalancerGroup, MemberDrain, MemberEsl, MemberSip, SetMember, StaticMember
-from switchtender_api.v1alpha1.endpoints import Endpoint
+from switchtender_api.v1alpha1.destinations import Lookup
+from switchtender_api.v1alpha1.endpoints import Endpoint, host_address
 from switchtender_api.v1alpha1.passwords import ReadFile, resolve
 
 DRAIN_REASON = "Requested"
@@ -78,11 +79,12 @@ def _set_member(group: BalancerGroup, member: StaticMember) -> SetMember:
     if member.drain is not None:
         deadline = member.drain + spec.drain.timeout
         drain = MemberDrain(since=member.drain, deadline=deadline, reason=DRAIN_REASON, pause=spec.drain.pause_node)
+    optional = {"backup": True} if member.backup else {}
     return SetMember(
         uid=f"{group.key}/{member.name}@{Endpoint(member.sip.host, port)}",
         name=member.name,
         addresses=(member.sip.host,),
-        sip=MemberSip(port=port, transport=member.sip.transport or spec.sip.transport),
+        sip=_sip(group, member, port),
         esl=MemberEsl(host=load.host, port=load.port or spec.esl.port, user=load.user or spec.esl.user)
         if load
         else None,
@@ -91,4 +93,19 @@ def _set_member(group: BalancerGroup, member: StaticMember) -> SetMember:
         weight=member.weight,
         priority=member.priority,
         resources=member.resources,
+        **optional,
     )
+
+
+def _sip(group: BalancerGroup, member: StaticMember, port: int) -> MemberSip:
+    """Return how the member takes SIP. What neither it nor the group says of a name is left to DNS (RFC 3263 §4)."""
+    given = group.spec.sip.model_fields_set
+    transport = member.sip.transport or group.spec.sip.transport
+    if host_address(member.sip.host) is not None:
+        return MemberSip(port=port, transport=transport)
+    lookup: Lookup = "Any"
+    if member.sip.port is not None or "port" in given:
+        lookup = "Address"
+    elif member.sip.transport is not None or "transport" in given:
+        lookup = "Service"
+    return MemberSip(port=port, transport=transport, lookup=lookup)

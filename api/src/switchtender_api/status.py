@@ -33,6 +33,7 @@ ACCEPTED_INVALID: Final = "Invalid"
 ACCEPTED_BALANCER_NOT_FOUND: Final = "BalancerNotFound"
 ACCEPTED_NAMESPACE_NOT_ALLOWED: Final = "NamespaceNotAllowed"
 ACCEPTED_PRIORITY_TOO_HIGH: Final = "PriorityTooHigh"
+ACCEPTED_LISTENER_NOT_FOUND: Final = "ListenerNotFound"
 ACCEPTED_DESTINATION_NOT_ALLOWED: Final = "DestinationNotAllowed"
 ACCEPTED_SECRET_NOT_ALLOWED: Final = "SecretNotAllowed"  # noqa: S105 - names a reason
 ACCEPTED_NOT_BUILT: Final = "NotBuilt"
@@ -61,8 +62,9 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
         ACCEPTED_BALANCER_NOT_FOUND: "No balancer of the name in spec.balancer is known to the operator.",
         ACCEPTED_NAMESPACE_NOT_ALLOWED: "The balancer serves no groups of this namespace (groups.namespaces).",
         ACCEPTED_PRIORITY_TOO_HIGH: "match.priority is above what the balancer allows (groups.maxPriority).",
-        ACCEPTED_DESTINATION_NOT_ALLOWED: "A static member is where no node may be (destinations.allow; in a cluster "
-        "also loopback, link-local and the API server).",
+        ACCEPTED_LISTENER_NOT_FOUND: "A rule or egress names a listener that the balancer does not have.",
+        ACCEPTED_DESTINATION_NOT_ALLOWED: "A static member or a next hop is where none may be (destinations.allow; in "
+        "a cluster also loopback, link-local and the API server).",
         ACCEPTED_SECRET_NOT_ALLOWED: "Balancers may not read the Secret that holds the password; the message names the "
         "chart value to set.",
         ACCEPTED_NOT_BUILT: "The spec asks for something that is not built yet, or that exists in a file only.",

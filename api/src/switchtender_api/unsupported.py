@@ -46,6 +46,10 @@ def _given(value: object) -> bool:
     return value is not None and value != ()
 
 
+def _anything(_value: object) -> bool:
+    return True
+
+
 def _over_tcp(uri: SipUri) -> bool:
     return uri.transport == "TCP"
 
@@ -66,6 +70,8 @@ _KUBERNETES: tuple[World, ...] = ("Kubernetes",)
 
 GAPS: tuple[Gap, ...] = (
     Gap(BalancerConfig, "spec.listeners[].transports[]", _other_than("UDP"), "UDP"),
+    Gap(BalancerConfig, "spec.listeners[].allow", _given, "nothing: leave it out"),
+    Gap(BalancerConfig, "spec.tcp", _anything, "nothing: leave it out"),
     Gap(BalancerConfig, "spec.peers.service", _given, "peers.static", _CLUSTER, _FILE),
     Gap(BalancerConfig, "spec.nodeSide.advertise[].service", _given, "host", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.members.selector", _given, "members.static", _CLUSTER, _FILE),
@@ -80,10 +86,26 @@ GAPS: tuple[Gap, ...] = (
     Gap(BalancerGroup, "spec.esl.passwordFrom.file", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.routing.mode", _other_than("Stateful"), "Stateful"),
     Gap(BalancerGroup, "spec.routing.algorithm", _other_than("LeastLoad", "RoundRobin"), "LeastLoad, RoundRobin"),
-    Gap(BalancerGroup, "spec.routing.hashOn", _given, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.capacity.resources[].limit", _given, "source: Reported"),
     Gap(BalancerGroup, "spec.capacity.overLimit.action", _other_than("Reject", "Allow"), "Reject, Allow"),
     Gap(BalancerGroup, "spec.health.options", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.match.rules[].requestUri.user", _given, "userPattern"),
+    Gap(BalancerGroup, "spec.match.rules[].requestUri.host", _given, "userPattern"),
+    Gap(BalancerGroup, "spec.match.rules[].to", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.match.rules[].from", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.match.rules[].methods", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.match.rules[].headers", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.match.rules[].listeners", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.match.rules[].emergency", bool, "false"),
+    Gap(BalancerGroup, "spec.capacity.emergencyReserve", bool, "0"),
+    Gap(BalancerGroup, "spec.capacity.queue", _anything, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.capacity.callExpiry", _anything, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.routing.score", _given, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.members.static[].backup", bool, "false"),
+    Gap(BalancerGroup, "spec.sip.largeRequests", _other_than("UDP"), "UDP"),
+    Gap(BalancerGroup, "spec.health.ejection", _anything, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.health.slowStart", _anything, "nothing: leave it out"),
+    Gap(BalancerGroup, "spec.egress", _given, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.drain.onTimeout", _other_than("Hold"), "Hold"),
     Gap(BalancerGroup, "spec.drain.pauseNode", bool, "false"),
 )

@@ -26,6 +26,20 @@ EVERYTHING = {
         "rules": [
             {"requestUri": {"userPattern": "^conf"}, "resources": ["ch", "conf"]},
             {"sources": ["192.0.2.0/24", "198.51.100.7", "2001:db8::/32", "::1"]},
+            {
+                "requestUri": {"user": "112", "host": "sip.example.com"},
+                "to": {"userPattern": "^1"},
+                "from": {"host": "2001:db8::9", "user": None},
+                "methods": ["INVITE", "MESSAGE"],
+                "headers": [
+                    {"name": "X-Account"},
+                    {"name": "X-Tier", "value": "gold"},
+                    {"name": "Diversion", "pattern": "reason=busy", "value": None},
+                ],
+                "listeners": ["public"],
+                "resources": ["ch"],
+                "emergency": True,
+            },
         ],
     },
     "members": {
@@ -37,6 +51,7 @@ EVERYTHING = {
                 "load": "fs://192.168.1.38",
                 "weight": 10,
                 "priority": 0,
+                "backup": True,
                 "resources": [{"name": "conf", "limit": 5}],
                 "drain": "2026-03-01T22:00:00Z",
             },
@@ -44,12 +59,21 @@ EVERYTHING = {
             {"name": "fs3", "sip": "sip:fs3.example.com", "load": None, "drain": None},
         ],
     },
-    "sip": {"port": 5060, "transport": "UDP", "addressFrom": {"type": "PodIP", "name": None}, "ipFamily": "IPv4"},
+    "sip": {
+        "port": 5060,
+        "transport": "UDP",
+        "addressFrom": {"type": "PodIP", "name": None},
+        "ipFamily": "IPv4",
+        "largeRequests": "TCP",
+    },
     "esl": {"port": 8021, "user": None, **SECRET},
     "routing": {
         "mode": "Stateful",
         "algorithm": "LeastLoad",
-        "hashOn": {"type": "CallID", "name": None},
+        "hashOn": None,
+        "weightsFrom": None,
+        "highWater": None,
+        "score": "busy-hour",
         "failover": {
             "attempts": 3,
             "retryOn": ["OwnRefusal", "410", "Timeout", "Transport"],
@@ -63,7 +87,10 @@ EVERYTHING = {
         "resources": [{"name": "ch", "source": "Reported"}, {"name": "conf", "source": None, "limit": 10}],
         "maxSessions": None,
         "headroom": "Auto",
+        "emergencyReserve": 5,
         "legsPerCall": 2,
+        "queue": {"maxWait": "500ms"},
+        "callExpiry": "4h",
         "overLimit": {"action": "Reject", "status": 503, "group": None, "retryAfter": {"min": "5s", "max": "15s"}},
     },
     "health": {
@@ -71,9 +98,24 @@ EVERYTHING = {
         "staleAfter": "Auto",
         "whenStale": "Auto",
         "panicThreshold": 50,
-        "options": {"interval": "10s", "failures": 3, "successes": 2},
+        "options": {
+            "interval": "10s",
+            "timeout": "2s",
+            "failures": 3,
+            "successes": 2,
+            "codes": ["200", "4xx"],
+            "from": "sip:probe@example.com",
+        },
+        "ejection": {"failures": 5, "duration": "30s", "maxDuration": "5m", "maxPercent": 50},
+        "slowStart": "30s",
     },
     "drain": {"timeout": "2h", "onTimeout": "Hold", "pauseNode": False},
+    "egress": {
+        "listener": "public",
+        "nextHops": [{"sip": "sip:carrier.example.com", "priority": 1, "weight": 3}, {"sip": "sip:[2001:db8::7]:5062"}],
+        "group": None,
+        "requestUri": None,
+    },
 }
 
 TAKEN = {
@@ -81,14 +123,39 @@ TAKEN = {
     "a headroom by number": {"capacity": {"headroom": 0}},
     "an age by number": {"health": {"staleAfter": "5s"}},
     "only static members": {"members": {"static": [{"name": "a", "sip": "sip:192.0.2.1"}]}},
-    "a header": {"routing": {"hashOn": {"type": "Header", "name": "X-Account"}}},
+    "a header": {"routing": {"algorithm": "Hash", "hashOn": {"type": "Header", "name": "X-Account", "userOnly": True}}},
+    "weights by hand": {"routing": {"algorithm": "Weighted", "weightsFrom": "Static"}},
+    "a high-water mark": {"routing": {"algorithm": "Packed", "highWater": 80}},
+    "no probing": {"health": {"options": {"interval": "0s"}}},
+    "no probing, by null": {"health": {"options": None}},
+    "no ejection, no slow start, no wait": {
+        "health": {"ejection": {"failures": 0}, "slowStart": "0s"},
+        "capacity": {"queue": {"maxWait": "0s"}},
+    },
+    "calls that leave to a group": {"egress": {"group": "other"}},
+    "calls that leave by their URI": {"egress": {"requestUri": {"networks": ["198.51.100.0/24"]}}},
+    "a stateless group": {
+        "routing": {
+            "mode": "Stateless",
+            "algorithm": "Hash",
+            "hashOn": {"type": "To", "userOnly": True},
+            "score": None,
+        },
+        "capacity": {
+            "resources": [{"name": "ch", "source": "Reported"}],
+            "headroom": "Auto",
+            "maxSessions": None,
+            "emergencyReserve": 0,
+            "queue": {"maxWait": "0s"},
+            "overLimit": {"status": 503},
+        },
+    },
     "an annotation": {"sip": {"addressFrom": {"type": "Annotation", "name": "example.com/sip"}}},
     "another group": {"capacity": {"overLimit": {"action": "Spill", "group": "other"}}},
     "bounds by one end, beside the default": {"capacity": {"overLimit": {"retryAfter": {"min": "15s"}}}},
     "an empty label": {"members": {"selector": {"matchLabels": {"example.com/a.b": ""}}}},
     # Said by Accepted=False and NotBuilt, so that an operator of tomorrow needs no new definition.
-    "TCP, not built yet": {"sip": {"transport": "TCP"}},
-    "an algorithm that is not built yet": {"routing": {"algorithm": "Hash", "mode": "Stateless"}},
+    "a drain that is not built yet": {"drain": {"pauseNode": True, "onTimeout": "Release"}},
 }
 
 
@@ -122,6 +189,24 @@ LATER = {
     "an address twice": (
         {"members": {"static": [{"name": "a", "sip": "sip:192.0.2.1"}, {"name": "b", "sip": "sip:192.0.2.1:5060"}]}},
         "spec.members.static[1].sip",
+    ),
+    "a member's unknown resource": (
+        node(resources=[{"name": "conf", "limit": 1}]),
+        "spec.members.static[0].resources[0].name",
+    ),
+    "a host that is none": (
+        {"match": {"rules": [{"requestUri": {"host": "a:b"}}]}},
+        "spec.match.rules[0].requestUri.host",
+    ),
+    "a stateless member with a limit": (
+        {
+            "members": {
+                "static": [{"name": "a", "sip": "sip:192.0.2.1", "resources": [{"name": "ch", "limit": 1}]}],
+            },
+            "routing": {"mode": "Stateless", "algorithm": "Hash"},
+            "capacity": {"resources": [{"name": "ch", "source": "Reported"}]},
+        },
+        "spec.members.static[0].resources[0]",
     ),
     "a pattern of RE2 alone": (pattern("[[:alpha:]]"), "spec.match.rules[0].requestUri.userPattern"),
     "a pattern with flags": (pattern("(?i)conf"), "spec.match.rules[0].requestUri.userPattern"),
@@ -235,11 +320,11 @@ REFUSED = {
         "a name for Annotation and NetworkStatus",
     ),
     "a header without a name": (
-        {"routing": {"hashOn": {"type": "Header"}}},
+        {"routing": {"algorithm": "Hash", "hashOn": {"type": "Header"}}},
         "spec.routing.hashOn.name: Invalid value: a name for Header, none otherwise",
     ),
     "a name without a header": (
-        {"routing": {"hashOn": {"type": "From", "name": "a"}}},
+        {"routing": {"algorithm": "Hash", "hashOn": {"type": "From", "name": "a"}}},
         "a name for Header, none otherwise",
     ),
     "Spill without a group": (
@@ -259,6 +344,103 @@ REFUSED = {
         {"capacity": {"overLimit": {"retryAfter": {"min": "20s", "max": "5s"}}}},
         "min no greater than max",
     ),
+    # matching
+    "a condition without content": (
+        {"match": {"rules": [{"from": {}}]}},
+        "spec.match.rules[0].from: Invalid value: user, host or userPattern",
+    ),
+    "a user with a space": ({"match": {"rules": [{"to": {"user": "a b"}}]}}, "printable ASCII without spaces and @"),
+    "a method in lower case": (
+        {"match": {"rules": [{"methods": ["invite"]}]}},
+        "a method in capitals, such as INVITE, REGISTER or MESSAGE",
+    ),
+    "a method twice": ({"match": {"rules": [{"methods": ["INVITE", "INVITE"]}]}}, "Duplicate value"),
+    "a header with value and pattern": (
+        {"match": {"rules": [{"headers": [{"name": "A", "value": "b", "pattern": "c"}]}]}},
+        "spec.match.rules[0].headers[0].pattern: Invalid value: value, pattern, or neither",
+    ),
+    "a header with a colon": (
+        {"match": {"rules": [{"headers": [{"name": "A:"}]}]}},
+        "the name of a header field, such as X-Account",
+    ),
+    "a value that no header has": (
+        {"match": {"rules": [{"headers": [{"name": "A", "value": " b"}]}]}},
+        "one line without spaces at its ends, not empty",
+    ),
+    "a header's pattern that is not closed": (
+        {"match": {"rules": [{"headers": [{"name": "A", "pattern": "(a"}]}]}},
+        "without look-around and back-references",
+    ),
+    # what one algorithm alone reads
+    "hashOn without Hash": (
+        {"routing": {"hashOn": {"type": "To"}}},
+        "spec.routing.hashOn: Invalid value: hashOn is for algorithm Hash alone",
+    ),
+    "weightsFrom without Weighted": (
+        {"routing": {"algorithm": "Random", "weightsFrom": "Static"}},
+        "weightsFrom is for algorithm Weighted alone",
+    ),
+    "highWater without Packed": ({"routing": {"highWater": 80}}, "highWater is for algorithm Packed alone"),
+    "a user part of a number": (
+        {"routing": {"algorithm": "Hash", "hashOn": {"userOnly": True}}},
+        "spec.routing.hashOn.userOnly: Invalid value: userOnly for From, To, RequestURI, Header alone",
+    ),
+    # health
+    "probing too often": ({"health": {"options": {"interval": "10ms"}}}, "0s or a duration from 1s to 10m"),
+    "a provisional code of a probe": ({"health": {"options": {"codes": ["100"]}}}, "a final status code in quotes"),
+    "a probe from no URI": ({"health": {"options": {"from": "probe"}}}, "sip:[user@]host[:port]"),
+    "ejection reversed": (
+        {"health": {"ejection": {"duration": "10m"}}},
+        "spec.health.ejection.duration: Invalid value: duration no greater than maxDuration",
+    ),
+    # egress
+    "egress nowhere": (
+        {"egress": {"listener": "public"}},
+        "spec.egress: Invalid value: exactly one of nextHops, group, requestUri",
+    ),
+    "egress two ways": (
+        {"egress": {"nextHops": [{"sip": "sip:192.0.2.9"}], "group": "other"}},
+        "exactly one of nextHops, group, requestUri",
+    ),
+    "egress to no hop": ({"egress": {"nextHops": []}}, "exactly one of nextHops, group, requestUri"),
+    "egress to no network": ({"egress": {"requestUri": {"networks": []}}}, "should have at least 1 items"),
+    "egress to itself": ({"egress": {"group": "ivr"}}, "calls cannot leave to the nodes that they come from"),
+    "egress to a group by a listener": (
+        {"egress": {"group": "other", "listener": "public"}},
+        "spec.egress.listener: Invalid value: a listener for nextHops and requestUri alone",
+    ),
+    "egress with a user": (
+        {"egress": {"nextHops": [{"sip": "sip:a@192.0.2.9"}]}},
+        "spec.egress.nextHops[0].sip: Invalid value: sip:host[:port][;transport=udp|tcp]",
+    ),
+    # a stateless proxy
+    "stateless without Hash": (
+        {"routing": {"mode": "Stateless"}},
+        "spec.routing.algorithm: Invalid value: mode Stateless: algorithm: only Hash leads a retransmission",
+    ),
+    "stateless on what an ACK lacks": (
+        {"routing": {"mode": "Stateless", "algorithm": "Hash", "hashOn": {"type": "AuthUser"}}},
+        "mode Stateless: routing.hashOn.type: a CANCEL and an ACK do not carry it",
+    ),
+    **{
+        f"stateless with {what}": (
+            {**spec, "routing": {"mode": "Stateless", "algorithm": "Hash", **spec.get("routing", {})}},
+            f"mode Stateless: {what}: ",
+        )
+        for what, spec in {
+            "routing.score": {"routing": {"score": "a"}},
+            "routing.failover": {"routing": {"failover": {"attempts": 1}}},
+            "routing.timerC": {"routing": {"timerC": "60s"}},
+            "capacity.maxSessions": {"capacity": {"maxSessions": 5}},
+            "capacity.headroom": {"capacity": {"headroom": 0}},
+            "capacity.emergencyReserve": {"capacity": {"emergencyReserve": 1}},
+            "capacity.callExpiry": {"capacity": {"callExpiry": "1h"}},
+            "capacity.queue.maxWait": {"capacity": {"queue": {"maxWait": "500ms"}}},
+            "capacity.overLimit.action": {"capacity": {"overLimit": {"action": "Allow"}}},
+            "capacity.resources": {"capacity": {"resources": [{"name": "conf", "limit": 1}]}},
+            "match.rules": {"match": {"rules": [{"emergency": True}]}},
+        }.items()
+    },
     # passwords
     "a password from a variable": (
         {"esl": {"passwordFrom": {"env": "ESL"}}},
@@ -500,6 +682,7 @@ MEMBER = {
     "state": "Draining",
     "drain": {"since": "2026-03-01T22:00:00Z", "deadline": "2026-03-02T00:00:00Z", "reason": "Deleted"},
     "weight": 3,
+    "backup": True,
     "resources": [{"name": "conf", "limit": 5}],
 }
 

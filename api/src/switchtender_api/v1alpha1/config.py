@@ -56,6 +56,9 @@ class Listener(Model):
         description="Address in our headers towards callers. Omitted: the bound one, or for a wildcard the source "
         "address that the kernel picks towards the caller.",
     )
+    allow: tuple[Network, ...] = Field(
+        (), description="Networks that requests may come from; others get 403. Empty for everyone."
+    )
     nat: Boolean = Field(
         default=False,
         description="Callers may be behind NAT: requests go back to them by their flow alone, never by Contact.",
@@ -113,6 +116,23 @@ class Limits(Model):
     )
 
 
+class Tcp(Model):
+    """Limits of connections over TCP."""
+
+    idle_timeout: Annotated[timedelta, Duration("10s", "24h")] = Field(
+        timedelta(minutes=10), description="Time without traffic after which a connection is closed."
+    )
+    connect_timeout: Annotated[timedelta, Duration("100ms", "32s")] = Field(
+        timedelta(seconds=2), description="Longest wait for a connection of ours to be taken."
+    )
+    max_connections: Annotated[int, Whole(1, 1_000_000)] = Field(
+        20_000, description="Open connections past which new ones are closed at once."
+    )
+    max_connections_per_source: Annotated[int, Whole(1, 1_000_000)] = Field(
+        1000, description="Open connections from one address past which its new ones are closed at once."
+    )
+
+
 class Stop(Model):
     """How the balancer stops."""
 
@@ -144,8 +164,8 @@ class Destinations(Model):
 
     allow: tuple[Network, ...] = Field(
         (_ANY_IPV4, _ANY_IPV6),
-        description="Networks that may hold nodes. Loopback, link-local addresses and the API server never may in "
-        "Kubernetes, whatever stands here.",
+        description="Networks that may hold nodes and next hops. Loopback, link-local addresses and the API server "
+        "never may in Kubernetes, whatever stands here.",
     )
 
 
@@ -171,6 +191,7 @@ class BalancerConfigSpec(Model):
         1, description="Packet workers. Auto: the CPUs of the cgroup limit less one, at least one."
     )
     limits: Limits = Field(Limits(), description="Limits of the balancer itself.")
+    tcp: Tcp = Field(Tcp(), description="Limits of connections over TCP.")
     stop: Stop = Field(Stop(), description="How the balancer stops.")
     peers: Peers = Field(Peers(), description="The other replicas of this balancer.")
     groups: GroupClaims = Field(GroupClaims(), description="What groups may claim on this balancer.")
@@ -216,4 +237,5 @@ __all__ = [
     "NodeSideAdvertise",
     "Peers",
     "Stop",
+    "Tcp",
 ]

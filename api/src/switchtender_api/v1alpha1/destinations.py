@@ -16,6 +16,7 @@ from switchtender_api.v1alpha1.units import Boolean, ObjectName, Port, SliceName
 MOST_MEMBERS = 200
 """Members in one slice."""
 
+Lookup = Literal["Address", "Service", "Any"]
 MemberState = Literal["Ready", "NotReady", "Draining"]
 
 
@@ -24,6 +25,11 @@ class MemberSip(Model):
 
     port: Port = Field(DEFAULT_SIP_PORT, description="Port.")
     transport: Transport = Field("UDP", description="Transport.")
+    lookup: Lookup = Field(
+        "Address",
+        description="How a host given by name is found (RFC 3263): Address by its addresses, at this port; Service by "
+        "SRV for this transport; Any by NAPTR and SRV, which say the transport too.",
+    )
 
 
 class MemberEsl(Model):
@@ -66,6 +72,7 @@ class SetMember(Model):
     drain: MemberDrain | None = Field(None, description="Why and until when it is drained.")
     weight: Weight = Field(1, description="Multiplies its share.")
     priority: Tier = Field(0, description="Tier of the node; higher ones are used first.")
+    backup: Boolean = Field(default=False, description="Used only when no other member of any tier takes calls.")
     resources: Resources = Field((), description="Resources of this node, over those of the group.")
 
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.cel import UNJUDGED
-from switchtender_api.v1alpha1.units import IpAddress, Parsed
+from switchtender_api.v1alpha1.units import IpAddress, Parsed, Text
 
 Transport = Literal["UDP", "TCP"]
 
@@ -260,6 +260,11 @@ NODE_URI = f"^[Ss][Ii][Pp]:{_HOST}(;[Tt][Rr][Aa][Nn][Ss][Pp][Oo][Rr][Tt]=([Uu][D
 ESL_WITHOUT_PASSWORD = f"^fs://([^@:]+@)?{_HOST}$"
 """What an Event Socket's URL is in Kubernetes, where a password never stands in a document."""
 
+PROBE_FROM = r"^[Ss][Ii][Pp]:([A-Za-z0-9_.!~*()&=+$,;?/%-]+@)?" + _HOST + "$"
+"""What a URI in From of our own requests is: a user part or none, no parameters."""
+
+RequestHost = Annotated[str, Parsed((str,), parse_host, _HOST_ACCEPTED)]
+ProbeFrom = Annotated[str, Text(PROBE_FROM, "sip:[user@]host[:port]", 300)]
 AdvertisedHost = Annotated[str, Parsed((str,), parse_advertised_host, _HOST_ACCEPTED)]
 HostPort = Annotated[Endpoint, Parsed((Endpoint,), parse_full_endpoint, "host:port, such as 10.0.0.6:8080")]
 NodeUri = Annotated[

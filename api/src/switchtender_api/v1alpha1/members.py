@@ -10,7 +10,7 @@ from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.base import Model
 from switchtender_api.v1alpha1.cel import cel, cel_text, rules
 from switchtender_api.v1alpha1.endpoints import ESL_WITHOUT_PASSWORD, NODE_URI, EslLocation, NodeUri
-from switchtender_api.v1alpha1.units import NodeName, ResourceName, Text, Time, Unique, Whole
+from switchtender_api.v1alpha1.units import Boolean, NodeName, ResourceName, Text, Time, Unique, Whole
 
 Weight = Annotated[int, Whole(1, 10_000)]
 MOST_STATIC = 2000
@@ -86,7 +86,7 @@ class StaticMember(Model):
     name: NodeName = Field(description="Name of the node, unique within the group.")
     sip: NodeUri = Field(
         description="Where the node takes SIP: sip:host[:port][;transport=udp|tcp]. Port and transport default to the "
-        "group's."
+        "group's; of a name that has neither there, to what DNS says (RFC 3263)."
     )
     load: EslLocation | None = Field(
         None,
@@ -95,6 +95,7 @@ class StaticMember(Model):
     )
     weight: Weight = Field(1, description="Multiplies the node's share.")
     priority: Tier = Field(0, description="Tier of the node; a lower one is used only when no higher one has room.")
+    backup: Boolean = Field(default=False, description="Used only when no other member of any tier takes calls.")
     resources: Resources = Field((), description="Resources of this node, over those of the group.")
     drain: Time | None = Field(
         None, description="The node takes no new calls since this RFC 3339 time; omitted or null: it does."

@@ -178,16 +178,21 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Marker: a duration as in Kubernetes ("500ms", "2s", "1h30m"), bounds included; with `auto`, the word Auto too."""
+    """Marker: a duration as in Kubernetes ("500ms", "2s", "1h30m"), bounds included.
+
+    With `auto`, the word Auto too; with `zero`, no time at all too.
+    """
 
     low: str
     high: str
     auto: bool = False
+    zero: bool = False
 
     @property
     def accepted(self) -> str:
         """What the field takes, in words."""
-        return f"{'Auto or ' if self.auto else ''}a duration from {self.low} to {self.high}, such as 500ms, 2s or 1h30m"
+        other = "Auto or " if self.auto else "0s or " if self.zero else ""
+        return f"{other}a duration from {self.low} to {self.high}, such as 500ms, 2s or 1h30m"
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
@@ -199,10 +204,10 @@ class Duration:
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         pattern = f"^(Auto|{DURATION_PATTERN[1:-1]})$" if self.auto else DURATION_PATTERN
-        within = (
-            f"self != '' && self.matches({cel_text(DURATION_PATTERN)})"
-            f" && duration(self) >= duration('{self.low}') && duration(self) <= duration('{self.high}')"
-        )
+        bounds = f"duration(self) >= duration('{self.low}') && duration(self) <= duration('{self.high}')"
+        if self.zero:
+            bounds = f"(duration(self) == duration('0s') || {bounds})"
+        within = f"self != '' && self.matches({cel_text(DURATION_PATTERN)}) && {bounds}"
         checked = cel(f"self == '{AUTO}' || {within}" if self.auto else within, self.accepted)
         return {"type": "string", "minLength": 2, "maxLength": _LONGEST_DURATION, "pattern": pattern, **checked}
 
@@ -217,7 +222,8 @@ class Duration:
                 raise Refusal(refusal.message, accepted=self.accepted) from None
         if not isinstance(duration, timedelta):
             raise Refusal("", accepted=self.accepted)
-        if not parse_duration(self.low) <= duration <= parse_duration(self.high):
+        none = self.zero and not duration
+        if not none and not parse_duration(self.low) <= duration <= parse_duration(self.high):
             raise Refusal("out of bounds", accepted=self.accepted)
         return duration
 
@@ -391,6 +397,12 @@ NodeName = Annotated[
         63,
     ),
 ]
+HeaderName = Annotated[
+    str,
+    Text(r"^[A-Za-z0-9!%*_+.~-]+$", "the name of a header field, such as X-Account", 100),
+]
+"""RFC 3261 §25.1: a token, without the quotes that nobody uses in one."""
+
 ResourceName = Annotated[
     str,
     Text(r"^[A-Za-z][A-Za-z0-9_-]{0,31}$", "1 to 32 letters, digits, dashes and underscores, a letter first", 32),

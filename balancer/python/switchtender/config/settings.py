@@ -62,6 +62,7 @@ _FIXED: dict[str, Callable[[BalancerConfigSpec], object]] = {
     "spec.nodeSide": lambda spec: spec.node_side,
     "spec.workers": lambda spec: spec.workers,
     "spec.limits": lambda spec: spec.limits,
+    "spec.tcp": lambda spec: spec.tcp,
     "spec.peers": lambda spec: spec.peers,
     "spec.stateDir": lambda spec: spec.state_dir,
     "spec.http": lambda spec: spec.http,

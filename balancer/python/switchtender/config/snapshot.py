@@ -11,7 +11,7 @@ from typing import Any
 from switchtender.config.state_dir import TokenKey
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember, precedence
 from switchtender_api.v1alpha1.endpoints import format_endpoint
-from switchtender_api.v1alpha1.group import Failover
+from switchtender_api.v1alpha1.routing import Failover
 
 FORMAT = 1
 

@@ -13,6 +13,7 @@ from switchtender_api.status import (
     ACCEPTED_BALANCER_NOT_FOUND,
     ACCEPTED_DESTINATION_NOT_ALLOWED,
     ACCEPTED_INVALID,
+    ACCEPTED_LISTENER_NOT_FOUND,
     ACCEPTED_NAMESPACE_NOT_ALLOWED,
     ACCEPTED_NOT_BUILT,
     ACCEPTED_PRIORITY_TOO_HIGH,
@@ -76,7 +77,10 @@ def _refusal_of_balancer(world: GroupWorld, group: BalancerGroup) -> Acceptance 
 def _reason_of(finding: Finding) -> str:
     if finding.path[:1] == ("metadata",):
         return ACCEPTED_NAMESPACE_NOT_ALLOWED
-    return ACCEPTED_PRIORITY_TOO_HIGH if finding.path[:2] == ("spec", "match") else ACCEPTED_DESTINATION_NOT_ALLOWED
+    if finding.path == ("spec", "match", "priority"):
+        return ACCEPTED_PRIORITY_TOO_HIGH
+    listens = finding.path[:2] == ("spec", "match") or finding.path == ("spec", "egress", "listener")
+    return ACCEPTED_LISTENER_NOT_FOUND if listens else ACCEPTED_DESTINATION_NOT_ALLOWED
 
 
 def _refusal_of_secret(world: GroupWorld, group: BalancerGroup) -> Acceptance | None:

@@ -1,4 +1,4 @@
-"""What a pod's annotations say of it as a node: weight, priority, resources, drain.
+"""What a pod's annotations say of it as a node: weight, priority, backup, resources, drain.
 
 Each is judged on its own: one that is wrong is named and its default is in force, the others count.
 """
@@ -14,12 +14,18 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from switchtender_api.constants import ANNOTATION_DRAIN, ANNOTATION_PRIORITY, ANNOTATION_RESOURCES, ANNOTATION_WEIGHT
+from switchtender_api.constants import (
+    ANNOTATION_BACKUP,
+    ANNOTATION_DRAIN,
+    ANNOTATION_PRIORITY,
+    ANNOTATION_RESOURCES,
+    ANNOTATION_WEIGHT,
+)
 from switchtender_api.problems import Finding, format_path
 from switchtender_api.unsupported import GAPS
 from switchtender_api.v1alpha1.base import Model
 from switchtender_api.v1alpha1.members import Resources, Tier, Weight
-from switchtender_api.v1alpha1.units import Time
+from switchtender_api.v1alpha1.units import Boolean, Time
 from switchtender_api.validation import findings_of
 from switchtender_operator.domain.pods import Pod
 
@@ -32,6 +38,7 @@ class Overrides(Model):
 
     weight: Weight = Field(1, description="Multiplies the node's share.")
     priority: Tier = Field(0, description="Tier of the node.")
+    backup: Boolean = Field(default=False, description="Used only when no other member takes calls.")
     resources: Resources = Field((), description="Resources of the node, over those of the group.")
     drain: Time | None = Field(None, description="Since when the node takes no new calls.")
 
@@ -53,6 +60,10 @@ def _number(text: str) -> int | str:
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) else text
 
 
+def _flag(text: str) -> bool | str:
+    return {"true": True, "false": False}.get(text, text)
+
+
 def _list(text: str) -> Any:
     try:
         return json.loads(text)
@@ -63,6 +74,7 @@ def _list(text: str) -> Any:
 _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "weight": (ANNOTATION_WEIGHT, _number),
     "priority": (ANNOTATION_PRIORITY, _number),
+    "backup": (ANNOTATION_BACKUP, _flag),
     "resources": (ANNOTATION_RESOURCES, _list),
     "drain": (ANNOTATION_DRAIN, str),
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from switchtender_api.v1alpha1 import MemberDrain, MemberEsl, MemberSip, SetMember
@@ -98,6 +99,7 @@ def _render(pod: Pod, terms: Terms, location: Location, overrides: ReadOverrides
     """Return the pod as a member. Its values were validated where they come from, so they are not once more."""
     sip, esl, values = terms.sip, terms.esl, overrides.values
     socket = MemberEsl.model_construct(host=location.esl, port=esl.port, user=esl.user) if esl.password_from else None
+    optional: dict[str, Any] = {"backup": True} if values.backup else {}  # an older balancer does not know it
     return member_of(
         SetMember.model_construct(
             uid=pod.uid,
@@ -111,5 +113,6 @@ def _render(pod: Pod, terms: Terms, location: Location, overrides: ReadOverrides
             weight=values.weight,
             priority=values.priority,
             resources=values.resources,
+            **optional,
         )
     )
