@@ -49,11 +49,12 @@ build: .venv/.core ## Build everything into the checkout (.venv, balancer/target
 demo: build ## Four simulated nodes, real calls, a live table; about a minute (DEMO_KEEP=1 leaves it up)
 	@$(BIN)/python -m tests.demo
 
-.PHONY: test test-rust test-units
+# Two at a time where most of the time is waited; what puts a balancer under load has the machine to itself, at the end.
+.PHONY: test test-rust test-units test-sockets test-judges test-load
 test: build judges ## Every test: Rust units and simulation, Python, real sockets, SIPp and tshark
 	@$(MAKE) --jobs=2 --output-sync=target test-rust test-units
-	@echo "== Python: the balancer, real sockets, outside judges"
-	@$(BIN)/python -m pytest --quiet balancer/tests tests/simulator tests/judges tests/test_workspace.py
+	@$(MAKE) --jobs=2 --output-sync=target test-sockets test-judges
+	@$(MAKE) test-load
 
 test-rust: build
 	@echo "== Rust: units, properties, deterministic simulation"
@@ -62,6 +63,18 @@ test-rust: build
 test-units: build
 	@echo "== Python: documents, Kubernetes client, operator, contract"
 	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract
+
+test-sockets: build
+	@echo "== Python: the balancer on real sockets, the simulator"
+	@$(BIN)/python -m pytest --quiet balancer/tests tests/simulator tests/benefit tests/test_workspace.py
+
+test-judges: build judges
+	@echo "== the balancer as callers and nodes see it"
+	@$(BIN)/python -m pytest --quiet tests/judges -m "not slow"
+
+test-load: build judges
+	@echo "== the balancer under load"
+	@$(BIN)/python -m pytest --quiet tests/judges -m slow
 
 # The outside judges are Debian packages. Without root they are skipped with a reason, and under CI=true they must be there.
 .PHONY: judges
