@@ -35,7 +35,7 @@ def explain(core: Core, **question: object) -> dict:
         ({"listeners": []}, "/listeners"),
         ({"workers": 0}, "/workers"),
         ({"surprise": 1}, "/surprise"),
-        ({"format": 2}, "/format"),
+        ({"format": 3}, "/format"),
         ({"limits": {"max_transactions": "many"}}, "/limits/max_transactions"),
     ],
 )

@@ -20,9 +20,10 @@ use crate::explain;
 use crate::nodes::{Baseline, Report};
 use crate::outbox::{Handed, Outbox};
 use crate::ring::{Producer, ring};
-use crate::settings::Settings;
+use crate::settings::{Settings, Tcp};
 use crate::shared::{GROUP_SLOTS, NODE_SLOTS, Shared};
-use crate::sys::{EventFd, monotonic};
+use crate::sys::{Epoll, EventFd, monotonic};
+use crate::tcp::TcpLimits;
 use crate::views;
 use crate::worker::Worker;
 
@@ -105,8 +106,10 @@ impl Core {
             .zip(records)
             .map(|(((worker, sockets), inbox), records)| {
                 let config = config(&settings, &identity, worker, &sockets)?;
-                let outbox = Outbox::new(worker, sockets, records, producers.clone(), Arc::clone(&shared));
-                Worker::new(config, outbox, inbox, Arc::clone(&shared))
+                let epoll = Arc::new(Epoll::new()?);
+                let tcp = (tcp_limits(&settings), Arc::clone(&epoll));
+                let outbox = Outbox::new(worker, sockets, tcp, records, producers.clone(), Arc::clone(&shared))?;
+                Worker::new(config, outbox, epoll, inbox, Arc::clone(&shared))
             })
             .collect::<io::Result<_>>()?;
         let control = Control { slots: Slots::new(NODE_SLOTS, GROUP_SLOTS), generation: 0, retired: Vec::new() };
@@ -315,10 +318,18 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
+/// One worker's part: the kernel spreads connections evenly over the workers, by the peers' ports.
+fn tcp_limits(settings: &Settings) -> TcpLimits {
+    let part = |all: u32| usize::try_from(all.div_ceil(settings.workers.into())).unwrap_or(usize::MAX);
+    let Tcp { idle_timeout, connect_timeout, max_connections, max_per_source } = settings.tcp;
+    TcpLimits { idle_timeout, connect_timeout, connections: part(max_connections), per_source: part(max_per_source) }
+}
+
 fn config(settings: &Settings, identity: &Identity, worker: u8, sockets: &Sockets) -> io::Result<Config> {
     let listeners = settings.listeners.iter().zip(&sockets.listeners).map(|(listener, socket)| {
         let (advertise, nat) = (listener.advertise.clone(), listener.nat);
-        switchtender_proxy::Listener { address: socket.local(), advertise, nat, allow: Vec::new() }
+        let allow = listener.allow.clone();
+        switchtender_proxy::Listener { address: socket.address, advertise, nat, allow }
     });
     let node_side = settings.node_side.as_ref().zip(sockets.node_side.as_ref()).map(|(side, socket)| {
         let advertise = side.advertise.iter().map(|(networks, address)| switchtender_proxy::NodeAdvertise {
@@ -326,7 +337,7 @@ fn config(settings: &Settings, identity: &Identity, worker: u8, sockets: &Socket
             address: address.clone(),
         });
         switchtender_proxy::NodeSide {
-            address: socket.local(),
+            address: socket.address,
             advertise: advertise.collect(),
             sources: side.sources.clone(),
         }
@@ -340,7 +351,7 @@ fn config(settings: &Settings, identity: &Identity, worker: u8, sockets: &Socket
         secret: identity.secret,
         listeners: listeners.collect(),
         node_side,
-        worker_address: sockets.worker.local(),
+        worker_address: sockets.worker.address,
         max_transactions: settings.max_transactions.div_ceil(usize::from(settings.workers)),
         seed: u64::from_ne_bytes(random()?),
     })

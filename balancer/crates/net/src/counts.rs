@@ -46,6 +46,48 @@ traffic! {
     Unreachable = "icmp_errors";
     /// Receive calls that failed.
     ReceiveFailed = "receive_errors";
+    /// Messages and keep-alives from connections.
+    TcpReceived = "tcp_messages_received";
+    /// Messages written to connections.
+    TcpSent = "tcp_messages_sent";
+    /// Bytes from connections.
+    TcpBytesReceived = "tcp_bytes_received";
+    /// Bytes written to connections.
+    TcpBytesSent = "tcp_bytes_sent";
+    /// Messages that no connection took.
+    TcpUndelivered = "tcp_messages_undelivered";
+    /// Connections from peers.
+    TcpAccepted = "tcp_connections_accepted";
+    /// Connections that we opened and that came about.
+    TcpOpened = "tcp_connections_opened";
+    /// Connections to a peer that refused, or that the network cannot reach.
+    TcpConnectRefused = "tcp_connects_failed", "cause" = "refused";
+    /// Connections to a peer that did not answer in time.
+    TcpConnectTimeout = "tcp_connects_failed", "cause" = "timeout";
+    /// Closed or reset by the peer, or given up by the network.
+    TcpClosedPeer = "tcp_connections_closed", "cause" = "peer";
+    /// Nothing came or went for too long.
+    TcpClosedIdle = "tcp_connections_closed", "cause" = "idle";
+    /// A message did not become whole in time.
+    TcpClosedSlow = "tcp_connections_closed", "cause" = "slow";
+    /// What came was no SIP stream.
+    TcpClosedFraming = "tcp_connections_closed", "cause" = "framing";
+    /// The peer took nothing of what was to be sent.
+    TcpClosedFull = "tcp_connections_closed", "cause" = "queue_full";
+    /// Open when we stopped.
+    TcpClosedStop = "tcp_connections_closed", "cause" = "stop";
+    /// More than may be open at once.
+    TcpRefusedLimit = "tcp_connections_refused", "cause" = "limit";
+    /// More than may be open at once from one address.
+    TcpRefusedSourceLimit = "tcp_connections_refused", "cause" = "source_limit";
+    /// From an address that is no node's, where only nodes connect.
+    TcpRefusedStranger = "tcp_connections_refused", "cause" = "not_a_node";
+    /// Times that there was no descriptor or memory for one more.
+    TcpRefusedExhausted = "tcp_connections_refused", "cause" = "exhausted";
+    /// Streams in which the end of a message could not be found.
+    TcpFramingErrors = "tcp_framing_errors";
+    /// Messages that found the ring to the sibling that has the connection full.
+    HandedLost = "messages_not_handed_over";
     /// Packets from sibling workers.
     TakenOver = "datagrams_taken_over";
     /// Events that found the ring to the control side full.
@@ -61,14 +103,30 @@ traffic! {
 }
 
 /// A worker's own counts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tally([u64; Traffic::ALL.len()]);
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self([0; Traffic::ALL.len()])
+    }
+}
 
 impl Tally {
     pub(crate) fn add(&mut self, what: Traffic, amount: u64) {
         if let Some(count) = self.0.get_mut(what as usize) {
             *count = count.wrapping_add(amount);
         }
+    }
+
+    /// Take over what another one counted.
+    pub(crate) fn absorb(&mut self, other: &mut Self) {
+        add(&mut self.0, &std::mem::take(other).0);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn get(&self, what: Traffic) -> u64 {
+        self.0[what as usize]
     }
 }
 
@@ -81,6 +139,7 @@ pub(crate) struct Page {
     pub(crate) generation: AtomicU64,
     pub(crate) open_transactions: AtomicU64,
     pub(crate) transactions: AtomicU64,
+    pub(crate) connections: AtomicU64,
     pub(crate) loop_lag_nanos: AtomicU64,
     pub(crate) overloaded: AtomicBool,
     pub(crate) running: AtomicBool,
@@ -139,6 +198,7 @@ impl Page {
             generation: AtomicU64::new(0),
             open_transactions: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             loop_lag_nanos: AtomicU64::new(0),
             overloaded: AtomicBool::new(false),
             running: AtomicBool::new(false),

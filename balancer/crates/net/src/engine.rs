@@ -1,7 +1,8 @@
 //! What the worker loop drives: the proxy, behind a seam so that the loop can be tested by itself.
 
-use switchtender_proxy::{Config, Counters, Histogram, Packet, Proxy, TransportFailure};
+use switchtender_proxy::{Config, Counters, Flow, Histogram, Packet, Proxy, TransportFailure};
 use switchtender_select::{Snapshot, Time};
+use switchtender_sip::Error;
 
 use crate::nodes::WorkerNodes;
 use crate::outbox::Outbox;
@@ -12,6 +13,8 @@ pub(crate) trait Engine: Send + Sized + 'static {
     fn receive(&mut self, packet: &Packet<'_>, world: &mut World<'_>);
     fn handed_over(&mut self, packet: &Packet<'_>, world: &mut World<'_>);
     fn transport_error(&mut self, failure: &TransportFailure<'_>, world: &mut World<'_>);
+    fn unframed(&mut self, packet: &Packet<'_>, error: Error, world: &mut World<'_>);
+    fn connection_closed(&mut self, flow: &Flow, world: &mut World<'_>);
     fn call_over(&mut self, call: u64, world: &mut World<'_>);
     fn expire(&mut self, world: &mut World<'_>);
     fn next_deadline(&self) -> Option<Time>;
@@ -44,6 +47,12 @@ impl Engine for Proxy {
     }
     fn transport_error(&mut self, failure: &TransportFailure<'_>, world: &mut World<'_>) {
         self.transport_error(world.now, failure, world.snapshot, &world.nodes, world.outbox);
+    }
+    fn unframed(&mut self, packet: &Packet<'_>, error: Error, world: &mut World<'_>) {
+        self.unframed(world.now, packet, error, world.snapshot, &world.nodes, world.outbox);
+    }
+    fn connection_closed(&mut self, flow: &Flow, world: &mut World<'_>) {
+        self.connection_closed(world.now, flow, world.snapshot, &world.nodes, world.outbox);
     }
     fn call_over(&mut self, call: u64, world: &mut World<'_>) {
         self.call_over(world.now, call);

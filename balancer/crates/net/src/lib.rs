@@ -23,6 +23,7 @@ mod sources;
 mod standing;
 mod stop;
 mod sys;
+mod tcp;
 mod views;
 mod worker;
 
@@ -30,5 +31,5 @@ pub use bind::BindError;
 pub use core::{Core, OpenError, Stopped};
 pub use events::EventRecord;
 pub use nodes::{Baseline, Report};
-pub use settings::{Listener, NodeSide, Settings};
+pub use settings::{Listener, NodeSide, Settings, Tcp, Transports};
 pub use switchtender_select::json::ConfigError;

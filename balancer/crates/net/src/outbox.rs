@@ -1,19 +1,21 @@
 //! What the proxy may do to the world, for one worker: messages to sockets, events to the control side, packets,
 //! fingerprints and the ends of calls to its siblings.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use switchtender_proxy::{Event, Flow, Local, Output, Packet};
-use switchtender_select::{NodeSlot, Time};
+use switchtender_proxy::{Event, FailureKind, Flow, Local, Output, Packet};
+use switchtender_select::{NodeSlot, Time, Transport};
 
-use crate::bind::Sockets;
+use crate::bind::{Bound, Sockets};
 use crate::counts::{Tally, Traffic};
 use crate::events::{Record, What};
 use crate::ring::Producer;
 use crate::shared::Shared;
 use crate::sources::Sources;
-use crate::sys::{SendBatch, SendFailure, UdpSocket};
+use crate::sys::{Epoll, SendBatch, SendFailure, UdpSocket};
+use crate::tcp::{Connections, Ended, Listening, TcpLimits, Undelivered};
 
 /// What a sibling worker is told.
 #[derive(Debug)]
@@ -22,6 +24,21 @@ pub(crate) enum Handed {
     Packet { bytes: Box<[u8]>, flow: Flow },
     /// A call ended here.
     CallOver(u64),
+    /// A message for a connection of its, from this worker.
+    Send { bytes: Box<[u8]>, flow: Flow, from: u8 },
+    /// A message that it sent over a connection of ours, and that did not get out.
+    Undelivered(Undelivered),
+    /// A connection of ours that it sent over is no more.
+    ConnectionClosed(Flow),
+}
+
+/// What came of sending.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    /// This worker's messages that were not sent.
+    pub(crate) undelivered: Vec<Undelivered>,
+    /// This worker's connections that are no more.
+    pub(crate) ended: Vec<Ended>,
 }
 
 /// A socket with what waits to leave through it.
@@ -38,7 +55,10 @@ pub(crate) struct Outbox {
     pub(crate) now: Time,
     pub(crate) tally: Tally,
     ports: Vec<Port>,
-    failures: Vec<(Local, SendFailure)>,
+    /// The bound address of each side, with datagrams or without.
+    addresses: Vec<(Local, SocketAddr)>,
+    pub(crate) connections: Connections,
+    undelivered: Vec<Undelivered>,
     sources: Sources,
     events: Producer<Record>,
     /// By worker; our own place is never used.
@@ -50,28 +70,33 @@ impl Outbox {
     pub(crate) fn new(
         worker: u8,
         sockets: Sockets,
+        (limits, epoll): (TcpLimits, Arc<Epoll>),
         events: Producer<Record>,
         siblings: Vec<Producer<Handed>>,
         shared: Arc<Shared>,
-    ) -> Self {
-        let listeners = sockets.listeners.into_iter().zip(0..).map(|(socket, index)| (socket, Local::Listener(index)));
-        let node_side = sockets.node_side.map(|socket| (socket, Local::NodeSide));
-        let ports = listeners
-            .chain(node_side)
-            .chain([(sockets.worker, Local::Worker)])
-            .map(|(socket, local)| Port { socket, local, batch: SendBatch::default() })
-            .collect();
-        Self {
+    ) -> io::Result<Self> {
+        let listeners = sockets.listeners.into_iter().zip(0..).map(|(bound, index)| (bound, Local::Listener(index)));
+        let node_side = sockets.node_side.map(|bound| (bound, Local::NodeSide));
+        let (mut ports, mut addresses, mut listening) = (Vec::new(), Vec::new(), Vec::new());
+        for (bound, local) in listeners.chain(node_side).chain([(sockets.worker, Local::Worker)]) {
+            let Bound { address, udp, tcp } = bound;
+            addresses.push((local, address));
+            ports.extend(udp.map(|socket| Port { socket, local, batch: SendBatch::default() }));
+            listening.extend(tcp.map(|acceptor| Listening { acceptor, local }));
+        }
+        Ok(Self {
             worker,
             now: Time::ZERO,
             tally: Tally::default(),
             ports,
-            failures: Vec::new(),
+            addresses,
+            connections: Connections::new(worker, limits, listening, epoll)?,
+            undelivered: Vec::new(),
             sources: Sources::default(),
             events,
             siblings,
             shared,
-        }
+        })
     }
 
     /// The sockets; what is sent on `NodeSide` where there is none goes out of the first listener, which is first.
@@ -79,14 +104,89 @@ impl Outbox {
         &self.ports
     }
 
-    /// Send everything and wake whom something was put before. What the kernel refused is returned.
-    pub(crate) fn flush(&mut self) -> Vec<(Local, SendFailure)> {
+    /// Send everything and wake whom something was put before. What could not be sent and what ended is returned, as far
+    /// as it is this worker's.
+    pub(crate) fn flush(&mut self) -> Troubles {
         for port in self.ports.iter_mut().filter(|port| !port.batch.is_empty()) {
-            flush_port(port, &mut self.tally, &mut self.failures);
+            flush_port(port, self.worker, &mut self.tally, &mut self.undelivered);
         }
+        self.connections.flush(self.now);
+        let (undelivered, ended) = self.connections.take_troubles();
+        self.undelivered.extend(undelivered);
+        let mut troubles = Troubles { undelivered: std::mem::take(&mut self.undelivered), ended };
+        self.tell_siblings(&mut troubles);
         self.siblings.iter().for_each(Producer::announce);
         self.events.announce();
-        std::mem::take(&mut self.failures)
+        troubles
+    }
+
+    /// Whether a flush has something to do.
+    pub(crate) fn has_work(&self) -> bool {
+        self.ports.iter().any(|port| !port.batch.is_empty())
+            || !self.undelivered.is_empty()
+            || self.connections.has_work()
+    }
+
+    /// Take from the troubles what is the siblings'.
+    fn tell_siblings(&mut self, troubles: &mut Troubles) {
+        let all = std::mem::take(&mut troubles.undelivered);
+        let (own, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|undelivered| undelivered.worker == self.worker);
+        troubles.undelivered = own;
+        for undelivered in others {
+            let worker = undelivered.worker;
+            tell(&self.siblings, &mut self.tally, worker, Handed::Undelivered(undelivered));
+        }
+        for ended in &troubles.ended {
+            for worker in (0..64).filter(|worker| ended.siblings >> worker & 1 == 1) {
+                tell(&self.siblings, &mut self.tally, worker, Handed::ConnectionClosed(ended.flow));
+            }
+        }
+    }
+
+    /// A sibling's message for a connection of ours.
+    pub(crate) fn send_for(&mut self, worker: u8, flow: &Flow, bytes: &[u8]) {
+        self.connections.send(self.now, flow, None, bytes, worker);
+    }
+
+    fn send_datagram(&mut self, flow: &Flow, bytes: &[u8]) {
+        let &Flow { local: from, local_ip, peer: to, .. } = flow;
+        let position = self.ports.iter().position(|port| port.local == from).unwrap_or(0);
+        let Some(port) = self.ports.get_mut(position) else { return };
+        // A socket bound to one address sends from it anyway.
+        let bound_to_all = port.socket.local().ip().is_unspecified();
+        port.batch.push(to, local_ip.filter(|ip| bound_to_all && ip.is_ipv4() == to.is_ipv4()), bytes);
+        if port.batch.is_full() {
+            flush_port(port, self.worker, &mut self.tally, &mut self.undelivered);
+        }
+    }
+
+    fn send_over_connection(&mut self, flow: &Flow, bytes: &[u8]) {
+        match flow.connection.map(|id| (id, id.worker())) {
+            Some((_, Some(worker))) if worker != self.worker => {
+                let handed = Handed::Send { bytes: bytes.into(), flow: *flow, from: self.worker };
+                if !tell(&self.siblings, &mut self.tally, worker, handed) {
+                    self.undelivered.push(Undelivered {
+                        kind: FailureKind::Closed,
+                        flow: *flow,
+                        bytes: bytes.to_vec(),
+                        worker: self.worker,
+                        error: io::ErrorKind::ConnectionAborted.into(),
+                    });
+                }
+            }
+            _ => {
+                let bound = self.bound_to(flow.local).filter(|ip| !ip.is_unspecified());
+                let from = bound.or(flow.local_ip).filter(|ip| ip.is_ipv4() == flow.peer.is_ipv4());
+                self.connections.send(self.now, flow, from, bytes, self.worker);
+            }
+        }
+    }
+
+    /// The address that a side is bound to; without a node side, the first listener is it.
+    fn bound_to(&self, local: Local) -> Option<IpAddr> {
+        let own = self.addresses.iter().find(|(known, _)| *known == local);
+        own.or(self.addresses.first()).map(|(_, address)| address.ip())
     }
 
     /// Tell the control side.
@@ -95,38 +195,37 @@ impl Outbox {
             self.tally.add(Traffic::EventsLost, 1);
         }
     }
-
-    fn port_of(&mut self, local: Local) -> Option<&mut Port> {
-        let position = self.ports.iter().position(|port| port.local == local).unwrap_or(0);
-        self.ports.get_mut(position)
-    }
 }
 
-fn flush_port(port: &mut Port, tally: &mut Tally, failures: &mut Vec<(Local, SendFailure)>) {
+/// Put something before a sibling; false when there is none or no room.
+fn tell(siblings: &[Producer<Handed>], tally: &mut Tally, worker: u8, handed: Handed) -> bool {
+    let told = siblings.get(usize::from(worker)).is_some_and(|sibling| sibling.offer(handed));
+    tally.add(Traffic::HandedLost, u64::from(!told));
+    told
+}
+
+fn flush_port(port: &mut Port, worker: u8, tally: &mut Tally, undelivered: &mut Vec<Undelivered>) {
     let mut refused = Vec::new();
     let flushed = port.batch.flush(&port.socket, &mut refused);
     tally.add(Traffic::Sent, flushed.sent);
     tally.add(Traffic::SendBufferFull, flushed.dropped);
     tally.add(Traffic::SendFailed, refused.len() as u64);
-    failures.extend(refused.into_iter().map(|failure| (port.local, failure)));
+    undelivered.extend(refused.into_iter().map(|SendFailure { to, bytes, error }| {
+        let flow = Flow::udp(port.local, None, to);
+        Undelivered { kind: FailureKind::Send, flow, bytes, worker, error }
+    }));
 }
 
 impl Output for Outbox {
     fn send(&mut self, flow: &Flow, bytes: &[u8]) {
-        let &Flow { local: from, local_ip, peer: to, .. } = flow;
-        let position = self.ports.iter().position(|port| port.local == from).unwrap_or(0);
-        let Some(port) = self.ports.get_mut(position) else { return };
-        // A socket bound to one address sends from it anyway.
-        let bound_to_all = port.socket.local().ip().is_unspecified();
-        port.batch.push(to, local_ip.filter(|ip| bound_to_all && ip.is_ipv4() == to.is_ipv4()), bytes);
-        if port.batch.is_full() {
-            flush_port(port, &mut self.tally, &mut self.failures);
+        match flow.transport {
+            Transport::Udp => self.send_datagram(flow, bytes),
+            Transport::Tcp => self.send_over_connection(flow, bytes),
         }
     }
 
     fn local_ip(&mut self, from: Local, to: SocketAddr) -> IpAddr {
-        let bound = self.port_of(from).map(|port| port.socket.local().ip());
-        if let Some(bound) = bound.filter(|ip| !ip.is_unspecified()) {
+        if let Some(bound) = self.bound_to(from).filter(|ip| !ip.is_unspecified()) {
             return bound;
         }
         let now = self.now;

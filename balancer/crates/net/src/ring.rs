@@ -72,7 +72,7 @@ mod tests {
         let mut ready = Vec::new();
         let mut woken = |timeout| {
             epoll.wait(Some(timeout), &mut ready).unwrap();
-            ready == [Ready { token: 0, readable: true, error: false }]
+            ready == [Ready { token: 0, readable: true, writable: false, error: false }]
         };
         producer.announce();
         assert!(!woken(Duration::ZERO));

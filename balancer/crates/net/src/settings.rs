@@ -1,4 +1,4 @@
-//! What is set once, at construction: sockets, workers, limits. The document is JSON, format 1; see
+//! What is set once, at construction: sockets, workers, limits. The document is JSON, format 2 (1 is read too); see
 //! [`Settings::from_json`].
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,7 +9,8 @@ use switchtender_proxy::Advertised;
 use switchtender_select::Network;
 use switchtender_select::json::{ConfigError, Field, parse};
 
-const FORMAT: u64 = 1;
+/// The format that is written, and the one before it: UDP only, everyone is let in.
+const FORMATS: std::ops::RangeInclusive<u64> = 1..=2;
 const MOST_LISTENERS: usize = 64;
 const MOST_WORKERS: u8 = 64;
 const MOST_ENTRIES: usize = 256;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub workers: u8,
     /// Transactions open at once over all workers.
     pub max_transactions: usize,
+    /// What connections may cost.
+    pub tcp: Tcp,
     /// How long a stop may take where its caller does not say.
     pub stop_deadline: Duration,
     /// Identity of this run, in branches; random where it is not given.
@@ -48,6 +51,50 @@ pub struct Listener {
     pub advertise: Option<Advertised>,
     /// Every caller here is behind NAT.
     pub nat: bool,
+    /// How callers may come in.
+    pub transports: Transports,
+    /// Networks that requests may come from; empty = everywhere.
+    pub allow: Vec<Network>,
+}
+
+/// Which sockets an address has; at least one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transports {
+    /// Datagrams.
+    pub udp: bool,
+    /// Connections.
+    pub tcp: bool,
+}
+
+impl Transports {
+    /// The node side and the workers' ports have both.
+    pub const BOTH: Self = Self { udp: true, tcp: true };
+    /// What there was before connections.
+    pub const UDP: Self = Self { udp: true, tcp: false };
+}
+
+/// What connections may cost, over all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// A connection on which nothing comes or goes for so long is closed.
+    pub idle_timeout: Duration,
+    /// A connection that we open comes about within this time or not at all.
+    pub connect_timeout: Duration,
+    /// Connections accepted at most, and as many opened.
+    pub max_connections: u32,
+    /// Connections accepted from one address at most.
+    pub max_per_source: u32,
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(600),
+            connect_timeout: Duration::from_secs(2),
+            max_connections: 20_000,
+            max_per_source: 1_000,
+        }
+    }
 }
 
 /// The side of the nodes.
@@ -69,12 +116,15 @@ impl Settings {
     pub fn from_json(bytes: &[u8]) -> Result<Self, ConfigError> {
         let value = parse(bytes)?;
         let mut document = Field::root(&value).object()?;
-        let format = document.required("format")?;
-        if format.integer(0..=u64::MAX)? != FORMAT {
-            return Err(format.error(format!("this balancer reads format {FORMAT}")));
+        let format_field = document.required("format")?;
+        let format = format_field.integer(0..=u64::MAX)?;
+        if !FORMATS.contains(&format) {
+            let (first, last) = (FORMATS.start(), FORMATS.end());
+            return Err(format_field.error(format!("this balancer reads formats {first} to {last}")));
         }
         let field = document.required("listeners")?;
-        let listeners = field.list(MOST_LISTENERS)?.iter().map(listener).collect::<Result<Vec<_>, _>>()?;
+        let listeners = field.list(MOST_LISTENERS)?;
+        let listeners = listeners.iter().map(|field| listener(field, format)).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = listeners.first() else {
             return Err(field.error("at least one listener is needed"));
         };
@@ -90,6 +140,7 @@ impl Settings {
         let mut limits = document.required("limits")?.object()?;
         let max_transactions = limits.required("max_transactions")?.integer(1..=10_000_000_u32)?;
         limits.finish()?;
+        let tcp = if format < 2 { Tcp::default() } else { tcp(&document.required("tcp")?)? };
         let stop_deadline = document.required("stop_deadline_ms")?.millis(0..=24 * 3600 * 1000)?;
         let run_id = document.optional("run_id").map(|field| field.integer(0..=u64::MAX)).transpose()?;
         document.finish()?;
@@ -100,22 +151,54 @@ impl Settings {
             worker_ports,
             workers,
             max_transactions: usize::try_from(max_transactions).unwrap_or(usize::MAX),
+            tcp,
             stop_deadline,
             run_id,
         })
     }
 }
 
-fn listener(field: &Field<'_>) -> Result<Listener, ConfigError> {
+fn listener(field: &Field<'_>, format: u64) -> Result<Listener, ConfigError> {
     let mut object = field.object()?;
+    let (transports, allow) = if format < 2 {
+        (Transports::UDP, Vec::new())
+    } else {
+        (transports(&object.required("transports")?)?, networks(&object.required("allow")?)?)
+    };
     let listener = Listener {
         name: object.required("name")?.name()?.to_owned(),
         address: address(&object.required("address")?, &object.required("port")?)?,
         advertise: object.optional("advertise").map(|field| advertised(&field)).transpose()?,
         nat: object.required("nat")?.boolean()?,
+        transports,
+        allow,
     };
     object.finish()?;
     Ok(listener)
+}
+
+fn transports(field: &Field<'_>) -> Result<Transports, ConfigError> {
+    let mut transports = Transports { udp: false, tcp: false };
+    for item in field.list(2)? {
+        match item.string()? {
+            "UDP" => transports.udp = true,
+            "TCP" => transports.tcp = true,
+            other => return Err(item.error(format!("{other:?} is not a transport; accepted are UDP, TCP"))),
+        }
+    }
+    if transports.udp || transports.tcp { Ok(transports) } else { Err(field.error("at least one transport is needed")) }
+}
+
+fn tcp(field: &Field<'_>) -> Result<Tcp, ConfigError> {
+    let mut object = field.object()?;
+    let tcp = Tcp {
+        idle_timeout: object.required("idle_timeout_ms")?.millis(1_000..=7 * 24 * 3600 * 1000)?,
+        connect_timeout: object.required("connect_timeout_ms")?.millis(50..=60_000)?,
+        max_connections: object.required("max_connections")?.integer(1..=1_000_000)?,
+        max_per_source: object.required("max_per_source")?.integer(1..=1_000_000)?,
+    };
+    object.finish()?;
+    Ok(tcp)
 }
 
 #[allow(clippy::type_complexity, reason = "the three parts of one object, taken apart by its only caller")]
@@ -189,9 +272,11 @@ mod tests {
 
     fn document() -> Value {
         json!({
-            "format": 1,
-            "listeners": [{"name": "public", "address": "0.0.0.0", "port": 5060,
-                           "advertise": {"host": "sip.example.com", "port": 5060}, "nat": false}],
+            "format": 2,
+            "listeners": [{"name": "public", "address": "0.0.0.0", "port": 5060, "transports": ["UDP", "TCP"],
+                           "advertise": {"host": "sip.example.com", "port": 5060}, "nat": false,
+                           "allow": ["192.0.2.0/24"]}],
+            "tcp": {"idle_timeout_ms": 60_000, "connect_timeout_ms": 1_000, "max_connections": 5, "max_per_source": 2},
             "node_side": {"address": "::", "port": 5070, "worker_ports": [5071, 5134], "sources": ["10.0.0.0/8"],
                           "advertise": [{"networks": ["0.0.0.0/0"], "host": "10.96.7.7", "port": 5070}]},
             "workers": 2, "limits": {"max_transactions": 200_000}, "stop_deadline_ms": 180_000, "run_id": null,
@@ -208,6 +293,14 @@ mod tests {
         let listener = &settings.listeners[0];
         assert_eq!((listener.name.as_str(), listener.address), ("public", "0.0.0.0:5060".parse().unwrap()));
         assert_eq!(listener.advertise, Some(Advertised { host: "sip.example.com".into(), port: 5060 }));
+        assert_eq!((listener.transports, &*listener.allow), (Transports::BOTH, &["192.0.2.0/24".parse().unwrap()][..]));
+        let tcp = Tcp {
+            idle_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(1),
+            max_connections: 5,
+            max_per_source: 2,
+        };
+        assert_eq!(settings.tcp, tcp);
         let side = settings.node_side.unwrap();
         assert_eq!(side.address, "[::]:5070".parse().unwrap());
         assert_eq!(side.sources, ["10.0.0.0/8".parse().unwrap()]);
@@ -229,9 +322,26 @@ mod tests {
     }
 
     #[test]
+    fn the_format_before_knows_no_connections() {
+        let mut document = document();
+        document["format"] = json!(1);
+        assert_eq!(read(&document).unwrap_err().pointer, "/listeners/0/allow", "unknown there");
+        let listener = document["listeners"][0].as_object_mut().unwrap();
+        listener.retain(|name, _| !["transports", "allow"].contains(&name.as_str()));
+        document.as_object_mut().unwrap().remove("tcp");
+        let settings = read(&document).unwrap();
+        assert_eq!((settings.listeners[0].transports, settings.tcp), (Transports::UDP, Tcp::default()));
+    }
+
+    #[test]
     fn what_does_not_hold_is_named_with_its_place() {
         for (pointer, wrong) in [
-            ("/format", json!(2)),
+            ("/format", json!(3)),
+            ("/listeners/0/transports", json!([])),
+            ("/listeners/0/transports/0", json!("TLS")),
+            ("/listeners/0/allow/0", json!("here")),
+            ("/tcp/connect_timeout_ms", json!(0)),
+            ("/tcp/max_per_source", json!(0)),
             ("/listeners", json!([])),
             ("/listeners/0/address", json!("localhost")),
             ("/listeners/0/port", json!(65_536)),

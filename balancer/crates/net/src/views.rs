@@ -31,14 +31,14 @@ impl Addresses {
             .listeners
             .iter()
             .zip(first.map_or(&[][..], |sockets| &sockets.listeners))
-            .map(|(listener, socket)| with("name", json!(listener.name), socket.local()))
+            .map(|(listener, socket)| with("name", json!(listener.name), socket.address))
             .collect();
         let worker_ports: Vec<Value> = sockets
             .iter()
             .zip(0_u32..)
-            .map(|(sockets, worker)| with("worker", json!(worker), sockets.worker.local()))
+            .map(|(sockets, worker)| with("worker", json!(worker), sockets.worker.address))
             .collect();
-        let node_side = first.and_then(|sockets| sockets.node_side.as_ref()).map(|socket| bound(socket.local()));
+        let node_side = first.and_then(|sockets| sockets.node_side.as_ref()).map(|socket| bound(socket.address));
         Self(json!({"listeners": listeners, "node_side": node_side, "worker_ports": worker_ports}))
     }
 
@@ -140,6 +140,7 @@ pub(crate) fn stats(shared: &Shared) -> Vec<u8> {
     let gauges = [
         gauge("transactions_open", sum(&|page| page.open_transactions.load(Ordering::Relaxed))),
         gauge("transactions", sum(&|page| page.transactions.load(Ordering::Relaxed))),
+        gauge("tcp_connections", sum(&|page| page.connections.load(Ordering::Relaxed))),
         gauge("snapshot_generation", snapshot.generation),
     ];
     let document = json!({
@@ -219,6 +220,7 @@ fn worker_json(page: &Page, worker: u32) -> Value {
         "overloaded": page.overloaded.load(Ordering::Relaxed),
         "received": page.traffic(Traffic::Received),
         "sent": page.traffic(Traffic::Sent),
+        "tcp_connections": page.connections.load(Ordering::Relaxed),
         "panics": page.traffic(Traffic::Panics),
     })
 }

@@ -1,7 +1,7 @@
 //! One worker thread: its epoll loop around its sockets and its engine.
 //!
-//! A turn: what the sockets hold (bounded, so that none starves the others), what siblings handed over, timers, then
-//! everything that is to be sent, then the statistics page. Nothing in a turn waits, locks or asks Python.
+//! A turn: what sockets and connections hold (bounded, so that none starves the others), what siblings handed over,
+//! timers, then everything that is to be sent, then the statistics page. Nothing in a turn waits, locks or asks Python.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -13,19 +13,19 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use switchtender_proxy::{Config, FailureKind, Flow, Packet, TransportFailure};
-use switchtender_select::{Snapshot, Time};
+use switchtender_select::{Network, Snapshot, Time};
 
 use crate::counts::Traffic;
 use crate::engine::Engine;
 use crate::events::{Level, What};
 use crate::guard::Guard;
 use crate::lag::Lag;
-use crate::outbox::{Handed, Outbox};
+use crate::outbox::{Handed, Outbox, Troubles};
 use crate::shared::Shared;
 use crate::sys::{
-    BATCH, Complaint, Epoll, Ready, ReceiveBatch, Received, SendFailure, leave_to_main_thread, monotonic,
-    next_complaint,
+    BATCH, Complaint, Epoll, Ready, ReceiveBatch, Received, leave_to_main_thread, monotonic, next_complaint,
 };
+use crate::tcp::{Framed, Input, Undelivered, Worked};
 
 /// Batches taken from one socket in one turn.
 const BATCHES_PER_TURN: usize = 4;
@@ -50,7 +50,9 @@ pub(crate) struct Worker<E> {
     inbox: Receiver<Handed>,
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     shared: Arc<Shared>,
-    epoll: Epoll,
+    /// Networks that nodes connect from, besides their own addresses.
+    node_sources: Vec<Network>,
+    epoll: Arc<Epoll>,
     batch: ReceiveBatch,
     complaint: Box<[u8]>,
     lag: Lag,
@@ -66,11 +68,11 @@ impl<E: Engine> Worker<E> {
     pub(crate) fn new(
         config: Config,
         outbox: Outbox,
+        epoll: Arc<Epoll>,
         inbox: Receiver<Handed>,
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
         let index = usize::from(config.worker);
-        let epoll = Epoll::new()?;
         for (port, token) in outbox.ports().iter().zip(0..) {
             epoll.add(port.socket.as_raw_fd(), token)?;
         }
@@ -80,6 +82,7 @@ impl<E: Engine> Worker<E> {
         Ok(Self {
             index,
             kernel_drops: vec![0; outbox.ports().len()],
+            node_sources: config.node_side.as_ref().map_or_else(Vec::new, |side| side.sources.clone()),
             guard: Guard::new(config, outbox, Arc::clone(&shared)),
             inbox,
             snapshot: Cache::new(Arc::clone(&shared.snapshot)),
@@ -116,7 +119,11 @@ impl<E: Engine> Worker<E> {
 
     /// How long there is nothing to do.
     fn patience(&self, now: Time) -> Duration {
-        let deadline = self.guard.engine.next_deadline().unwrap_or(Time::MAX);
+        if self.guard.outbox.has_work() {
+            return Duration::ZERO;
+        }
+        let engine = self.guard.engine.next_deadline().unwrap_or(Time::MAX);
+        let deadline = self.guard.outbox.connections.next_deadline().map_or(engine, |due| due.min(engine));
         let page = if self.page_stale { self.page_due } else { Time::MAX };
         let patience = deadline.min(page).min(self.round_due).since(now);
         if self.shared.stop.begun() { patience.min(STOPPING_ROUND) } else { patience }
@@ -133,7 +140,11 @@ impl<E: Engine> Worker<E> {
                 self.shared.wakes.get(self.index).inspect(|wake| wake.drain());
                 continue;
             }
-            let Ok(port) = usize::try_from(event.token) else { continue };
+            let port = usize::try_from(event.token).ok().filter(|port| *port < self.guard.outbox.ports().len());
+            let Some(port) = port else {
+                self.serve_connections(*event, &snapshot);
+                continue;
+            };
             if event.error {
                 self.take_complaints(port, &snapshot);
             }
@@ -144,6 +155,7 @@ impl<E: Engine> Worker<E> {
         }
         self.take_handed(&snapshot);
         self.fire_timers(&snapshot);
+        self.guard.outbox.connections.expire(self.guard.outbox.now);
         self.send(&snapshot);
         self.look_around();
         self.publish(snapshot.generation);
@@ -181,6 +193,50 @@ impl<E: Engine> Worker<E> {
         self.lag.leave_behind();
     }
 
+    fn serve_connections(&mut self, event: Ready, snapshot: &Snapshot) {
+        let now = monotonic();
+        self.guard.outbox.now = now;
+        self.page_stale = true;
+        let sources = &self.node_sources;
+        let known = |ip| snapshot.node_by_ip(ip) || sources.iter().any(|network| network.contains(ip));
+        match self.guard.outbox.connections.on_ready(now, event, known) {
+            Worked::Done => {}
+            Worked::Exhausted(error) => self.log(Site::Accept, Level::Error, &format!("no more connections: {error}")),
+            Worked::Received(input, flow) => {
+                self.watch_lag();
+                self.take_stream(input, flow, snapshot);
+            }
+        }
+    }
+
+    fn take_stream(&mut self, mut input: Input, flow: Flow, snapshot: &Snapshot) {
+        let Some(id) = flow.connection else { return };
+        let mut handled = 0;
+        while let Some(framed) = input.next() {
+            match framed {
+                Framed::Message(bytes) => {
+                    handled += 1;
+                    let packet = Packet { bytes, flow };
+                    self.guard.call(snapshot, |engine, world| engine.receive(&packet, world));
+                }
+                Framed::Ping => {
+                    handled += 1;
+                    self.guard.outbox.connections.pong(id);
+                }
+                Framed::Bad(error, head) => {
+                    let message = format!("connection of {}: {error}, closed", flow.peer);
+                    if !head.is_empty() {
+                        let packet = Packet { bytes: head, flow };
+                        self.guard.call(snapshot, |engine, world| engine.unframed(&packet, error, world));
+                    }
+                    self.guard.outbox.connections.give_up(self.guard.outbox.now, id);
+                    self.log(Site::Stream, Level::Warning, &message);
+                }
+            }
+        }
+        self.guard.outbox.connections.put_back(self.guard.outbox.now, id, input, handled);
+    }
+
     fn watch_lag(&mut self) {
         let (lag, overloaded) = self.lag.at(self.guard.outbox.now);
         self.guard.engine.set_overloaded(overloaded);
@@ -204,6 +260,11 @@ impl<E: Engine> Worker<E> {
                     self.guard.call(snapshot, |engine, world| engine.handed_over(&packet, world));
                 }
                 Handed::CallOver(call) => self.guard.call(snapshot, |engine, world| engine.call_over(call, world)),
+                Handed::Send { bytes, flow, from } => self.guard.outbox.send_for(from, &flow, &bytes),
+                Handed::Undelivered(undelivered) => self.tell_undelivered(&undelivered, snapshot),
+                Handed::ConnectionClosed(flow) => {
+                    self.guard.call(snapshot, |engine, world| engine.connection_closed(&flow, world));
+                }
             }
         }
         // There may be more, and the wake-up for it is spent.
@@ -244,18 +305,25 @@ impl<E: Engine> Worker<E> {
 
     fn send(&mut self, snapshot: &Snapshot) {
         for _ in 0..REPAIRS_PER_TURN {
-            let failures = self.guard.outbox.flush();
-            for (local, SendFailure { to, bytes, error }) in &failures {
-                self.log(Site::Send, Level::Warning, &format!("send to {to}: {error}"));
-                let flow = Flow::udp(*local, None, *to);
-                let failure = TransportFailure { kind: FailureKind::Send, flow, quoted: bytes };
-                self.guard.call(snapshot, |engine, world| engine.transport_error(&failure, world));
-            }
-            if failures.is_empty() {
+            let Troubles { undelivered, ended } = self.guard.outbox.flush();
+            if undelivered.is_empty() && ended.is_empty() {
                 return;
             }
             self.page_stale = true;
+            for undelivered in &undelivered {
+                self.tell_undelivered(undelivered, snapshot);
+            }
+            for ended in &ended {
+                self.guard.call(snapshot, |engine, world| engine.connection_closed(&ended.flow, world));
+            }
         }
+    }
+
+    fn tell_undelivered(&mut self, undelivered: &Undelivered, snapshot: &Snapshot) {
+        let Undelivered { kind, flow, bytes, error, .. } = undelivered;
+        self.log(Site::Send, Level::Warning, &format!("send to {}: {error}", flow.peer));
+        let failure = TransportFailure { kind: *kind, flow: *flow, quoted: bytes };
+        self.guard.call(snapshot, |engine, world| engine.transport_error(&failure, world));
     }
 
     /// What nobody tells us.
@@ -276,12 +344,14 @@ impl<E: Engine> Worker<E> {
 
     fn publish(&mut self, generation: u64) {
         let Some(page) = self.shared.pages.get(self.index) else { return };
+        page.connections.store(self.guard.outbox.connections.count() as u64, Ordering::Relaxed);
         page.generation.store(generation, Ordering::Relaxed);
         let now = self.guard.outbox.now;
         if !self.page_stale || now < self.page_due {
             return;
         }
-        let Guard { engine, outbox, earlier, .. } = &self.guard;
+        let Guard { engine, outbox, earlier, .. } = &mut self.guard;
+        outbox.tally.absorb(&mut outbox.connections.tally);
         let open = engine.open_transactions();
         self.shared.stop.tell(self.index, open, now);
         page.open_transactions.store(open as u64, Ordering::Relaxed);
@@ -296,6 +366,7 @@ impl<E: Engine> Worker<E> {
         self.guard.outbox.tally.add(Traffic::LostAtStop, lost);
         // A failure to send has nobody left to hear of it.
         drop(self.guard.outbox.flush());
+        self.guard.outbox.connections.close_all(self.guard.outbox.now);
         (self.page_stale, self.page_due) = (true, Time::ZERO);
         let generation = self.snapshot.load().generation;
         self.publish(generation);
@@ -340,11 +411,13 @@ enum Site {
     Network,
     Send,
     Lag,
+    Accept,
+    Stream,
 }
 
 #[derive(Default)]
 struct LogRate {
-    next: [Time; 5],
+    next: [Time; 7],
 }
 
 impl LogRate {

@@ -72,6 +72,26 @@ impl Proxy {
         self.finish();
     }
 
+    /// Answers, where that is possible, a message of a stream whose end cannot be found (RFC 3261 §18.3): `packet` holds
+    /// its head, `error` says why. What follows it in the stream is lost.
+    pub fn unframed<N: Nodes, O: Output>(
+        &mut self,
+        now: Time,
+        packet: &Packet<'_>,
+        error: Error,
+        snapshot: &Snapshot,
+        nodes: &N,
+        output: &mut O,
+    ) {
+        let Self { index, core } = self;
+        core.count(Counter::Received);
+        // Faults of the head matter less than why the stream ends: all that an answer needs is indexed even so.
+        let _ = index.parse(packet.bytes);
+        let message = index.message(packet.bytes);
+        core.on_malformed(&mut Step { now, snapshot, nodes, output }, packet, &message, error);
+        self.finish();
+    }
+
     /// Handles a message that could not be sent or delivered (RFC 3261 §16.9, §18.4).
     pub fn transport_error<N: Nodes, O: Output>(
         &mut self,

@@ -1,7 +1,23 @@
 //! Socket addresses between the kernel's shape and Rust's.
 
 use std::mem::{size_of, zeroed};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+/// An IPv4 address in its own shape, where an IPv6 socket shows it mapped (`::ffff:192.0.2.1`).
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// The address as a socket of this family wants it: an IPv6 one reaches an IPv4 peer by its mapped address.
+pub(super) fn for_family(address: SocketAddr, is_v6: bool) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if is_v6 => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+        _ => address,
+    }
+}
 
 /// Read what the kernel wrote; `None` for a family that is not IP.
 pub(super) fn read(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {

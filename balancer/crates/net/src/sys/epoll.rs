@@ -1,17 +1,36 @@
-//! epoll, level-triggered: which of a worker's sockets have something to read or an error to tell.
+//! epoll, level-triggered: which of a worker's descriptors have something to read, take something, or tell an error.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-const MAX_EVENTS: usize = 16;
+const MAX_EVENTS: usize = 32;
 
 /// One ready descriptor, by the token it was added with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
     pub(crate) token: u64,
     pub(crate) readable: bool,
+    pub(crate) writable: bool,
     pub(crate) error: bool,
+}
+
+/// What a descriptor is watched for; errors are always told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+impl Interest {
+    pub(crate) const READ: Self = Self { read: true, write: false };
+
+    #[allow(clippy::cast_sign_loss, reason = "bit masks")]
+    const fn events(self) -> u32 {
+        let read = if self.read { libc::EPOLLIN as u32 } else { 0 };
+        let write = if self.write { libc::EPOLLOUT as u32 } else { 0 };
+        read | write
+    }
 }
 
 /// An epoll instance.
@@ -31,12 +50,25 @@ impl Epoll {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// Watch a descriptor for input; errors are always told.
+    /// Watch a descriptor for input. It is forgotten when it is closed.
     pub(crate) fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
-        #[allow(clippy::cast_sign_loss, reason = "EPOLLIN is 1")]
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+        self.control(libc::EPOLL_CTL_ADD, fd, token, Interest::READ)
+    }
+
+    /// Watch a descriptor for this.
+    pub(crate) fn watch(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, token, interest)
+    }
+
+    /// Watch one that is watched already for something else.
+    pub(crate) fn change(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, token, interest)
+    }
+
+    fn control(&self, operation: libc::c_int, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: interest.events(), u64: token };
         // SAFETY: `event` is valid for the call; the kernel refuses descriptors that are not ours.
-        let result = unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+        let result = unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd, &raw mut event) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
@@ -48,7 +80,7 @@ impl Epoll {
             Some(time) => i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX),
         };
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; MAX_EVENTS];
-        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "16")]
+        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "32")]
         // SAFETY: `events` has room for MAX_EVENTS entries and outlives the call.
         let count =
             unsafe { libc::epoll_wait(self.fd.as_raw_fd(), events.as_mut_ptr(), MAX_EVENTS as libc::c_int, timeout) };
@@ -57,10 +89,11 @@ impl Epoll {
             return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
         };
         #[allow(clippy::cast_sign_loss, reason = "bit masks")]
-        let (input, trouble) = (libc::EPOLLIN as u32, (libc::EPOLLERR | libc::EPOLLHUP) as u32);
+        let (input, output, trouble) =
+            (libc::EPOLLIN as u32, libc::EPOLLOUT as u32, (libc::EPOLLERR | libc::EPOLLHUP) as u32);
         ready.extend(events.iter().take(count).map(|event| {
             let (flags, token) = (event.events, event.u64);
-            Ready { token, readable: flags & input != 0, error: flags & trouble != 0 }
+            Ready { token, readable: flags & input != 0, writable: flags & output != 0, error: flags & trouble != 0 }
         }));
         Ok(())
     }
@@ -81,10 +114,23 @@ mod tests {
         assert_eq!(ready, []);
         second.signal();
         epoll.wait(None, &mut ready).unwrap();
-        assert_eq!(ready, [Ready { token: 2, readable: true, error: false }]);
+        assert_eq!(ready, [Ready { token: 2, readable: true, writable: false, error: false }]);
         second.drain();
         epoll.wait(Some(Duration::ZERO), &mut ready).unwrap();
         assert_eq!(ready, []);
+    }
+
+    #[test]
+    fn what_is_watched_for_can_change() {
+        let (epoll, counter) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.watch(counter.as_raw_fd(), 1, Interest::default()).unwrap();
+        counter.signal();
+        let mut ready = Vec::new();
+        epoll.wait(Some(Duration::ZERO), &mut ready).unwrap();
+        assert_eq!(ready, []);
+        epoll.change(counter.as_raw_fd(), 1, Interest { read: false, write: true }).unwrap();
+        epoll.wait(None, &mut ready).unwrap();
+        assert_eq!(ready, [Ready { token: 1, readable: false, writable: true, error: false }]);
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub(crate) fn next_complaint<'a>(socket: &impl AsRawFd, buffer: &'a mut [u8]) ->
     };
     let errno = extended_errno(&header).unwrap_or(0);
     let to = address::read(&name)
+        .map(address::canonical)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "an error about no IP destination"))?;
     Ok(Some(Complaint { to, errno, quoted: buffer.get(..length).unwrap_or_default() }))
 }
@@ -76,7 +77,7 @@ mod tests {
     #[test]
     fn a_closed_port_is_told_with_the_beginning_of_the_datagram() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let socket = UdpSocket::bind(address.parse().unwrap()).unwrap();
+            let socket = UdpSocket::bind(address.parse().unwrap(), true).unwrap();
             let closed = std::net::UdpSocket::bind(address).unwrap().local_addr().unwrap();
             let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
             batch.push(closed, None, b"INVITE sip:1@example.com SIP/2.0\r\n");
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn an_earlier_error_does_not_fail_the_next_datagram() {
-        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), true).unwrap();
         let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let open = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
@@ -109,5 +110,17 @@ mod tests {
         assert!(failures.is_empty());
         open.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
         assert_eq!(open.recv_from(&mut [0; 8]).unwrap(), (4, socket.local()));
+    }
+
+    #[test]
+    fn an_ipv6_wildcard_hears_of_ipv4_peers_too() {
+        let socket = UdpSocket::bind("[::]:0".parse().unwrap(), false).unwrap();
+        let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
+        batch.push(closed, Some("127.0.0.9".parse().unwrap()), b"lost");
+        assert_eq!(batch.flush(&socket, &mut failures).sent, 1);
+        let mut buffer = [0; 2048];
+        let complaint = next_complaint(&socket, &mut buffer).unwrap().unwrap();
+        assert_eq!((complaint.to, complaint.errno, complaint.quoted), (closed, libc::ECONNREFUSED, &b"lost"[..]));
     }
 }

@@ -13,15 +13,17 @@ mod receive;
 mod send;
 mod signals;
 mod socket;
+mod tcp;
 
 pub(crate) use clock::monotonic;
-pub(crate) use epoll::{Epoll, Ready};
+pub(crate) use epoll::{Epoll, Interest, Ready};
 pub(crate) use errors::{Complaint, next_complaint};
 pub(crate) use event_fd::EventFd;
 pub(crate) use receive::{ReceiveBatch, Received};
 pub(crate) use send::{SendBatch, SendFailure};
 pub(crate) use signals::leave_to_main_thread;
 pub(crate) use socket::{UdpSocket, source_towards};
+pub(crate) use tcp::{TcpAcceptor, TcpStream};
 
 /// Datagrams moved by one system call.
 pub(crate) const BATCH: usize = 32;

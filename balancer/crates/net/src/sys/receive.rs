@@ -15,7 +15,7 @@ const SLOT: usize = 1 << 16;
 #[derive(Clone, Copy)]
 struct Control([u8; 64]);
 
-/// One datagram.
+/// One datagram. Addresses of IPv4 stand in their own shape, whatever the socket's family.
 #[derive(Debug)]
 pub(crate) struct Received<'a> {
     pub(crate) bytes: &'a [u8],
@@ -70,7 +70,8 @@ impl ReceiveBatch {
         for (header, name) in headers.iter().zip(self.names.iter()).take(count) {
             // A datagram of another family cannot arrive on an IP socket; port 0 would be refused as a destination.
             let source = address::read(name).unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-            self.taken.push((header.msg_len as usize, source, local_address(&header.msg_hdr)));
+            let local = local_address(&header.msg_hdr).map(|ip| ip.to_canonical());
+            self.taken.push((header.msg_len as usize, address::canonical(source), local));
         }
         Ok(count)
     }
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_batch_keeps_order_sources_and_local_addresses() {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0).into(), true).unwrap();
         let first = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
         let second = std::net::UdpSocket::bind("127.0.0.3:0").unwrap();
         first.send_to(b"one", ("127.0.0.4", socket.local().port())).unwrap();
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn version_six_tells_its_local_address_too() {
-        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0).into(), true).unwrap();
         let sender = std::net::UdpSocket::bind("[::1]:0").unwrap();
         sender.send_to(b"six", ("::1", socket.local().port())).unwrap();
         let mut batch = ReceiveBatch::new();
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn at_most_one_batch_is_taken() {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), true).unwrap();
         let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..=BATCH {
             sender.send_to(b"x", socket.local()).unwrap();
@@ -179,5 +180,19 @@ mod tests {
         let mut batch = ReceiveBatch::new();
         assert_eq!(batch.receive(&socket).unwrap(), BATCH);
         assert_eq!(batch.receive(&socket).unwrap(), 1);
+    }
+
+    #[test]
+    fn both_families_come_in_at_a_wildcard_and_show_their_own_addresses() {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0).into(), false).unwrap();
+        for ip in ["127.0.0.1", "::1"] {
+            let ip: IpAddr = ip.parse().unwrap();
+            let sender = std::net::UdpSocket::bind((ip, 0)).unwrap();
+            sender.send_to(b"hello", (ip, socket.local().port())).unwrap();
+            let mut batch = ReceiveBatch::new();
+            assert_eq!(batch.receive(&socket).unwrap(), 1);
+            let datagram = batch.datagrams().next().unwrap();
+            assert_eq!((datagram.source, datagram.local_ip), (sender.local_addr().unwrap(), Some(ip)));
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 
-use super::{BATCH, address};
+use super::{BATCH, UdpSocket, address};
 
 /// Past this many bytes the arena asks to be flushed, whatever the number of datagrams.
 const ARENA_BYTES: usize = 256 << 10;
@@ -63,12 +63,12 @@ impl SendBatch {
 
     /// Send everything. An error may belong to an earlier datagram (a queued ICMP error is told by the next call), so a
     /// datagram is tried again once before its failure counts.
-    pub(crate) fn flush(&mut self, socket: &impl AsRawFd, failures: &mut Vec<SendFailure>) -> Flushed {
+    pub(crate) fn flush(&mut self, socket: &UdpSocket, failures: &mut Vec<SendFailure>) -> Flushed {
         let mut flushed = Flushed::default();
         let mut next = 0;
         let mut tried_again = false;
         while let Some(rest) = self.waiting.get(next..).filter(|rest| !rest.is_empty()) {
-            match send_some(socket.as_raw_fd(), &self.arena, rest) {
+            match send_some(socket.as_raw_fd(), socket.local().is_ipv6(), &self.arena, rest) {
                 Ok(count) => {
                     flushed.sent += count as u64;
                     next += count;
@@ -102,7 +102,7 @@ fn is_congestion(error: &io::Error) -> bool {
 }
 
 /// Send the first of `datagrams`, as many as one call takes; how many left. An error is the first one's.
-fn send_some(fd: RawFd, arena: &[u8], datagrams: &[Outgoing]) -> io::Result<usize> {
+fn send_some(fd: RawFd, is_v6: bool, arena: &[u8], datagrams: &[Outgoing]) -> io::Result<usize> {
     // SAFETY: all-zero bytes are valid iovecs, mmsghdrs and sockaddr_storages.
     let mut pieces: [libc::iovec; BATCH] = unsafe { zeroed() };
     // SAFETY: as above.
@@ -116,11 +116,12 @@ fn send_some(fd: RawFd, arena: &[u8], datagrams: &[Outgoing]) -> io::Result<usiz
         let bytes = arena.get(datagram.bytes.clone()).unwrap_or_default();
         piece.iov_base = bytes.as_ptr().cast_mut().cast();
         piece.iov_len = bytes.len();
-        header.msg_hdr.msg_namelen = address::write(datagram.to, name);
+        header.msg_hdr.msg_namelen = address::write(address::for_family(datagram.to, is_v6), name);
         header.msg_hdr.msg_name = std::ptr::from_mut(name).cast();
         header.msg_hdr.msg_iov = piece;
         header.msg_hdr.msg_iovlen = 1;
         if let Some(from) = datagram.from {
+            let from = address::for_family(SocketAddr::new(from, 0), is_v6).ip();
             set_source(&mut header.msg_hdr, control, from);
         }
     }
@@ -169,7 +170,6 @@ fn set_source(header: &mut libc::msghdr, control: &mut Control, from: IpAddr) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::UdpSocket;
 
     fn receiver(address: &str) -> std::net::UdpSocket {
         let socket = std::net::UdpSocket::bind(address).unwrap();
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn more_than_a_batch_leaves_in_order() {
-        let (socket, peer) = (UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap(), receiver("127.0.0.1:0"));
+        let (socket, peer) = (UdpSocket::bind("127.0.0.1:0".parse().unwrap(), true).unwrap(), receiver("127.0.0.1:0"));
         let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
         let count = u8::try_from(2 * BATCH + 1).unwrap();
         for number in 0..count {
@@ -198,8 +198,13 @@ mod tests {
 
     #[test]
     fn a_wildcard_socket_sends_from_the_address_it_is_told() {
-        for (wildcard, peer, from) in [("0.0.0.0:0", "127.0.0.1:0", "127.0.0.9"), ("[::]:0", "[::1]:0", "::1")] {
-            let (socket, peer) = (UdpSocket::bind(wildcard.parse().unwrap()).unwrap(), receiver(peer));
+        let cases = [
+            ("0.0.0.0:0", "127.0.0.1:0", "127.0.0.9"),
+            ("[::]:0", "[::1]:0", "::1"),
+            ("[::]:0", "127.0.0.1:0", "127.0.0.9"),
+        ];
+        for (wildcard, peer, from) in cases {
+            let (socket, peer) = (UdpSocket::bind(wildcard.parse().unwrap(), false).unwrap(), receiver(peer));
             let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
             batch.push(peer.local_addr().unwrap(), Some(from.parse().unwrap()), b"hello");
             assert_eq!(batch.flush(&socket, &mut failures).sent, 1);
@@ -210,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_datagram_that_cannot_be_sent_fails_alone() {
-        let (socket, peer) = (UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap(), receiver("127.0.0.1:0"));
+        let (socket, peer) = (UdpSocket::bind("127.0.0.1:0".parse().unwrap(), true).unwrap(), receiver("127.0.0.1:0"));
         let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
         batch.push(peer.local_addr().unwrap(), None, b"before");
         batch.push(peer.local_addr().unwrap(), None, &vec![0; 65508]);

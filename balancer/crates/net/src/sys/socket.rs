@@ -9,7 +9,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 /// Asked of the kernel for both directions; it gives what `net.core.{r,w}mem_max` allow.
 const BUFFER_BYTES: usize = 4 << 20;
 
-/// A bound, non-blocking UDP socket that tells each datagram's local address and queues the network's errors.
+/// A bound, non-blocking UDP socket that tells each datagram's local address and queues the network's errors. One of
+/// IPv6 that is not `only_v6` serves IPv4 peers as well, if it is bound to `::`.
 #[derive(Debug)]
 pub(crate) struct UdpSocket {
     socket: Socket,
@@ -18,16 +19,16 @@ pub(crate) struct UdpSocket {
 
 impl UdpSocket {
     /// Bind alone: fails where any other socket, of another process too, holds the address.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        Self::open(address, false)
+    pub(crate) fn bind(address: SocketAddr, only_v6: bool) -> io::Result<Self> {
+        Self::open(address, only_v6, false)
     }
 
     /// Bind together with the other workers' sockets of this process (`SO_REUSEPORT`).
-    pub(crate) fn bind_shared(address: SocketAddr) -> io::Result<Self> {
-        Self::open(address, true)
+    pub(crate) fn bind_shared(address: SocketAddr, only_v6: bool) -> io::Result<Self> {
+        Self::open(address, only_v6, true)
     }
 
-    fn open(address: SocketAddr, shared: bool) -> io::Result<Self> {
+    fn open(address: SocketAddr, only_v6: bool, shared: bool) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         if shared {
@@ -37,9 +38,13 @@ impl UdpSocket {
         socket.set_recv_buffer_size(BUFFER_BYTES)?;
         socket.set_send_buffer_size(BUFFER_BYTES)?;
         if address.is_ipv6() {
-            socket.set_only_v6(true)?;
+            socket.set_only_v6(only_v6)?;
             switch_on(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)?;
             switch_on(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR)?;
+            if !only_v6 {
+                // ICMP errors about datagrams to IPv4 peers.
+                switch_on(&socket, libc::IPPROTO_IP, libc::IP_RECVERR)?;
+            }
         } else {
             switch_on(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO)?;
             switch_on(&socket, libc::IPPROTO_IP, libc::IP_RECVERR)?;
@@ -83,7 +88,7 @@ impl AsRawFd for UdpSocket {
     }
 }
 
-fn switch_on(socket: &Socket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+pub(super) fn switch_on(socket: &Socket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or(0);
     // SAFETY: `on` is a live c_int of `length` bytes.
@@ -109,15 +114,15 @@ mod tests {
 
     #[test]
     fn port_zero_is_resolved_and_shared_by_workers() {
-        let first = UdpSocket::bind_shared(loopback(0)).unwrap();
+        let first = UdpSocket::bind_shared(loopback(0), true).unwrap();
         assert_ne!(first.local().port(), 0);
-        assert_eq!(UdpSocket::bind_shared(first.local()).unwrap().local(), first.local());
+        assert_eq!(UdpSocket::bind_shared(first.local(), true).unwrap().local(), first.local());
     }
 
     #[test]
     fn a_bind_alone_finds_the_address_taken_by_a_sharing_socket() {
-        let first = UdpSocket::bind_shared(loopback(0)).unwrap();
-        assert_eq!(UdpSocket::bind(first.local()).unwrap_err().raw_os_error(), Some(libc::EADDRINUSE));
+        let first = UdpSocket::bind_shared(loopback(0), true).unwrap();
+        assert_eq!(UdpSocket::bind(first.local(), true).unwrap_err().raw_os_error(), Some(libc::EADDRINUSE));
     }
 
     #[test]
@@ -127,7 +132,7 @@ mod tests {
 
     #[test]
     fn datagrams_past_the_receive_buffer_are_known() {
-        let socket = UdpSocket::bind(loopback(0)).unwrap();
+        let socket = UdpSocket::bind(loopback(0), true).unwrap();
         socket.socket.set_recv_buffer_size(1).unwrap();
         let sender = std::net::UdpSocket::bind(loopback(0)).unwrap();
         assert_eq!(socket.dropped(), 0);

@@ -1,18 +1,27 @@
 //! The loop around an engine that does as the datagrams say.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::thread::JoinHandle;
 
-use switchtender_proxy::{Counters, Event, Histogram, Local, Output};
-use switchtender_select::{NodeSlot, Nodes};
+use switchtender_proxy::{ConnectionId, Counters, Event, Histogram, Local, Output};
+use switchtender_select::{NodeSlot, Nodes, Transport};
+use switchtender_sip::Error;
 
 use super::*;
 use crate::bind;
 use crate::engine::World;
 use crate::events::Record;
 use crate::ring::ring;
-use crate::settings::{Listener, Settings};
+use crate::settings::{Listener, Settings, Tcp, Transports};
+use crate::tcp::TcpLimits;
 
+const LIMITS: TcpLimits = TcpLimits {
+    idle_timeout: Duration::from_secs(600),
+    connect_timeout: Duration::from_secs(2),
+    connections: 100,
+    per_source: 100,
+};
 const WAIT: Duration = Duration::from_secs(10);
 
 /// Answers a datagram by its first word.
@@ -30,9 +39,12 @@ struct Scripted {
 impl Scripted {
     fn obey(&mut self, packet: &Packet<'_>, world: &mut World<'_>, handed: bool) {
         let text = std::str::from_utf8(packet.bytes).unwrap();
+        // Over a connection the words stand in a message's body.
+        let text = text.split_once("\r\n\r\n").map_or(text, |(_, body)| body);
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let answer = |world: &mut World<'_>, text: &str| {
-            world.outbox.send(&packet.flow, text.as_bytes());
+        let answer = |world: &mut World<'_>, text: &str| match packet.flow.transport {
+            Transport::Udp => world.outbox.send(&packet.flow, text.as_bytes()),
+            Transport::Tcp => world.outbox.send(&packet.flow, &framed(text)),
         };
         self.delays.record(Duration::from_micros(5));
         match verb {
@@ -64,6 +76,23 @@ impl Scripted {
             "over" => {
                 world.outbox.call_over(rest.parse().unwrap());
                 answer(world, "told");
+            }
+            "connection" => answer(world, &format!("{:?}", packet.flow.connection.unwrap().0)),
+            // To the connection of this number, which ends at this address.
+            "tell" => {
+                self.witness = Some(packet.flow.peer);
+                let (number, peer) = rest.split_once(' ').unwrap();
+                let id = ConnectionId(number.parse().unwrap());
+                let peer = peer.parse().unwrap();
+                let flow = Flow { connection: Some(id), transport: Transport::Tcp, peer, ..packet.flow };
+                world.outbox.send(&flow, &framed("told"));
+            }
+            "connect" => {
+                self.witness = Some(packet.flow.peer);
+                let peer = rest.parse().unwrap();
+                let flow =
+                    Flow { local: Local::Worker, local_ip: None, transport: Transport::Tcp, peer, connection: None };
+                world.outbox.send(&flow, &framed("echo from the worker"));
             }
             "witness" => self.witness = Some(packet.flow.peer),
             "hand" => answer(world, &format!("worker {} has it", self.config.worker)),
@@ -106,6 +135,14 @@ impl Engine for Scripted {
         let text = format!("{:?} {local:?} {peer} {}", failure.kind, failure.quoted.len());
         world.outbox.send(&Flow::udp(Local::Listener(0), None, witness), text.as_bytes());
     }
+    fn unframed(&mut self, packet: &Packet<'_>, error: Error, world: &mut World<'_>) {
+        world.outbox.send(&packet.flow, &framed(&format!("unframed: {error:?} {}", packet.bytes.len())));
+    }
+    fn connection_closed(&mut self, flow: &Flow, world: &mut World<'_>) {
+        let Some(witness) = self.witness else { return };
+        let text = format!("worker {} hears that {} closed", self.config.worker, flow.peer);
+        world.outbox.send(&Flow::udp(Local::Listener(0), None, witness), text.as_bytes());
+    }
     fn call_over(&mut self, call: u64, world: &mut World<'_>) {
         let Some(witness) = self.witness else { return };
         let text = format!("call {call} is over, hears worker {}", self.config.worker);
@@ -137,6 +174,31 @@ impl Engine for Scripted {
     }
 }
 
+fn framed(text: &str) -> Vec<u8> {
+    format!("MESSAGE sip:a@b SIP/2.0\r\nl: {}\r\n\r\n{text}", text.len()).into_bytes()
+}
+
+/// The body of the next message of a connection.
+fn body(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("l: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).unwrap();
+    String::from_utf8(body).unwrap()
+}
+
+fn connected(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(WAIT)).unwrap();
+    stream
+}
+
 /// Running workers and a peer that talks to them.
 struct Workers {
     shared: Arc<Shared>,
@@ -155,20 +217,23 @@ impl Workers {
                 address: (Ipv4Addr::LOCALHOST, 0).into(),
                 advertise: None,
                 nat: false,
+                transports: Transports::BOTH,
+                allow: Vec::new(),
             }],
             node_side: None,
             worker_address: Ipv4Addr::LOCALHOST.into(),
             worker_ports: 0..=0,
             workers,
             max_transactions: 100,
+            tcp: Tcp::default(),
             stop_deadline: Duration::ZERO,
             run_id: None,
         };
         let shared = Arc::new(Shared::new(workers.into(), 100).unwrap());
         shared.nodes.open(NodeSlot(0));
         let sockets = bind::bind(&settings).unwrap();
-        let listener = sockets[0].listeners[0].local();
-        let worker_ports = sockets.iter().map(|sockets| sockets.worker.local()).collect();
+        let listener = sockets[0].listeners[0].address;
+        let worker_ports = sockets.iter().map(|sockets| sockets.worker.address).collect();
         let (producers, inboxes): (Vec<_>, Vec<_>) = shared.wakes.iter().map(|wake| ring(8, Arc::clone(wake))).unzip();
         let (mut threads, mut events) = (Vec::new(), Vec::new());
         for ((worker, sockets), inbox) in (0..workers).zip(sockets).zip(inboxes) {
@@ -180,13 +245,15 @@ impl Workers {
                 secret: [0; 16],
                 listeners: Vec::new(),
                 node_side: None,
-                worker_address: sockets.worker.local(),
+                worker_address: sockets.worker.address,
                 max_transactions: 100,
                 seed: 0,
             };
             let (records, taken) = ring(64, Arc::clone(&shared.events_wake));
-            let outbox = Outbox::new(worker, sockets, records, producers.clone(), Arc::clone(&shared));
-            let worker = Worker::<Scripted>::new(config, outbox, inbox, Arc::clone(&shared)).unwrap();
+            let epoll = Arc::new(Epoll::new().unwrap());
+            let tcp = (LIMITS, Arc::clone(&epoll));
+            let outbox = Outbox::new(worker, sockets, tcp, records, producers.clone(), Arc::clone(&shared)).unwrap();
+            let worker = Worker::<Scripted>::new(config, outbox, epoll, inbox, Arc::clone(&shared)).unwrap();
             threads.push(std::thread::spawn(move || worker.run()));
             events.push(taken);
         }
@@ -385,4 +452,89 @@ fn one_log_record_a_second_from_one_place() {
     assert!(!logs.permits(Site::Send, Time::from_millis(5999)));
     assert!(logs.permits(Site::Receive, Time::from_millis(5999)));
     assert!(logs.permits(Site::Send, Time::from_secs(6)));
+}
+
+#[test]
+fn messages_of_a_connection_go_through_the_engine_in_order() {
+    let world = Workers::new(1);
+    let mut stream = connected(world.listener);
+    stream.write_all(&[framed("echo one"), framed("echo two")].concat()).unwrap();
+    assert_eq!(body(&mut stream), "0 one Listener(0) false");
+    assert_eq!(body(&mut stream), "0 two Listener(0) false");
+    stream.write_all(b"\r\n\r\n").unwrap();
+    let mut pong = [0; 2];
+    stream.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"\r\n");
+    world.until(|shared| {
+        world.sum(Traffic::TcpReceived) == 3
+            && world.sum(Traffic::TcpSent) == 2
+            && shared.pages[0].connections.load(Ordering::Relaxed) == 1
+    });
+    drop(stream);
+    world.until(|shared| shared.pages[0].connections.load(Ordering::Relaxed) == 0);
+    world.until(|_| world.sum(Traffic::TcpAccepted) == 1 && world.sum(Traffic::TcpClosedPeer) == 1);
+}
+
+#[test]
+fn a_stream_that_is_none_is_answered_and_closed() {
+    let world = Workers::new(1);
+    let mut stream = connected(world.listener);
+    let head = b"MESSAGE sip:a@b SIP/2.0\r\nv: x\r\n\r\n";
+    stream.write_all(head).unwrap();
+    assert_eq!(body(&mut stream), format!("unframed: Missing(ContentLength) {}", head.len()));
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    world.until(|_| world.sum(Traffic::TcpFramingErrors) == 1);
+    assert!(matches!(world.events[0].try_recv().unwrap().what, What::Log(Level::Warning, _)));
+}
+
+#[test]
+fn a_panic_while_handling_a_stream_costs_one_message() {
+    let world = Workers::new(1);
+    let mut stream = connected(world.listener);
+    stream.write_all(&[framed("panic changing"), framed("echo after")].concat()).unwrap();
+    assert_eq!(body(&mut stream), "0 after Listener(0) false");
+    world.until(|_| world.sum(Traffic::Panics) == 1);
+}
+
+#[test]
+fn a_sibling_sends_over_a_connection_that_is_not_its_own() {
+    let world = Workers::new(2);
+    let mut stream = connected(world.listener);
+    stream.write_all(&framed("connection")).unwrap();
+    let number: u64 = body(&mut stream).parse().unwrap();
+    let owner = number >> 32;
+    // A peer whose datagrams the other worker hears.
+    let sibling = (0..1000).map(|_| peer()).find(|peer| {
+        peer.send_to(b"echo x", world.listener).unwrap();
+        !hear(peer).starts_with(&owner.to_string())
+    });
+    let sibling = sibling.unwrap();
+    let own = stream.local_addr().unwrap();
+    let tell = |address: SocketAddr| sibling.send_to(format!("tell {number} {address}").as_bytes(), world.listener);
+    tell(own).unwrap();
+    assert_eq!(body(&mut stream), "told");
+    // Another peer's address is not to be reached by this number: the failure comes back to who sent it.
+    let elsewhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    tell(elsewhere).unwrap();
+    assert_eq!(hear(&sibling), format!("Closed Listener(0) {elsewhere} {}", framed("told").len()));
+    drop(stream);
+    assert_eq!(hear(&sibling), format!("worker {} hears that {own} closed", 1 - owner));
+}
+
+#[test]
+fn a_worker_connects_from_its_own_address_and_hears_of_refusals() {
+    let world = Workers::new(1);
+    let node = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    world.say(&format!("connect {}", node.local_addr().unwrap()));
+    let (mut stream, from) = node.accept().unwrap();
+    stream.set_read_timeout(Some(WAIT)).unwrap();
+    assert_eq!((from.ip(), body(&mut stream)), (Ipv4Addr::LOCALHOST.into(), "echo from the worker".into()));
+    stream.write_all(&framed("echo back")).unwrap();
+    assert_eq!(body(&mut stream), "0 back Worker false");
+    drop((stream, node.local_addr()));
+    let gone = node.local_addr().unwrap();
+    drop(node);
+    assert!(hear(&world.peer).ends_with("closed"));
+    world.say(&format!("connect {gone}"));
+    assert_eq!(hear(&world.peer), format!("Connect Worker {gone} {}", framed("echo from the worker").len()));
 }
