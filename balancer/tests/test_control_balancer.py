@@ -455,6 +455,16 @@ async def test_a_node_that_joins_a_running_pool_starts_slowly(balancer, core, dr
     assert core.reports(FS1)[-1]["weight_factor"] == 1.0
 
 
+async def test_each_change_of_a_nodes_state_is_one_log_record_in_order(balancer, drivers, caplog):
+    caplog.set_level("INFO")
+    await up(balancer, drivers)
+    for paused in (True, False):
+        driver(drivers, "fs1").say(Readiness(ready=not paused, received=time.monotonic(), paused_inbound=paused))
+    found = [record for record in caplog.records if hasattr(record, "before") and record.node == "fs1"]
+    steps = [(record.before, record.state) for record in found if record.before != record.state]
+    assert steps == [("unknown", "ready"), ("ready", "draining"), ("draining", "ready")]
+
+
 async def test_core_events_become_log_records(balancer, core, drivers, caplog):
     caplog.set_level("DEBUG")
     await up(balancer, drivers)

@@ -87,6 +87,7 @@ def test_documents_and_report_are_the_golden_ones(name, dispatcher, load_balance
     made = convert(*sources, form=Form(), choices=Choices(), now=NOW)
     same_as(f"{name}.yaml", made.documents)
     same_as(f"{name}.report.txt", "\n".join(made.report.lines()) + "\n")
+    load(made.documents, name)
 
 
 # --- the talk's tables ------------------------------------------------------------------------------------------
@@ -238,6 +239,41 @@ def test_a_weight_that_is_none_leaves_out_its_row_alone(weight):
     assert [member.name for member in group.members.static] == ["10.0.0.1"]
     assert report.left_out == 1
     assert "left out: weight is neither" in said(report, 3)
+
+
+def test_weight_0_among_others_is_a_backup():
+    group, report = one_group(("sip:10.0.0.1", 5), ("sip:10.0.0.2", 0))
+    assert [(member.weight, member.backup) for member in group.members.static] == [(5, False), (1, True)]
+    assert "weight 0 is a backup" in said(report, 3)
+
+
+@pytest.mark.parametrize(
+    ("number", "algorithm", "key"),
+    [
+        (0, "Hash", "CallID"),
+        (1, "Hash", "From"),
+        (2, "Hash", "To"),
+        (3, "Hash", "RequestURI"),
+        (4, "Weighted", None),
+        (5, "Hash", "AuthUser"),
+        (6, "Random", None),
+        (7, "LeastLoad", None),
+        (8, "First", None),
+        (9, "LeastLoad", None),
+        (10, "LeastLoad", None),
+    ],
+)
+def test_the_algorithm_of_the_script_may_be_told(number, algorithm, key):
+    group, report = one_group(("sip:10.0.0.1", 1), algorithm=number)
+    assert group.routing.algorithm == algorithm
+    assert (group.routing.hash_on.type if group.routing.hash_on else None) == key
+    assert any(f"algorithm {number} " in note.text for note in report.groups[0].notes)
+
+
+@pytest.mark.parametrize(("weight", "source"), [("fs://:pw@10.0.0.1", None), ("7", "Static")])
+def test_opensips_weights_may_be_kept(weight, source):
+    group, _ = one_group(("sip:10.0.0.1", weight), keep_weights=True)
+    assert (group.routing.algorithm, group.routing.weights_from) == ("Weighted", source)
 
 
 def test_state_is_a_drain_or_nothing():
