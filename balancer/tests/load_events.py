@@ -85,7 +85,7 @@ class Subject:
                     self.model, event, clock=clock, age=self.age, totals=replace(self.totals), policy=self.policy
                 )
             else:
-                self.model = observe(self.model, event)
+                self.model = observe(self.model, event, self.policy)
         return self
 
     def at(self, now: float, fresh_share: float = 1.0) -> tuple[str, str, str]:

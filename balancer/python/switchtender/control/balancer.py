@@ -17,7 +17,9 @@ from switchtender._core import Core
 from switchtender.config.plan import EslTarget, Plan, nodes_behind
 from switchtender.config.snapshot import GroupMembers, snapshot
 from switchtender.config.state_dir import TokenKey
+from switchtender.control.probing import Prober, probing
 from switchtender.control.watch import Watch
+from switchtender.drivers.reports import Probe
 from switchtender.load.model import Policy, WhenStale
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember
 
@@ -45,7 +47,8 @@ class _Said:
 class Balancer:
     """Serves ``Plan`` after ``Plan`` on one packet core. ``replicas`` tells how many balancers share the nodes.
 
-    ``keys`` of the token go along with each plan: the first signs, all verify.
+    ``keys`` of the token go along with each plan: the first signs, all verify. ``prober`` may be set before the first
+    plan; it tells ``probed``. Without one OPTIONS are not sent.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Balancer:
         self.plan: Plan | None = None
         self.generation = 0
         self.watches: dict[str, Watch] = {}
+        self.prober: Prober | None = None
         self._node_of: Mapping[str, str] = {}
         self._groups_of: Mapping[str, list[GroupMembers]] = {}
         self._members_of: Mapping[str, list[SetMember]] = {}
@@ -93,8 +97,15 @@ class Balancer:
                 continue
             self.watches[uid].take_up(_policy(groups, members, target), target, _poll_interval(groups))
             affected.append(self.watches[uid])
+        self._probe()
         self._publish(affected)  # of thousands of nodes a change is about a few: the others follow within a tick
         await asyncio.gather(*(watch.stop() for watch in gone))
+
+    def probed(self, uid: str, probe: Probe) -> None:
+        """An OPTIONS to a node has come to its end."""
+        watch = self.watches.get(uid)
+        if watch is not None:
+            watch.saw(probe)
 
     def node_of(self, member: str) -> str | None:
         """The uid of the node behind a member's uid; None where there is no such member."""
@@ -117,6 +128,8 @@ class Balancer:
 
     async def close(self) -> None:
         """Say goodbye to every node."""
+        if self.prober is not None:
+            await self.prober.close()
         await asyncio.gather(*(watch.stop() for watch in self.watches.values()))
 
     def _index(self, plan: Plan, node_of: Mapping[str, str]) -> None:
@@ -132,6 +145,17 @@ class Balancer:
         self._nodes_of = {
             entry.group.key: frozenset(node_of[member.uid] for member in entry.members) for entry in plan.groups
         }
+
+    def _probe(self) -> None:
+        if self.prober is None:
+            return
+        targets = {
+            uid: target
+            for uid, groups in self._groups_of.items()
+            if self.watches[uid].policy.admin != "Disabled"
+            and (target := probing(groups, self._members_of[uid])[1]) is not None
+        }
+        self.prober.set_targets(targets)
 
     def _changed(self, watch: Watch) -> None:
         if self.watches.get(watch.uid) is watch:
@@ -206,6 +230,7 @@ def _policy(groups: Iterable[GroupMembers], members: Iterable[SetMember], esl: E
         measured=any(member.esl is not None for member in members),
         drained=all(member.state == "Draining" or member.drain is not None for member in members),
         not_ready=any(member.state == "NotReady" for member in members),
+        probing=probing(groups, members)[0],
         login="Known" if esl is None or esl.password is not None else "Awaited" if esl.awaited else "Missing",
     )
 

@@ -1,4 +1,8 @@
-"""One node under watch: its driver's events go into the load model, what follows goes to the packet core."""
+"""One node under watch: the one place where all that is known of it comes together, one event after the other.
+
+What its drivers tell (Event Socket, OPTIONS), what calls showed and what is wanted of it go into one model; the state
+that follows is logged when it changes, and goes to the packet core.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,11 @@ from switchtender.config.plan import EslTarget
 from switchtender.drivers.esl.driver import EslDriver, Timing
 from switchtender.drivers.esl.session import Pace
 from switchtender.drivers.esl.wire import Credentials
-from switchtender.drivers.reports import Event, Link, LinkState, Report
+from switchtender.drivers.reports import Event, Link, LinkState, Probe, Report
 from switchtender.load.age import report_age
 from switchtender.load.model import NodeModel, Policy, observe, observe_report
-from switchtender.load.states import Published, State, publish
+from switchtender.load.probing import Probes
+from switchtender.load.states import Published, State, heard, publish
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +36,7 @@ ESL_ERRORS = tuple(state for state in get_args(LinkState) if state not in ("conn
 
 
 class Watch:
-    """The watch over one node. ``changed`` is called after each of its driver's events, in the event loop.
+    """The watch over one node. ``changed`` is called after each of its drivers' events, in the event loop.
 
     ``joined``: since when the node is a new one in a running pool, which starts slowly; None in a pool that is new
     itself.
@@ -55,7 +60,10 @@ class Watch:
         self.model = NodeModel(restarted_at=joined)
         self.state = _UNHEARD
         self.since = clock()
+        self.fresh = False
+        self.ejected = False
         self.errors: Counter[str] = Counter()
+        self.probe_results: Counter[str] = Counter()
         self._published: Published | None = None
         self._core = core
         self._clock = clock
@@ -74,12 +82,11 @@ class Watch:
         if _endpoint(esl) == _endpoint(self.esl):
             esl = _with_known_password(esl, self.esl)
         elif self.esl is not None:
-            # Whether another process answers there is told by its first report.
-            known = self.model
-            self.model = NodeModel(
-                restarted_at=known.restarted_at, core_uuid=known.core_uuid, uptime_ms=known.uptime_ms
-            )
+            self.model = self._identity()
         self.policy = self._still_awaited(policy)
+        if policy.admin == "Disabled":
+            self._leave_alone(esl, poll_interval)
+            return
         if (esl, poll_interval) == (self.esl, self.poll_interval) and (self._driver is not None or not _known(esl)):
             return
         if self._renewed(esl) and poll_interval == self.poll_interval:
@@ -89,21 +96,36 @@ class Watch:
         self._dismiss()
         self._drive()
 
+    def _leave_alone(self, esl: EslTarget | None, poll_interval: float) -> None:
+        """Say goodbye to the node; what was known of it is void until it is asked again."""
+        self.esl, self.poll_interval = esl, poll_interval
+        self.model = replace(self._identity(), probes=Probes())
+        self._dismiss()
+
+    def _identity(self) -> NodeModel:
+        """A model that knows no more than which process the node was: its next report tells whether it still is."""
+        known = self.model
+        return NodeModel(
+            restarted_at=known.restarted_at,
+            restarts=known.restarts,
+            core_uuid=known.core_uuid,
+            uptime_ms=known.uptime_ms,
+            probes=known.probes,
+        )
+
     async def stop(self) -> None:
         """End the driver; it says goodbye to the node."""
         self._stopped = True
         self._dismiss()
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the node is heard of in time: what whenStale Auto counts."""
-        return self.state.name in ("ready", "full", "draining")
-
     def publish(self, *, replicas: int, fresh_share: float) -> None:
         """Derive the state anew and tell the packet core; a change of state is logged."""
         now = self._clock()
         state, published = publish(self.model, self.policy, replicas=replicas, fresh_share=fresh_share, now=now)
+        self.fresh = heard(self.model, self.policy, now)
+        if self.ejected and state.name == "ready":
+            state = State("down", "Ejected")
         if published != self._published:  # most moments change nothing, and there may be thousands of nodes
             self._published = published
             self._core.report(self.uid, **asdict(published))
@@ -118,6 +140,27 @@ class Watch:
             state.reason,
             extra={"node": self.name, "state": state.name, "reason": state.reason, "before": before.name},
         )
+
+    def saw(self, event: Event) -> None:
+        """Take in what a driver tells of the node."""
+        if isinstance(event, Report):
+            self._on_report(event)
+        else:
+            if isinstance(event, Link) and event.state in ESL_ERRORS:
+                self.errors[event.state] += 1
+            elif isinstance(event, Probe):
+                self.probe_results["answered" if event.answered else "refused" if event.status else "unanswered"] += 1
+            self.model = observe(self.model, event, self.policy)
+        self._changed(self)
+
+    def saw_calls(self, *, ejected: bool, answered_at: float | None) -> None:
+        """Take in what calls showed: whether the packet core leaves the node alone for a while, and when it answered
+        the last request of a call.
+        """
+        probes = replace(self.model.probes, calls_answered_at=answered_at)
+        if (ejected, probes) != (self.ejected, self.model.probes):
+            self.ejected, self.model = ejected, replace(self.model, probes=probes)
+            self._changed(self)
 
     def _still_awaited(self, policy: Policy) -> Policy:
         """Calls to a node whose password was awaited go on until the login that is possible now tells more."""
@@ -140,7 +183,7 @@ class Watch:
             self.esl.host,
             self.esl.port,
             _credentials(self.esl),
-            self._on_event,
+            self.saw,
             node=self.name,
             timing=Timing(pace=Pace(poll=self.poll_interval)),
         )
@@ -164,20 +207,14 @@ class Watch:
         self._task = self._driver = None
         asyncio.get_running_loop().call_later(_RESTART, self._drive)
 
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, Report):
-            self._on_report(event)
-        else:
-            if isinstance(event, Link) and event.state in ESL_ERRORS:
-                self.errors[event.state] += 1
-            self.model = observe(self.model, event)
-        self._changed(self)
-
     def _on_report(self, report: Report) -> None:
         clock, age = report_age(self.model.clock, report)
         elapsed = max(0.0, self._clock() - report.received)
         totals = self._core.baseline(self.uid, (age or 0.0) + elapsed)
+        restarts = self.model.restarts
         self.model = observe_report(self.model, report, clock=clock, age=age, totals=totals, policy=self.policy)
+        if self.model.restarts != restarts:
+            log.info("node restarted: it starts slowly", extra={"node": self.name, "coreUUID": report.core_uuid})
 
 
 def _known(esl: EslTarget | None) -> bool:

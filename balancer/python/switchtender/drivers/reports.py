@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+Transport = Literal["UDP", "TCP"]
+
 Source = Literal["heartbeat", "poll"]
 """How a report came: pushed by the node, or as the answer to our question."""
 
@@ -106,7 +108,28 @@ class PollTimeout:
     received: float
 
 
-Event = Report | Readiness | Link | Shutdown | PollTimeout
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One OPTIONS to the node's SIP side, and what came of it.
+
+    * `answered`: a final response that counts came in time; `status` is its code, also of one that does not count.
+    * `detail`: one line for people.
+    * `sent`: when it left first; `received`: when its outcome was known.
+    """
+
+    answered: bool
+    sent: float
+    received: float
+    status: int | None = None
+    detail: str = ""
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds until the answer; None where none came."""
+        return None if self.status is None else self.received - self.sent
+
+
+Event = Report | Readiness | Link | Shutdown | PollTimeout | Probe
 """All that a driver delivers."""
 
 Listener = Callable[[Event], None]

@@ -9,21 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from switchtender.drivers.reports import Event, Link, LinkState, PollTimeout, Readiness, Report, Shutdown
+from switchtender.drivers.reports import Event, Link, LinkState, PollTimeout, Probe, Readiness, Report, Shutdown
 from switchtender.load import learning
 from switchtender.load.age import OLDEST, Rhythm, StampClock, beat, interrupted
 from switchtender.load.learning import Learned, Step, learn
+from switchtender.load.probing import Probes, Thresholds, probed
 
 WhenStale = Literal["Auto", "Exclude", "LastValue", "StaticWeight"]
 
 Login = Literal["Known", "Awaited", "Missing"]
 """Whether we can log in to the node's Event Socket; Awaited: nobody could be asked for the password yet."""
 
+Admin = Literal["Drained", "Disabled"]
+"""What an operator asked for at run time: no new calls; Disabled: and left alone, neither logged in to nor probed."""
+
 Silence = Literal["ConnectionClosed", "ConnectionReset", "PollsUnanswered", "ProtocolError"]
 """Why a report must come before the last one may be trusted again."""
 
 SLOW_START = 30.0
-"""Seconds in which a restarted node's share grows to its full weight."""
+"""Seconds in which a restarted node's share grows to its full weight, where no group says otherwise."""
 
 _SMALLEST_WEIGHT = 0.1
 
@@ -60,6 +64,7 @@ class Policy:
     """What the groups of a node say about it. ``headroom`` None = learned; ``stale_after`` (seconds) None = learned.
 
     ``not_ready``: Kubernetes says that the pod is not; evidence of being unreachable, not a will of the node.
+    ``admin``: what an operator asked for. ``probing`` None: OPTIONS say nothing of the node. ``slow_start``: seconds.
     """
 
     legs_per_call: int = 2
@@ -71,6 +76,9 @@ class Policy:
     drained: bool = False
     not_ready: bool = False
     login: Login = "Known"
+    admin: Admin | None = None
+    probing: Thresholds | None = None
+    slow_start: float = SLOW_START
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +87,8 @@ class NodeModel:
 
     ``link`` is the last state of the connection that was an outcome (``connecting`` is none). ``silence`` stands from
     the loss of the connection, or two unanswered polls, until a report: neither a new connection nor a login ends it.
-    ``restarted_at`` may be given at once, for a node that joins a running pool: it starts slowly, too.
+    ``restarted_at`` may be given at once, for a node that joins a running pool: it starts slowly, too. ``restarts``
+    counts the new processes that were seen.
     """
 
     clock: StampClock = field(default_factory=StampClock)
@@ -96,15 +105,17 @@ class NodeModel:
     core_uuid: str | None = None
     uptime_ms: int | None = None
     restarted_at: float | None = None
+    restarts: int = 0
     readiness: Readiness | None = None
     shutdown_requested: bool = False
     shutting_down: bool = False
     baseline_assigned: int = 0
     baseline_ended: int = 0
     learned: Learned = field(default_factory=Learned)
+    probes: Probes = field(default_factory=Probes)
 
 
-def observe(model: NodeModel, event: Event) -> NodeModel:
+def observe(model: NodeModel, event: Event, policy: Policy) -> NodeModel:
     """The model after an event that carries no numbers. Reports go through ``observe_report``."""
     match event:
         case Link():
@@ -119,6 +130,8 @@ def observe(model: NodeModel, event: Event) -> NodeModel:
             return replace(model, shutting_down=True)
         case PollTimeout():
             return replace(model, silence="PollsUnanswered")
+        case Probe():
+            return replace(model, probes=probed(model.probes, event, policy.probing or Thresholds()))
         case Report():
             raise TypeError("a report needs the totals of its moment: observe_report")
 
@@ -196,11 +209,11 @@ def usable(report: Report, policy: Policy) -> float:
     return limit if policy.cap is None else min(limit, policy.cap)
 
 
-def weight_factor(model: NodeModel, now: float) -> float:
-    """Slow start: grows from a tenth to 1 in the ``SLOW_START`` seconds after a restart that was seen."""
-    if model.restarted_at is None:
+def weight_factor(model: NodeModel, policy: Policy, now: float) -> float:
+    """Slow start: grows from a tenth to 1 in the ``slow_start`` seconds after a restart that was seen."""
+    if model.restarted_at is None or now - model.restarted_at >= policy.slow_start:
         return 1.0
-    return min(1.0, max(_SMALLEST_WEIGHT, (now - model.restarted_at) / SLOW_START))
+    return max(_SMALLEST_WEIGHT, (now - model.restarted_at) / policy.slow_start)
 
 
 def _linked(model: NodeModel, link: Link) -> NodeModel:
@@ -253,6 +266,8 @@ def _reborn(model: NodeModel, report: Report) -> NodeModel:
         polls=model.polls,
         core_uuid=report.core_uuid,
         restarted_at=report.received,
+        restarts=model.restarts + 1,
+        probes=model.probes,
     )
 
 

@@ -1,9 +1,15 @@
 """The states of a node and what each means for new calls: one decision, from one place.
 
-Precedence, strongest first: ``down`` (nobody there), ``draining`` (the node's or an operator's will), ``unknown``
-(never reported), ``stale`` (reported, but not lately), ``full`` (no room by its own numbers), ``ready``. Full is
-not down: a full node is left alone and comes back by itself. None of them touches calls that stand: those follow
-their token.
+Four kinds of evidence, strongest first (docs/health.md):
+
+1. what an operator or the configuration wants: ``down Disabled``, ``draining``;
+2. what the Event Socket tells: ``down`` (nobody there), ``draining`` (the node's own will), ``unknown`` (never
+   reported), ``stale`` (reported, but not lately), ``full`` (no room by its own numbers);
+3. what OPTIONS tell: ``down SipUnanswered``;
+4. what calls tell: the packet core's ejection, ``down Ejected``;
+
+and ``ready`` where none of them speaks. Full is not down: a full node is left alone and comes back by itself. None of
+them touches calls that stand: those follow their token.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from switchtender.load.model import (
     usable,
     weight_factor,
 )
+from switchtender.load.probing import unreachable
 
 StateName = Literal["unknown", "ready", "full", "draining", "stale", "down"]
 STATES: tuple[StateName, ...] = ("unknown", "ready", "full", "draining", "stale", "down")
@@ -32,7 +39,10 @@ Reason = Literal[
     "ConnectionClosed",
     "ConnectionRefused",
     "ConnectionReset",
+    "Disabled",
+    "Drained",
     "Draining",
+    "Ejected",
     "NoPassword",
     "NoReportYet",
     "NoRoom",
@@ -46,6 +56,7 @@ Reason = Literal[
     "ReportsOverdue",
     "ShutdownRequested",
     "ShuttingDown",
+    "SipUnanswered",
     "Unmeasured",
 ]
 REASONS: dict[Reason, str] = {
@@ -54,7 +65,10 @@ REASONS: dict[Reason, str] = {
     "ConnectionClosed": "The node ended the Event Socket connection and has not reported since.",
     "ConnectionRefused": "The Event Socket cannot be reached: refused, no route, or no answer.",
     "ConnectionReset": "The Event Socket connection broke; no report since.",
+    "Disabled": "An operator disabled the node (switchtender disable): it is neither logged in to nor probed.",
+    "Drained": "An operator drained the node (switchtender drain).",
     "Draining": "The configuration drains the node.",
+    "Ejected": "Calls failed on the node several times in a row (health.ejection); it is tried again after a while.",
     "NoPassword": "The Secret with the Event Socket password, or its key, is not there or cannot be read.",
     "NoReportYet": "The node has not reported since this balancer started.",
     "NoRoom": "The reported sessions leave no room for one more call.",
@@ -69,6 +83,8 @@ REASONS: dict[Reason, str] = {
     "ReportsOverdue": "The last report is older than health.staleAfter.",
     "ShutdownRequested": "The node ends when its last call has ended (fsctl shutdown elegant or asap).",
     "ShuttingDown": "The node is shutting down.",
+    "SipUnanswered": "OPTIONS to the node's SIP address go unanswered (health.options), and no call was answered "
+    "since; with an Event Socket that reports: a wrong profile, port or access list.",
     "Unmeasured": "The member names no Event Socket: own counts against its configured capacity.",
 }
 
@@ -116,11 +132,36 @@ def stale_after(model: NodeModel, policy: Policy) -> float:
 
 
 def state(model: NodeModel, policy: Policy, now: float) -> State:
-    """The node's state at ``now`` (our monotonic seconds)."""
+    """The node's state at ``now`` (our monotonic seconds), by all evidence but ejection: the packet core keeps that."""
+    wanted = _wanted(policy)
+    if wanted is not None:
+        return wanted
+    found = _told(model, policy, now)
+    return State("down", "SipUnanswered") if found.name == "ready" and _unanswered(model, policy) else found
+
+
+def heard(model: NodeModel, policy: Policy, now: float) -> bool:
+    """Whether the node is heard of in time, whatever is wanted of it: what whenStale Auto counts."""
+    return policy.admin != "Disabled" and _told(model, policy, now).name in ("ready", "full", "draining")
+
+
+def _wanted(policy: Policy) -> State | None:
+    if policy.admin == "Disabled":
+        return State("down", "Disabled")
+    if policy.admin == "Drained":
+        return State("draining", "Drained")
+    return State("draining", "Draining") if policy.drained else None
+
+
+def _told(model: NodeModel, policy: Policy, now: float) -> State:
+    """By the Event Socket, and by Kubernetes."""
     if not policy.measured:
-        drained = State("draining", "Draining") if policy.drained else None
-        return drained or _pod(policy) or State("ready", "Unmeasured")
-    return _pod(policy) or _connection(model) or _will(model, policy) or _numbers(model, policy, now)
+        return _pod(policy) or State("ready", "Unmeasured")
+    return _pod(policy) or _connection(model) or _will(model) or _numbers(model, policy, now)
+
+
+def _unanswered(model: NodeModel, policy: Policy) -> bool:
+    return policy.probing is not None and unreachable(model.probes)
 
 
 def _pod(policy: Policy) -> State | None:
@@ -142,9 +183,7 @@ def _connection(model: NodeModel) -> State | None:
             return None
 
 
-def _will(model: NodeModel, policy: Policy) -> State | None:
-    if policy.drained:
-        return State("draining", "Draining")
+def _will(model: NodeModel) -> State | None:
     if model.shutting_down:
         return State("draining", "ShuttingDown")
     if model.shutdown_requested:
@@ -182,8 +221,14 @@ def admission(model: NodeModel, policy: Policy, current: State, *, fresh_share: 
     ``fresh_share`` is the part of the group's measured nodes that report in time. A node that was paused or draining
     when it became unreachable stays closed: that it cannot be reached may be our own fault, its will is not.
     """
-    if policy.drained or (policy.measured and _will(model, policy) is not None):
+    if _wanted(policy) is not None or (policy.measured and _will(model) is not None):
         return "closed"
+    found = _by_report(model, policy, current, fresh_share=fresh_share, now=now)
+    # Whatever the Event Socket or our own counts make of it: nobody answers where calls are to go.
+    return "unreachable" if found in ("open", "unmeasured") and _unanswered(model, policy) else found
+
+
+def _by_report(model: NodeModel, policy: Policy, current: State, *, fresh_share: float, now: float) -> Admission:
     if not policy.measured and not policy.not_ready:
         return "unmeasured"
     if current.reason == "PasswordAwaited":
@@ -234,5 +279,5 @@ def publish(
         idle=model.idle_cpu,
         baseline_assigned=model.baseline_assigned,
         baseline_ended=model.baseline_ended,
-        weight_factor=weight_factor(model, now),
+        weight_factor=weight_factor(model, policy, now),
     )
