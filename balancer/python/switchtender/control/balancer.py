@@ -9,14 +9,16 @@ import asyncio
 import json
 import logging
 import operator
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from switchtender._core import Core
+from switchtender._core import ConfigError, Core
+from switchtender.config.overrides import Override, Wanted, overridden, strictest
 from switchtender.config.plan import EslTarget, Plan, nodes_behind
 from switchtender.config.snapshot import GroupMembers, snapshot
 from switchtender.config.state_dir import TokenKey
+from switchtender.control.admin import Admin
 from switchtender.control.probing import Prober, probing
 from switchtender.control.watch import Watch
 from switchtender.drivers.reports import Probe
@@ -33,32 +35,42 @@ _EVENTS_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What a plan says of a node: its groups and members, which never change in place, and its Event Socket."""
+    """What a plan says of a node: its groups and members, which never change in place, its Event Socket, and what an
+    operator wants of it.
+    """
 
     objects: tuple[BalancerGroup | SetMember, ...]
     esl: EslTarget | None
+    wanted: Wanted | None
 
     def same_as(self, other: _Said) -> bool:
         """Whether it is known without a look into the objects, which may be large, that nothing changed."""
         same = len(self.objects) == len(other.objects) and all(map(operator.is_, self.objects, other.objects))
-        return same and self.esl == other.esl
+        return same and (self.esl, self.wanted) == (other.esl, other.wanted)
 
 
 class Balancer:
     """Serves ``Plan`` after ``Plan`` on one packet core. ``replicas`` tells how many balancers share the nodes.
 
     ``keys`` of the token go along with each plan: the first signs, all verify. ``prober`` may be set before the first
-    plan; it tells ``probed``. Without one OPTIONS are not sent.
+    plan; it tells ``probed``. Without one OPTIONS are not sent. ``admin`` holds what operators override.
     """
 
     def __init__(
-        self, core: Core, keys: tuple[TokenKey, ...], *, clock: Callable[[], float], replicas: Callable[[], int]
+        self,
+        core: Core,
+        keys: tuple[TokenKey, ...],
+        *,
+        clock: Callable[[], float],
+        replicas: Callable[[], int],
+        admin: Admin | None = None,
     ) -> None:
         self.core = core
         self.plan: Plan | None = None
         self.generation = 0
         self.watches: dict[str, Watch] = {}
         self.prober: Prober | None = None
+        self.admin = admin or Admin()
         self._node_of: Mapping[str, str] = {}
         self._groups_of: Mapping[str, list[GroupMembers]] = {}
         self._members_of: Mapping[str, list[SetMember]] = {}
@@ -77,29 +89,50 @@ class Balancer:
         """
         uids = {member.uid for entry in plan.groups for member in entry.members}
         node_of = nodes_behind(uids, plan.esl, self._node_of)
-        document = snapshot(plan.groups, keys=self.keys, node_of=node_of)
+        served = overridden(plan.groups, self.admin.overrides)
+        document = snapshot(served, keys=self.keys, node_of=node_of)
         self.generation = self.core.apply(json.dumps(document).encode())
         joined = None if self.plan is None else self._clock()
         self.plan, self._node_of = plan, node_of
-        self._index(plan, node_of)
+        self.admin.present(uids)
+        self._index(served, node_of)
         gone = [self.watches.pop(uid) for uid in list(self.watches) if uid not in self._groups_of]
         esl = _logins(plan, node_of)
         before, self._taken_up = self._taken_up, {}
         affected: list[Watch] = []
         for uid, groups in self._groups_of.items():
             members, target = self._members_of[uid], esl.get(uid)
-            said = _Said((*(entry.group for entry in groups), *members), target)
+            wanted = strictest(self.admin.overrides.get(member.uid) for member in members)
+            said = _Said((*(entry.group for entry in groups), *members), target, wanted)
             self._taken_up[uid] = said
             if uid not in self.watches:
                 name = self._names[uid, groups[0].group.key]
                 self.watches[uid] = Watch(uid, name, self.core, clock=self._clock, changed=self._changed, joined=joined)
             elif uid in before and said.same_as(before[uid]):
                 continue
-            self.watches[uid].take_up(_policy(groups, members, target), target, _poll_interval(groups))
+            policy = replace(_policy(groups, members, target), admin=wanted)
+            self.watches[uid].take_up(policy, target, _poll_interval(groups))
             affected.append(self.watches[uid])
         self._probe()
         self._publish(affected)  # of thousands of nodes a change is about a few: the others follow within a tick
         await asyncio.gather(*(watch.stop() for watch in gone))
+
+    async def override(self, changed: Mapping[str, Override]) -> None:
+        """Go by these overrides of members from now on, and keep them. Raises ConfigError; nothing has changed then."""
+        before = {uid: self.admin.overrides.get(uid, Override()) for uid in changed}
+        self.admin.set(changed)
+        if self.plan is None:
+            return
+        try:
+            await self.apply(self.plan)
+        except ConfigError:
+            self.admin.set(before)
+            raise
+
+    def same_node(self, member: str) -> list[str]:
+        """The uids of all members that are the same node as this one."""
+        node = self._node_of[member]
+        return [member.uid for member in self._members_of[node]]
 
     def probed(self, uid: str, probe: Probe) -> None:
         """An OPTIONS to a node has come to its end."""
@@ -132,18 +165,18 @@ class Balancer:
             await self.prober.close()
         await asyncio.gather(*(watch.stop() for watch in self.watches.values()))
 
-    def _index(self, plan: Plan, node_of: Mapping[str, str]) -> None:
+    def _index(self, served: Sequence[GroupMembers], node_of: Mapping[str, str]) -> None:
         groups_of: dict[str, list[GroupMembers]] = {}
         members_of: dict[str, list[SetMember]] = {}
         names: dict[tuple[str, str], str] = {}
-        for entry in plan.groups:
+        for entry in served:
             for member in entry.members:
                 groups_of.setdefault(node_of[member.uid], []).append(entry)
                 members_of.setdefault(node_of[member.uid], []).append(member)
                 names[node_of[member.uid], entry.group.key] = member.name
         self._groups_of, self._members_of, self._names = groups_of, members_of, names
         self._nodes_of = {
-            entry.group.key: frozenset(node_of[member.uid] for member in entry.members) for entry in plan.groups
+            entry.group.key: frozenset(node_of[member.uid] for member in entry.members) for entry in served
         }
 
     def _probe(self) -> None:

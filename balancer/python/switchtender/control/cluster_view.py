@@ -5,6 +5,7 @@ with the versions it acts on and what it sees of each node.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,8 +15,12 @@ from switchtender._core import __version__
 from switchtender.config.assembly import Rejection
 from switchtender.config.destination_sets import Key, SeenSet
 from switchtender.control.cluster import Cluster
+from switchtender.control.kubectl import command
+from switchtender.control.orders import places
 from switchtender.control.views import BalancerView, core_nodes, display_state
-from switchtender.http.views import BadQuestionError, Json, View
+from switchtender.http.views import BadQuestionError, Json, NotHereError, View
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -41,6 +46,14 @@ class ClusterView(BalancerView):
     def token(self) -> bytes | None:
         """As the Secret has it now."""
         return self._token()
+
+    async def order(self, verb: str, node: str, details: Json, by: str) -> Json:
+        """Not here: what is wanted of a node stands in the API server. Raises NotFoundError, NotHereError."""
+        place = places(self._cluster.assembly.groups, node, details.get("group"))[0]
+        log.info("order refused: %s", verb, extra={"node": node, "by": by})
+        raise NotHereError(
+            f"in Kubernetes the API server says what is wanted of a node: {command(verb, place, details)}"
+        )
 
     async def state(self) -> Json:
         """What the operator asks for. The packet core gathers its numbers beside the event loop: of thousands of nodes
@@ -86,6 +99,12 @@ class StartingView:
         """Nothing can be explained yet. Raises BadQuestionError."""
         raise BadQuestionError(f"no call is served yet: {self.reason}; asked about: {', '.join(call) or 'nothing'}")
 
+    async def order(self, verb: str, node: str, details: Json, by: str) -> Json:
+        """Nothing can be ordered yet. Raises NotHereError."""
+        raise NotHereError(
+            f"no node is known yet: {self.reason}; ordered by {by}: {verb} {node} {details or ''}".strip()
+        )
+
 
 class Stage:
     """Implements ``http.views.View`` by whichever view is ``shown``: the HTTP interface is up before there is anything
@@ -116,6 +135,10 @@ class Stage:
     def groups(self) -> list[Json]:
         """Every group."""
         return self.shown.groups()
+
+    async def order(self, verb: str, node: str, details: Json, by: str) -> Json:
+        """What an operator wants of a node."""
+        return await self.shown.order(verb, node, details, by)
 
     async def state(self) -> Json:
         """What the operator asks for."""

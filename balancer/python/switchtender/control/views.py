@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
 from switchtender._core import ConfigError, Core
+from switchtender.config.overrides import Override
 from switchtender.control.balancer import Balancer
+from switchtender.control.orders import changes, places
 from switchtender.control.watch import ESL_ERRORS, Watch
 from switchtender.http.views import BadQuestionError, Json
 from switchtender.load.states import STATES, StateName
 from switchtender_api.v1alpha1.endpoints import format_endpoint
+
+log = logging.getLogger(__name__)
 
 _QUESTION = {
     "requestUri": "request_uri",
@@ -110,6 +115,23 @@ class BalancerView:
             if answer["choice"] is not None:
                 answer["choice"]["name"] = self._name(answer["choice"], *place)
         return answer
+
+    async def order(self, verb: str, node: str, details: Json, by: str) -> Json:
+        """Carry out what an operator wants of a node. Raises BadQuestionError, NotFoundError."""
+        balancer = self._balancer
+        named = places([] if balancer.plan is None else balancer.plan.groups, node, details.get("group"))
+        before = dict(balancer.admin.overrides)
+        changed = changes(verb, named, details, before, balancer.same_node)
+        try:
+            await balancer.override(changed)
+        except ConfigError as error:
+            raise BadQuestionError(f"the packet core refuses it: {error.args[1]}") from None
+        members = [
+            {"member": uid, "before": before.get(uid, Override()).as_json(), "after": after.as_json()}
+            for uid, after in changed.items()
+        ]
+        log.info("order: %s", verb, extra={"node": node, "by": by, "details": details, "members": members})
+        return {"verb": verb, "node": node, "members": members}
 
     def _name(self, node: dict[str, Any], namespace: str, group: str) -> str:
         """What the group calls the node: groups that share one may have names of their own for it."""

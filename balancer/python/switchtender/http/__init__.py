@@ -1,1 +1,1 @@
-"""The balancer's HTTP interface: probes, metrics, and what it knows of groups and nodes. Read-only."""
+"""The balancer's HTTP interface: probes, metrics, what it knows of groups and nodes, and orders from its own host."""

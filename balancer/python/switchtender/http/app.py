@@ -1,9 +1,14 @@
-"""Routes of the HTTP interface."""
+"""Routes of the HTTP interface.
+
+Whoever reaches it may read (`/api/v1/state` apart). Orders, which change what is served, are taken from this host
+alone, and from nothing that a browser would send on behalf of another site.
+"""
 
 from __future__ import annotations
 
 import functools
 import hmac
+import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,7 +17,8 @@ from typing import Any
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from switchtender.http.views import BadQuestionError, View
+from switchtender.http.openapi import VERBS, document
+from switchtender.http.views import BadQuestionError, Json, NotFoundError, NotHereError, View
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +41,9 @@ def application(view: View) -> web.Application:
             web.get("/api/v1/nodes", _nodes),
             web.get("/api/v1/groups", _groups),
             web.get("/api/v1/state", _state),
+            web.get("/api/v1/openapi.json", _openapi),
             web.post("/api/v1/explain", _explain),
+            *(web.post(f"/api/v1/nodes/{{node}}/{verb}", functools.partial(_order, verb)) for verb in VERBS),
         ]
     )
     return app
@@ -107,17 +115,57 @@ async def _state(request: web.Request) -> web.Response:
     return _json(await request.app[_VIEW].state())
 
 
+async def _openapi(request: web.Request) -> web.Response:
+    return _json(document())
+
+
 async def _explain(request: web.Request) -> web.Response:
-    body = await request.read()
     try:
-        call = json.loads(body)
-    except RecursionError:
-        return _error(400, "the body is nested too deeply")
-    except ValueError as error:  # no JSON, or not even text
-        return _error(400, f"the body is not JSON: {error}")
-    if not isinstance(call, dict):
-        return _error(400, "the body must be a JSON object with requestUri and optionally method, source and more")
-    try:
+        call = _body(await request.read())
         return _json(request.app[_VIEW].explain(call))
     except BadQuestionError as error:
         return _error(400, str(error))
+
+
+async def _order(verb: str, request: web.Request) -> web.Response:
+    if not _from_this_host(request):
+        return _error(403, f"orders are taken from this host alone: run switchtender {verb} where the balancer runs")
+    if request.content_type != "application/json" or "Origin" in request.headers:
+        return _error(403, "orders are sent as application/json, and not by a page in a browser")
+    try:
+        details = _body(await request.read() or b"{}")
+        by = request.remote or "unknown"
+        return _json(await request.app[_VIEW].order(verb, request.match_info["node"], details, by))
+    except BadQuestionError as error:
+        return _error(400, str(error))
+    except NotFoundError as error:
+        return _error(404, str(error))
+    except NotHereError as error:
+        return _error(409, str(error))
+
+
+def _from_this_host(request: web.Request) -> bool:
+    """Whether the peer is on loopback or at the very address it asks, and no proxy speaks for somebody else."""
+    if request.remote is None or any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "Via")):
+        return False
+    asked = None if request.transport is None else request.transport.get_extra_info("sockname")
+    if asked is not None and asked[0] == request.remote:
+        return True
+    try:
+        peer = ipaddress.ip_address(request.remote)
+    except ValueError:
+        return False
+    return bool((getattr(peer, "ipv4_mapped", None) or peer).is_loopback)
+
+
+def _body(body: bytes) -> Json:
+    """The JSON object that was sent. Raises BadQuestionError."""
+    try:
+        found = json.loads(body)
+    except RecursionError:
+        raise BadQuestionError("the body is nested too deeply") from None
+    except ValueError as error:  # no JSON, or not even text
+        raise BadQuestionError(f"the body is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise BadQuestionError("the body must be a JSON object")
+    return found

@@ -16,6 +16,14 @@ class BadQuestionError(ValueError):
     """The question cannot be answered as it was put; the text says which field, what was found and what is accepted."""
 
 
+class NotFoundError(LookupError):
+    """What the question names is not there; the text says what, and where to look."""
+
+
+class NotHereError(RuntimeError):
+    """This balancer is not the one to ask; the text says how it is done."""
+
+
 class View(Protocol):
     """The balancer, as the outside may see it."""
 
@@ -46,3 +54,9 @@ class View(Protocol):
 
     def explain(self, call: Json) -> Json:
         """Why a call would go where. Raises BadQuestionError."""
+
+    async def order(self, verb: str, node: str, details: Json, by: str) -> Json:
+        """Carry out what an operator at the address ``by`` wants of a node, and tell what stood before and after.
+
+        Raises BadQuestionError, NotFoundError, NotHereError.
+        """

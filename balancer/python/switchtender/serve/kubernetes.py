@@ -35,6 +35,7 @@ from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
 from switchtender.control.cluster_view import ClusterView, Stage, StartingView
 from switchtender.control.peers import Peers
+from switchtender.drivers.options.prober import Prober
 from switchtender.http.listen import listening
 from switchtender.metrics.cluster import ClusterCollector, WatchCollector
 from switchtender.metrics.collector import register
@@ -157,6 +158,7 @@ class _Start:
         core = Core(json.dumps(settings(served.config.spec)).encode())
         peers = self._peers(client, namespace)
         balancer = Balancer(core, keys, clock=time.monotonic, replicas=peers.replicas)
+        balancer.prober = Prober(lifetime.own_address(core), balancer.probed)
         stack.push_async_callback(balancer.close)
         cluster = Cluster(
             balancer,

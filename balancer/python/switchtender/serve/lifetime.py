@@ -59,6 +59,13 @@ def listeners(core: Core) -> list[str]:
     return [f"{entry['name']} {format_endpoint(entry['address'], entry['port'])}" for entry in bound]
 
 
+def own_address(core: Core) -> str:
+    """The address that nodes know us by, as bound; a wildcard where that is what was bound."""
+    bound = json.loads(core.addresses())
+    address: str = (bound["node_side"] or bound["listeners"][0])["address"]
+    return address
+
+
 def _deadline(balancer: Balancer) -> float:
     """Of the configuration in force, not of the one that the process was started with."""
     return 0.0 if balancer.plan is None else balancer.plan.documents.config.spec.stop.deadline.total_seconds()

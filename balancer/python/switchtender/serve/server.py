@@ -18,9 +18,11 @@ from switchtender._core import Core
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.settings import settings
 from switchtender.config.state_dir import StateDir
+from switchtender.control.admin import Admin
 from switchtender.control.balancer import Balancer
 from switchtender.control.peers import Peers
 from switchtender.control.views import BalancerView
+from switchtender.drivers.options.prober import Prober
 from switchtender.http.listen import listening
 from switchtender.metrics.collector import register
 from switchtender.metrics.reloads import Reloads
@@ -60,7 +62,9 @@ class Server:
         core = Core(json.dumps(settings(spec)).encode())
         instance = secrets.token_hex(8)
         peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic)
-        balancer = Balancer(core, state_dir.keys, clock=time.monotonic, replicas=peers.replicas)
+        admin = Admin(state_dir)
+        balancer = Balancer(core, state_dir.keys, clock=time.monotonic, replicas=peers.replicas, admin=admin)
+        balancer.prober = Prober(lifetime.own_address(core), balancer.probed)
         stack.push_async_callback(balancer.close)
         registry = CollectorRegistry()
         view = BalancerView(balancer, instance, registry, time.monotonic)

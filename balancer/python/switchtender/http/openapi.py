@@ -1,0 +1,111 @@
+"""The HTTP interface as an OpenAPI 3.1 document, served by itself. Knows no balancer.
+
+It says which questions there are and what they take; answers are described by their main fields, and may hold more.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+Json = dict[str, Any]
+
+VERBS: Final = {
+    "drain": "Send the node no new calls; those that stand go on.",
+    "undrain": "End what drain began.",
+    "disable": "Leave the node alone: no new calls, no login to its Event Socket, no OPTIONS.",
+    "enable": "End what disable began.",
+    "weight": "Give the node another weight in one group; null for the configured one.",
+    "resize": "Give the node more or less of a resource in one group; null for the configured limit.",
+}
+
+_NULLABLE_TEXT: Final[Json] = {"type": ["string", "null"]}
+_GROUP: Final[Json] = {
+    "group": {"type": "string", "description": "namespace/name; needed where the node's name is that of several."}
+}
+_DETAILS: Final[dict[str, Json]] = {
+    "weight": {"weight": {"type": ["integer", "null"], "minimum": 1, "maximum": 10_000}},
+    "resize": {
+        "resource": {"type": "string"},
+        "limit": {"type": ["integer", "null"], "minimum": 0, "maximum": 1_000_000},
+    },
+}
+
+QUESTION: Final[Json] = {
+    "message": {**_NULLABLE_TEXT, "description": "A whole SIP request as text, in place of everything below."},
+    "requestUri": _NULLABLE_TEXT,
+    "method": {"type": "string", "default": "INVITE"},
+    "from": {**_NULLABLE_TEXT, "description": "A URI."},
+    "to": {**_NULLABLE_TEXT, "description": "A URI."},
+    "callId": _NULLABLE_TEXT,
+    "source": {**_NULLABLE_TEXT, "description": "IP address that the request comes from."},
+    "listener": {**_NULLABLE_TEXT, "description": "Name of the listener that it comes to."},
+    "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+    "group": {**_NULLABLE_TEXT, "description": "namespace/name: ask this group, whichever would match."},
+}
+"""What a question to explain may hold."""
+
+
+def document() -> Json:
+    """The document, whole."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Switchtender balancer", "version": "v1"},
+        "paths": {
+            "/healthz": _get("Whether the process lives.", {"status": "string", "instance": "string"}),
+            "/readyz": _get("Whether it may be sent calls; 503 with a reason until then.", {"status": "string"}),
+            "/metrics": {
+                "get": {
+                    "summary": "Metrics for Prometheus.",
+                    "responses": {"200": {"description": "OK", "content": {"text/plain": {}}}},
+                }
+            },
+            "/api/v1/nodes": _get("Every node of every group, evaluated now.", {"nodes": "array"}),
+            "/api/v1/groups": _get("Every group with its sums.", {"groups": "array"}),
+            "/api/v1/state": _get(
+                "For the operator: the versions acted on, and each node. Needs its bearer token.", {"format": "integer"}
+            ),
+            "/api/v1/openapi.json": _get("This document.", {"openapi": "string"}),
+            "/api/v1/explain": {"post": _post("Where a call would go now, and why. Nothing is counted.", QUESTION)},
+            **{f"/api/v1/nodes/{{node}}/{verb}": {**_node(), "post": _order(verb)} for verb in VERBS},
+        },
+        "components": {"schemas": {"Error": _object({"error": {"type": "string"}})}},
+    }
+
+
+def _get(summary: str, fields: dict[str, str]) -> Json:
+    return {
+        "get": {"summary": summary, "responses": _responses({name: {"type": kind} for name, kind in fields.items()})}
+    }
+
+
+def _post(summary: str, fields: Json) -> Json:
+    body = {"content": {"application/json": {"schema": {**_object(fields), "additionalProperties": False}}}}
+    answer: Json = {"candidates": {"type": "array"}, "choice": {"type": ["object", "null"]}}
+    return {"summary": summary, "requestBody": body, "responses": _responses(answer, "400")}
+
+
+def _order(verb: str) -> Json:
+    fields = _GROUP | _DETAILS.get(verb, {})
+    answer: Json = {"verb": {"type": "string"}, "node": {"type": "string"}, "members": {"type": "array"}}
+    body = {"content": {"application/json": {"schema": {**_object(fields), "additionalProperties": False}}}}
+    summary = f"{VERBS[verb]} Taken from the balancer's own host; in Kubernetes 409 says the kubectl command."
+    return {"summary": summary, "requestBody": body, "responses": _responses(answer, "400", "403", "404", "409")}
+
+
+def _node() -> Json:
+    return {"parameters": [{"name": "node", "in": "path", "required": True, "schema": {"type": "string"}}]}
+
+
+def _responses(fields: Json, *refusals: str) -> Json:
+    error = {
+        "description": "Why not.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+    return {
+        "200": {"description": "OK", "content": {"application/json": {"schema": _object(fields)}}},
+        **dict.fromkeys((*refusals, "500"), error),
+    }
+
+
+def _object(fields: Json) -> Json:
+    return {"type": "object", "properties": fields}
