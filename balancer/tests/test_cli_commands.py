@@ -310,3 +310,50 @@ def test_nodes_give_up_on_a_balancer_that_does_not_answer(run, monkeypatch):
         line = one_line(run("nodes", "--url", "http://{}:{}".format(*silent.getsockname())))
         assert time.monotonic() - began < 5
     assert "timed out" in line
+
+
+ORDERED = {
+    "verb": "x",
+    "members": [
+        {
+            "member": "voice/ivr/fs1@127.0.0.11:5060",
+            "before": {"state": None, "weight": None, "resources": {}},
+            "after": {"state": "Drained", "weight": 5, "resources": {"conf": 3}},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "body"),
+    [
+        (["drain", "fs1"], "fs1/drain", {}),
+        (["undrain", "fs1", "--group", "voice/ivr"], "fs1/undrain", {"group": "voice/ivr"}),
+        (["disable", "a/b"], "a%2Fb/disable", {}),
+        (["enable", "fs1"], "fs1/enable", {}),
+        (["weight", "fs1", "5"], "fs1/weight", {"weight": 5}),
+        (["weight", "fs1", "--reset"], "fs1/weight", {"weight": None}),
+        (["resize", "fs1", "conf", "0"], "fs1/resize", {"resource": "conf", "limit": 0}),
+        (["resize", "fs1", "conf", "--reset"], "fs1/resize", {"resource": "conf", "limit": None}),
+    ],
+)
+def test_orders_are_put_as_the_api_takes_them(run, stub, arguments, path, body):
+    stub.gives(f"/api/v1/nodes/{path}", ORDERED)
+    result = run(*arguments, "--url", stub.url)
+    assert result.exit_code == 0
+    assert stub.asked == [("POST", f"/api/v1/nodes/{path}", body)]
+    assert result.stdout == "voice/ivr/fs1@127.0.0.11:5060: as configured -> drained, weight 5, conf 3\n"
+    assert json.loads(run(*arguments, "--url", stub.url, "-o", "json").stdout) == ORDERED
+
+
+@pytest.mark.parametrize("arguments", [["weight", "fs1"], ["weight", "fs1", "5", "--reset"], ["resize", "fs1", "conf"]])
+def test_an_order_is_a_number_or_a_reset(run, stub, arguments):
+    result = run(*arguments, "--url", stub.url)
+    assert (result.exit_code, stub.asked) == (2, [])
+    assert "or --reset" in result.stderr
+
+
+@pytest.mark.parametrize("status", [400, 403, 409])
+def test_a_refused_order_is_told_in_the_balancers_words(run, stub, status):
+    stub.gives("/api/v1/nodes/fs1/drain", {"error": "do it like this"}, status)
+    assert one_line(run("drain", "fs1", "--url", stub.url)) == "switchtender: do it like this"

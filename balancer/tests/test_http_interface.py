@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from switchtender.http.app import MAX_BODY, application
 from switchtender.http.listen import HttpBindError, listening
-from switchtender.http.views import BadQuestionError
+from switchtender.http.openapi import VERBS
+from switchtender.http.views import BadQuestionError, NotFoundError, NotHereError
 
 NODE = {"namespace": "voice", "group": "ivr", "node": "fs1", "state": "ready", "sessions": 3, "effective": 3.5}
 GROUP = {"namespace": "voice", "group": "ivr", "nodes": 1}
@@ -25,6 +26,7 @@ class StubView:
         self.reason = None
         self.secret = None
         self.asked = []
+        self.refusal = None
 
     def not_ready(self):
         return self.reason
@@ -40,6 +42,12 @@ class StubView:
 
     async def state(self):
         return {"format": 1}
+
+    async def order(self, verb, node, details, by):
+        if self.refusal:
+            raise self.refusal
+        self.asked.append((verb, node, details, by))
+        return {"verb": verb, "members": []}
 
     def explain(self, call):
         self.asked.append(call)
@@ -124,7 +132,8 @@ async def test_an_unknown_route_is_404_in_json(client, path):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "allowed"), [("POST", "/api/v1/nodes", "GET"), ("GET", "/api/v1/explain", "POST")]
+    ("method", "path", "allowed"),
+    [("POST", "/api/v1/nodes", "GET"), ("GET", "/api/v1/explain", "POST"), ("GET", "/api/v1/nodes/a/drain", "POST")],
 )
 async def test_a_wrong_method_is_405_and_says_which_is_right(client, method, path, allowed):
     response = await client.request(method, path)
@@ -156,6 +165,70 @@ async def test_a_bad_body_is_400_and_says_what_is_wrong(client, body, said):
     document = await answer(await client.post("/api/v1/explain", data=body), 400)
     assert set(document) == {"error"}
     assert said in document["error"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_an_order_reaches_the_view_with_who_gave_it(client, view, verb):
+    response = await client.post(f"/api/v1/nodes/fs1/{verb}", json={"group": "voice/ivr"})
+    assert await answer(response, 200) == {"verb": verb, "members": []}
+    assert view.asked == [(verb, "fs1", {"group": "voice/ivr"}, "127.0.0.1")]
+
+
+async def test_an_order_may_have_no_body(client, view):
+    await answer(await client.post("/api/v1/nodes/fs1/drain", headers={"Content-Type": "application/json"}), 200)
+    assert view.asked == [("drain", "fs1", {}, "127.0.0.1")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/json", "Origin": "http://example.com"},
+        {"Content-Type": "application/json", "Origin": "null"},
+        {"Content-Type": "application/json", "X-Forwarded-For": "192.0.2.1"},
+        {"Content-Type": "application/json", "Forwarded": "for=192.0.2.1"},
+        {"Content-Type": "application/json", "Via": "1.1 proxy"},
+    ],
+)
+async def test_no_page_and_no_proxy_gives_orders(client, view, headers):
+    assert "error" in await answer(await client.post("/api/v1/nodes/fs1/drain", data=b"{}", headers=headers), 403)
+    assert view.asked == []
+
+
+@pytest.mark.parametrize(
+    ("peer", "taken"), [("192.0.2.7", False), ("::ffff:127.0.0.1", True), ("::1", True), ("", False)]
+)
+async def test_orders_are_taken_from_this_host_alone(client, view, monkeypatch, peer, taken):
+    monkeypatch.setattr("aiohttp.web_request.BaseRequest.remote", peer)
+    await answer(await client.post("/api/v1/nodes/fs1/drain", json={}), 200 if taken else 403)
+    assert bool(view.asked) is taken
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [(BadQuestionError("weight: no"), 400), (NotFoundError("no node"), 404), (NotHereError("kubectl"), 409)],
+)
+async def test_a_refused_order_says_why(client, view, refusal, status):
+    view.refusal = refusal
+    assert await answer(await client.post("/api/v1/nodes/fs1/drain", json={}), status) == {"error": str(refusal)}
+
+
+async def test_the_document_holds_every_route_and_no_other(client):
+    document = await answer(await client.get("/api/v1/openapi.json"), 200)
+    described = {
+        (path, method) for path, item in document["paths"].items() for method in item if method in {"get", "post"}
+    }
+    served = {
+        (route.resource.canonical, route.method.lower())
+        for route in client.server.app.router.routes()
+        if route.method != "HEAD"
+    }
+    assert described == served
+    for path, item in document["paths"].items():
+        assert ("{node}" in path) is ("parameters" in item)
+        for method in {"get", "post"} & set(item):
+            assert "200" in item[method]["responses"], path
 
 
 async def test_a_content_type_from_nowhere_does_not_matter(client):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
 _TIMEOUT = 5.0
+_PLAIN = frozenset({400, 403, 409})
+"""Refusals that say all there is to say."""
 
 
 class ApiError(Exception):
@@ -38,6 +41,13 @@ class BalancerApi:
             raise self._stranger()
         return answer
 
+    def order(self, node: str, verb: str, details: dict[str, Any]) -> dict[str, Any]:
+        """Have an order carried out. Raises ApiError."""
+        answer = self._ask(f"/api/v1/nodes/{urllib.parse.quote(node, safe='')}/{verb}", details)
+        if not isinstance(answer.get("members"), list):
+            raise self._stranger()
+        return answer
+
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         try:
@@ -62,7 +72,7 @@ class BalancerApi:
             reason = str(json.load(error)["error"])
         except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
             reason = str(error.reason)
-        return reason if error.code == 400 else f"{self._url} answers {error.code}: {reason}"
+        return reason if error.code in _PLAIN else f"{self._url} answers {error.code}: {reason}"
 
     def _stranger(self) -> ApiError:
         return ApiError(f"what answers at {self._url} is no balancer of this version; --url says where it is")

@@ -16,27 +16,15 @@ from typing import Any, NoReturn
 
 import click
 
-from switchtender.cli import logs, migration, tables
+from switchtender.cli import logs, migration, orders, tables
 from switchtender.cli.client import ApiError, BalancerApi
 from switchtender.cli.connect import Node, NoPasswordError, Refusal, findings, node_at, nodes_of, verdicts
+from switchtender.cli.options import output_option, url_option
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.pod_config import PLACEHOLDERS, read_config
 from switchtender_api.problems import DocumentErrors
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 POD_CONFIG = "/etc/switchtender/balancer.yaml"
-
-_output = click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Form of the answer.",
-)
-_url = click.option(
-    "--url", envvar="SWITCHTENDER_URL", default=DEFAULT_URL, show_default=True, help="HTTP address of the balancer."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -145,7 +133,7 @@ def _serve_kubernetes(**options: Any) -> None:
 
 @main.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@_output
+@output_option
 @click.option("--connect", is_flag=True, help="Also log in to every node of the file and say what to change there.")
 @click.option(
     "--node",
@@ -235,8 +223,8 @@ def _check_nodes(nodes: list[Node], wait: float, output: str) -> None:
 
 
 @main.command()
-@_url
-@_output
+@url_option
+@output_option
 @click.option("--watch", is_flag=True, help="Show the table live, until interrupted.")
 @click.option("--group", default=None, metavar="NAMESPACE/NAME", help="Only the nodes of this group.")
 def nodes(url: str, output: str, watch: bool, group: str | None) -> None:  # noqa: FBT001 - a flag of the command line
@@ -260,8 +248,8 @@ def nodes(url: str, output: str, watch: bool, group: str | None) -> None:  # noq
 
 
 @main.command()
-@_url
-@_output
+@url_option
+@output_option
 @click.option("--request-uri", required=True, help="Request-URI of the call, such as sip:1000@example.com.")
 @click.option("--method", default="INVITE", show_default=True, help="Method of the request.")
 @click.option("--source", default=None, help="IP address the request comes from.")
@@ -299,7 +287,8 @@ def explain(
         sys.exit(1)
 
 
-main.add_command(migration.imports)
+for _command in (migration.imports, *orders.COMMANDS):
+    main.add_command(_command)
 
 
 def _refuse(errors: DocumentErrors) -> NoReturn:

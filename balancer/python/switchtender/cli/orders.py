@@ -1,0 +1,104 @@
+"""``switchtender drain`` and its like: orders to a running standalone balancer, on its own host."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from switchtender.cli.client import ApiError, BalancerApi
+from switchtender.cli.options import output_option, url_option
+
+_group = click.option(
+    "--group", default=None, metavar="NAMESPACE/NAME", help="Group of the node, where its name is that of several."
+)
+_reset = click.option("--reset", is_flag=True, help="Go by the configuration again.")
+
+
+def _state(verb: str, text: str) -> click.Command:
+    @click.command(verb, help=text)
+    @click.argument("node")
+    @_group
+    @url_option
+    @output_option
+    def command(node: str, group: str | None, url: str, output: str) -> None:
+        _order(url, output, node, verb, {"group": group})
+
+    return command
+
+
+COMMANDS: list[click.Command] = [
+    _state("drain", "Send NODE no new calls; those that stand go on. Kept over reloads and restarts."),
+    _state("undrain", "End what drain began."),
+    _state("disable", "Leave NODE alone: no new calls, no login to its Event Socket, no OPTIONS."),
+    _state("enable", "End what disable began."),
+]
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    COMMANDS.append(click.command()(function))
+    return function
+
+
+@_command
+@click.argument("node")
+@click.argument("weight", type=click.IntRange(1, 10_000), required=False)
+@_reset
+@_group
+@url_option
+@output_option
+def weight(node: str, weight: int | None, reset: bool, group: str | None, url: str, output: str) -> None:  # noqa: FBT001
+    """Give NODE another WEIGHT in its group."""
+    _one_of("WEIGHT", weight, reset=reset)
+    _order(url, output, node, "weight", {"group": group}, weight=weight)
+
+
+@_command
+@click.argument("node")
+@click.argument("resource")
+@click.argument("limit", type=click.IntRange(0, 1_000_000), required=False)
+@_reset
+@_group
+@url_option
+@output_option
+def resize(
+    node: str,
+    resource: str,
+    limit: int | None,
+    reset: bool,  # noqa: FBT001
+    group: str | None,
+    url: str,
+    output: str,
+) -> None:
+    """Give NODE another LIMIT of a RESOURCE in its group. What is in use above it ends by itself."""
+    _one_of("LIMIT", limit, reset=reset)
+    _order(url, output, node, "resize", {"group": group}, resource=resource, limit=limit)
+
+
+def _one_of(name: str, value: int | None, *, reset: bool) -> None:
+    if (value is None) != reset:
+        raise click.UsageError(f"give {name}, or --reset")
+
+
+def _order(url: str, output: str, node: str, verb: str, given: dict[str, str | None], **details: Any) -> None:
+    order = {name: value for name, value in given.items() if value is not None} | details
+    try:
+        answer = BalancerApi(url).order(node, verb, order)
+    except ApiError as error:
+        click.echo(f"switchtender: {error}", err=True)
+        sys.exit(2)
+    if output == "json":
+        click.echo(json.dumps(answer, indent=2))
+        return
+    for member in answer["members"]:
+        click.echo(f"{member['member']}: {_told(member['before'])} -> {_told(member['after'])}")
+
+
+def _told(override: dict[str, Any]) -> str:
+    words = [override["state"].lower()] if override["state"] else []
+    words += [f"weight {override['weight']}"] if override["weight"] is not None else []
+    words += [f"{name} {limit}" for name, limit in override["resources"].items()]
+    return ", ".join(words) or "as configured"
