@@ -264,6 +264,7 @@ def _policy(groups: Iterable[GroupMembers], members: Iterable[SetMember], esl: E
         drained=all(member.state == "Draining" or member.drain is not None for member in members),
         not_ready=any(member.state == "NotReady" for member in members),
         probing=probing(groups, members)[0],
+        slow_start=max(spec.health.slow_start.total_seconds() for spec in specs),
         login="Known" if esl is None or esl.password is not None else "Awaited" if esl.awaited else "Missing",
     )
 

@@ -38,6 +38,9 @@ def probing(groups: Iterable[GroupMembers], members: Iterable[SetMember]) -> tup
                 address=(member.addresses[0], member.sip.port),
                 transport=member.sip.transport,
                 interval=min(each.interval.total_seconds() for each in asked),
+                timeout=min(each.timeout.total_seconds() for each in asked),
+                codes=tuple(each.codes for each in asked if each.codes),
+                sender=next((each.from_ for each in asked if each.from_ is not None), None),
             )
             return thresholds, target
     return thresholds, None
