@@ -121,11 +121,12 @@ fn token() -> Token {
     Token {
         kind: Kind::Dialog(Binding::new(b"a84b4c76e66710@203.0.113.1", b"1928301774")),
         node: "10.0.0.1:5060".parse().unwrap(),
+        transport: Transport::Udp,
         listener: 0,
         caller: Caller {
             address: "203.0.113.1:5060".parse().unwrap(),
             transport: Transport::Udp,
-            reach: Reach::Direct,
+            reach: Reach::Direct { held: None },
         },
         group: 1,
         resources: 0,

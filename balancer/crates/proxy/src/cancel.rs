@@ -76,7 +76,10 @@ impl Core {
         client.interval = T1;
         client.stop(ClientTimer::Patience);
         client.stop(ClientTimer::C);
-        self.set_client_timer(step.now, handle, ClientTimer::Retransmit, T1);
+        let reliable = client.is_reliable();
+        if !reliable {
+            self.set_client_timer(step.now, handle, ClientTimer::Retransmit, T1);
+        }
         self.set_client_timer(step.now, handle, ClientTimer::End, T1_64);
         self.transmit_cancel(step, handle);
     }
@@ -138,7 +141,10 @@ impl Core {
             self.count(Counter::StrayAcks);
             return;
         }
-        let (hop, shape) = self.hop_to(target, shape);
+        let Some((hop, shape)) = self.hop_to(target, shape) else {
+            self.count(Counter::StrayAcks);
+            return;
+        };
         if hop.node.is_some_and(|node| !may_send_in_dialog(&step.nodes.load(node, step.now), true)) {
             self.count(Counter::RejectedBudget);
             return;

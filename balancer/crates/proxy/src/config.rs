@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use switchtender_select::Network;
 use switchtender_sip::{Host, Uri};
 
-use crate::output::{Flow, Local};
+use crate::output::{Flow, Local, Output};
 
 /// The settings of one [`crate::Proxy`]. Workers of one process share everything but `worker`, `worker_address` and
 /// `seed`.
@@ -102,6 +102,15 @@ pub(crate) enum SentBy<'a> {
 }
 
 impl SentBy<'_> {
+    /// The address that a socket is bound to; where that is none, the one that the peer of `flow` sees.
+    pub(crate) fn bound(bound: SocketAddr, output: &mut impl Output, flow: &Flow) -> Self {
+        if bound.ip().is_unspecified() {
+            let ip = flow.local_ip.unwrap_or_else(|| output.local_ip(flow.local, flow.peer));
+            return Self::Address(SocketAddr::new(ip.to_canonical(), bound.port()));
+        }
+        Self::Address(bound)
+    }
+
     pub(crate) fn write(self, output: &mut switchtender_sip::Output<'_>) -> Result<(), switchtender_sip::Overflow> {
         match self {
             Self::Advertised(advertised) => {

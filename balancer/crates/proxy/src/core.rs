@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use switchtender_select::{GroupSlot, Key, NodeSlot, Nodes, Rng, RoundRobinCursor, Snapshot, Time};
@@ -124,26 +123,21 @@ impl Core {
 
     /// Our address in header fields towards the peer of `flow`; never an unspecified one.
     pub(crate) fn sent_by<'a>(config: &'a Config, output: &mut impl Output, flow: &Flow) -> SentBy<'a> {
-        let Flow { local, local_ip, peer, .. } = *flow;
-        let (advertised, bound) = match local {
+        let (advertised, bound) = match flow.local {
             Local::Worker => (None, config.worker_address),
             Local::Listener(index) => match config.listener(index) {
                 Some(listener) => (listener.advertise.as_ref(), listener.address),
                 None => (None, config.worker_address),
             },
             Local::NodeSide => match (&config.node_side, config.listeners.first()) {
-                (Some(side), _) => (config.advertised_to(peer.ip()), side.address),
+                (Some(side), _) => (config.advertised_to(flow.peer.ip()), side.address),
                 (None, Some(listener)) => (listener.advertise.as_ref(), listener.address),
                 (None, None) => (None, config.worker_address),
             },
         };
         match advertised {
             Some(advertised) => SentBy::Advertised(advertised),
-            None if bound.ip().is_unspecified() => {
-                let ip = local_ip.unwrap_or_else(|| output.local_ip(local, peer));
-                SentBy::Address(SocketAddr::new(ip.to_canonical(), bound.port()))
-            }
-            None => SentBy::Address(bound),
+            None => SentBy::bound(bound, output, flow),
         }
     }
 

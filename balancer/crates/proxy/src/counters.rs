@@ -88,6 +88,12 @@ counted! {
         TokensRefused = "tokens_refused",
         /// Requests that a node sent with a token to some address, and that went to the caller's own flow instead.
         ForcedToFlow = "forced_to_flow",
+        /// Requests for a caller whose flow is no more, answered with 430 (RFC 5626 §5.3).
+        RejectedFlowFailed = "rejected_flow_failed",
+        /// Responses that went over a new connection because the one of their request is no more (RFC 3261 §18.2.2).
+        ResponsesRerouted = "responses_rerouted",
+        /// Responses that could not be sent because the connection of their request is no more.
+        ResponsesLost = "responses_lost",
         /// CANCELs that found their INVITE.
         Cancels = "cancels",
         /// Transport errors that found their transaction.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use switchtender_select::{NodeSlot, Nodes};
-use switchtender_sip::{HeaderName, Index, Message};
+use switchtender_sip::{HeaderName, Message};
 
 use crate::core::{Core, Step};
 use crate::counters::Outcome;
@@ -236,15 +236,7 @@ impl Core {
         let tried = tried.get(..attempts).unwrap_or_default();
         let Ok(node) = self.choose(step, group, tried) else { return false };
         let Some(hop) = hop_to_node(snapshot, group, node, is_call) else { return false };
-        let Some(server) = self.servers.get_mut(handle) else { return false };
-        let request = std::mem::take(&mut server.request);
-        let mut index = Index::new();
-        // It was parsed when it came in.
-        let _ = index.parse(&request);
-        let launched = self.launch(step, handle, &index.message(&request), &hop);
-        if let Some(server) = self.servers.get_mut(handle) {
-            server.request = request;
-        }
+        let launched = self.launch_again(step, handle, &hop);
         if launched && is_call {
             self.counters.count_outcome(group.slot, outcome);
         }
@@ -269,7 +261,8 @@ impl Core {
                 self.finish_silently(step, handle);
             }
         } else if tries.failed > 0 {
-            self.finish_with(step, handle, Reply::SERVER_ERROR);
+            let reply = if tries.gone > 0 { Reply::FLOW_FAILED } else { Reply::SERVER_ERROR };
+            self.finish_with(step, handle, reply);
         } else {
             // Every node that may take it refused by itself: so would we, but not for five minutes.
             let group = server.group.and_then(|group| step.snapshot.group(group));

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use switchtender_select::{GroupSlot, NodeSlot, Nodes, Snapshot};
-use switchtender_sip::{Edits, HeaderName, Host, Message, NameAddr, Output as Writer, Overflow, Uri};
+use switchtender_select::{GroupSlot, NodeSlot, Nodes, Snapshot, Transport};
+use switchtender_sip::{Edits, HeaderName, Host, Index, Message, NameAddr, Output as Writer, Overflow, Uri};
 
 use crate::branch::{STATELESS_LEN, stateless};
-use crate::config::SentBy;
+use crate::config::{Config, SentBy};
 use crate::core::{Core, Step, count_request};
 use crate::counters::Counter;
 use crate::fingerprint;
@@ -23,11 +23,17 @@ use crate::transaction::{
 const INTERNAL_PREFIX: &[u8] = b"X-Switchtender-";
 /// Max-Forwards of a request that came without (RFC 3261 §16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
+/// A longer request is for a connection, as the path MTU is not known (RFC 3261 §18.1.1).
+const LARGEST_DATAGRAM: usize = 1300;
 
 /// The next hop of one attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hop {
     pub(crate) flow: Flow,
+    /// The way to take if that one turns out to be none.
+    pub(crate) otherwise: Option<Flow>,
+    /// How a request goes that is too large for a datagram (RFC 3261 §18.1.1).
+    pub(crate) large: Transport,
     /// The node at the next hop.
     pub(crate) node: Option<NodeSlot>,
     /// Legs of a new call, which counts; `None`: nothing to count.
@@ -55,6 +61,7 @@ impl Core {
             method,
             server,
             flow: hop.flow,
+            otherwise: hop.otherwise,
             node: hop.node,
             counted: Counted::No,
             request,
@@ -64,12 +71,12 @@ impl Core {
             sent_again: false,
             interval: T1,
             timer_c: hop.timer_c,
-            progress_timeout: hop.patience.map(|(_, progress)| progress),
+            patience: hop.patience,
             deadlines: [None; ClientTimer::ALL.len()],
         });
         let Some(handle) = handle else { return false };
         self.open += 1;
-        if self.compose(step, server, handle, message, hop).is_none() {
+        if self.compose_to_fit(step, server, handle, message, hop).is_none() {
             if let Some(client) = self.clients.remove(handle) {
                 self.open -= 1;
                 self.buffers.give(client.request);
@@ -92,7 +99,9 @@ impl Core {
                 client.counted = Counted::InFlight;
             }
         }
-        self.set_client_timer(step.now, handle, ClientTimer::Retransmit, T1);
+        if !self.clients.get(handle).is_some_and(Client::is_reliable) {
+            self.set_client_timer(step.now, handle, ClientTimer::Retransmit, T1);
+        }
         self.set_client_timer(step.now, handle, ClientTimer::Timeout, T1_64);
         if let Some((first_response, _)) = hop.patience {
             self.set_client_timer(step.now, handle, ClientTimer::Patience, first_response);
@@ -102,6 +111,47 @@ impl Core {
         }
         self.transmit(step, handle);
         true
+    }
+
+    /// Sends the request of a server transaction, kept since it came, to another next hop; as [`Core::launch`].
+    pub(crate) fn launch_again<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        handle: Handle,
+        hop: &Hop,
+    ) -> bool {
+        let Some(server) = self.servers.get_mut(handle) else { return false };
+        let request = std::mem::take(&mut server.request);
+        let mut index = Index::new();
+        // It was parsed when it came in.
+        let _ = index.parse(&request);
+        let launched = self.launch(step, handle, &index.message(&request), hop);
+        if let Some(server) = self.servers.get_mut(handle) {
+            server.request = request;
+        }
+        launched
+    }
+
+    /// Writes the forwarded request, and once more for a connection if it came out too large for a datagram
+    /// (RFC 3261 §18.1.1: Via names the transport). Should there be no connection, it is a datagram after all.
+    fn compose_to_fit<N: Nodes, O: Output>(
+        &mut self,
+        step: &mut Step<'_, N, O>,
+        server: Handle,
+        handle: Handle,
+        message: &Message<'_>,
+        hop: &Hop,
+    ) -> Option<()> {
+        self.compose(step, server, handle, message, hop)?;
+        let client = self.clients.get_mut(handle)?;
+        let switches = hop.flow.transport == Transport::Udp && hop.large == Transport::Tcp;
+        if !switches || client.request.len() <= LARGEST_DATAGRAM {
+            return Some(());
+        }
+        let flow = Flow { transport: Transport::Tcp, ..hop.flow };
+        (client.flow, client.otherwise) = (flow, Some(hop.flow));
+        client.request.clear();
+        self.compose(step, server, handle, message, &Hop { flow, otherwise: Some(hop.flow), ..*hop })
     }
 
     /// Writes the forwarded request into the buffer of its client transaction. `None`: it does not fit, or there is no
@@ -129,20 +179,23 @@ impl Core {
         let Self { config, edits, scratch, clients, counters, .. } = self;
         edits.clear();
         let via = Core::sent_by(config, step.output, &hop.flow);
-        push_via(edits, message, via, &branch);
-        let near = Core::sent_by(config, step.output, &near_side(hop.flow));
+        push_via(edits, message, hop.flow.transport, via, &branch);
+        let own_only = record.is_of_a_connection();
+        let near = Side::of(config, step.output, lasting(hop), own_only);
         match record {
             Record::Nothing => {}
             Record::FromCaller(_) | Record::FromNode(..) => {
-                let far = Core::sent_by(config, step.output, &near_side(origin.flow));
+                let far = Side::of(config, step.output, origin.flow, own_only);
                 push_own_uri(edits, message, HeaderName::RecordRoute, token, near);
                 if far != near {
+                    // RFC 5658: one for each side, where they differ in address, transport or family.
                     push_own_uri(edits, message, HeaderName::RecordRoute, token, far);
                 }
             }
             Record::Path(_) => push_own_uri(edits, message, HeaderName::Path, token, near),
         }
         write_changes(edits, message, shape, &origin);
+        write_length(edits, message, hop.flow.transport);
         let mut writer = Writer::new(scratch);
         if edits.splice(message, &mut writer).is_err() {
             counters.count(Counter::Oversized);
@@ -166,8 +219,9 @@ impl Core {
         let branch = stateless_branch(message, &mut address, &mut number);
         let Self { config, edits, scratch, counters, .. } = self;
         edits.clear();
-        push_via(edits, message, Core::sent_by(config, step.output, &hop.flow), &branch);
+        push_via(edits, message, hop.flow.transport, Core::sent_by(config, step.output, &hop.flow), &branch);
         write_changes(edits, message, shape, origin);
+        write_length(edits, message, hop.flow.transport);
         let mut writer = Writer::new(scratch);
         if edits.splice(message, &mut writer).is_err() {
             counters.count(Counter::Oversized);
@@ -193,7 +247,9 @@ fn token(
         Record::Nothing => return None,
         Record::FromNode(caller, listener) => {
             let kind = Kind::Dialog(route::binding_of_node(call_id, from_tag));
-            return Some(Token { kind, node: origin.flow.peer, listener, caller, group: 0, resources: 0 });
+            let node = route::endpoint(&origin.flow, message);
+            let transport = origin.flow.transport;
+            return Some(Token { kind, node, transport, listener, caller, group: 0, resources: 0 });
         }
         Record::FromCaller(reach) => (Kind::Dialog(Binding::new(call_id, from_tag)), reach),
         Record::Path(reach) => (Kind::Path, reach),
@@ -202,6 +258,7 @@ fn token(
     Some(Token {
         kind,
         node: hop.flow.peer,
+        transport: lasting(hop).transport,
         listener: route::listener_of(origin.flow.local),
         caller: Caller { address: origin.flow.peer, transport: origin.flow.transport, reach },
         group: group.map_or(0, |group| fingerprint::of_group(&group.namespace, &group.name)),
@@ -209,33 +266,76 @@ fn token(
     })
 }
 
-/// The way by which the next hop is to come back: towards nodes the socket that all workers share.
-fn near_side(flow: Flow) -> Flow {
-    match flow.local {
-        Local::Worker => Flow { local: Local::NodeSide, ..flow },
-        Local::Listener(_) | Local::NodeSide => flow,
+/// How the next hop is spoken to from now on. What is large for a datagram goes to a node over a connection, and says
+/// nothing of what comes back.
+fn lasting(hop: &Hop) -> Flow {
+    match (hop.node, hop.otherwise) {
+        (Some(_), Some(otherwise)) => otherwise,
+        _ => hop.flow,
     }
 }
 
-fn push_via(edits: &mut Edits, message: &Message<'_>, sent_by: SentBy<'_>, branch: &[u8]) {
+/// Our address and transport as the peer on one side is to use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Side<'a> {
+    sent_by: SentBy<'a>,
+    transport: Transport,
+}
+
+impl<'a> Side<'a> {
+    /// Towards nodes the socket that all workers share, at the address that all replicas share, unless the requests must
+    /// come to this one.
+    fn of(config: &'a Config, output: &mut impl Output, flow: Flow, this_replica: bool) -> Self {
+        let flow = match flow.local {
+            Local::Worker => Flow { local: Local::NodeSide, ..flow },
+            Local::Listener(_) | Local::NodeSide => flow,
+        };
+        let own = config.node_side.as_ref().filter(|_| this_replica && flow.local == Local::NodeSide);
+        let sent_by = match own {
+            Some(side) => SentBy::bound(side.address, output, &flow),
+            None => Core::sent_by(config, output, &flow),
+        };
+        Self { sent_by, transport: flow.transport }
+    }
+}
+
+/// `rport` asks for datagrams to come back the way they went (RFC 3581 §3); a connection does that by itself.
+fn push_via(edits: &mut Edits, message: &Message<'_>, transport: Transport, sent_by: SentBy<'_>, branch: &[u8]) {
     edits.push_field(message, HeaderName::Via, |writer| {
-        writer.bytes(b"SIP/2.0/UDP ")?;
+        writer.bytes(b"SIP/2.0/")?;
+        writer.bytes(transport.name().as_bytes())?;
+        writer.bytes(b" ")?;
         sent_by.write(writer)?;
         writer.bytes(b";branch=")?;
         writer.bytes(branch)?;
-        writer.bytes(b";rport")
+        if transport.is_reliable() { Ok(()) } else { writer.bytes(b";rport") }
     });
 }
 
-/// `<sip:TOKEN@host:port;lr>`: the token is the user part, `lr` the only parameter.
-fn push_own_uri(edits: &mut Edits, message: &Message<'_>, name: HeaderName, token: &[u8], sent_by: SentBy<'_>) {
+/// `<sip:TOKEN@host:port;lr>`: the token is the user part; the one parameter besides `lr` is the transport that is not
+/// the default.
+fn push_own_uri(edits: &mut Edits, message: &Message<'_>, name: HeaderName, token: &[u8], side: Side<'_>) {
     edits.push_field(message, name, |writer| {
         writer.bytes(b"<sip:")?;
         writer.bytes(token)?;
         writer.bytes(b"@")?;
-        sent_by.write(writer)?;
+        side.sent_by.write(writer)?;
+        if side.transport == Transport::Tcp {
+            writer.bytes(b";transport=tcp")?;
+        }
         writer.bytes(b";lr>")
     });
+}
+
+/// A stream has no other end of message than the one that Content-Length tells (RFC 3261 §18.3).
+pub(crate) fn write_length(edits: &mut Edits, message: &Message<'_>, transport: Transport) {
+    if transport == Transport::Tcp && message.first(HeaderName::ContentLength).is_none() {
+        edits.insert(message.index().fields().end, |writer| {
+            writer.bytes(b"Content-Length: ")?;
+            writer.decimal(message.body().len() as u64)?;
+            writer.bytes(b"\r\n")
+        });
+    }
 }
 
 /// The changes that every forwarded request takes, whatever carries it: Max-Forwards, the source in the caller's Via,

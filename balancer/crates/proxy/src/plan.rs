@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use switchtender_select::{
-    Admission, Call, Group, GroupSlot, NoNode, NodeSlot, Nodes, Snapshot, Verdict, choose, judge, may_send_in_dialog,
+    Admission, Call, Group, GroupSlot, NoNode, NodeSlot, Nodes, Snapshot, Transport, Verdict, choose, judge,
+    may_send_in_dialog,
 };
 use switchtender_sip::{HeaderName, Host, Message, Method};
 
@@ -59,7 +60,8 @@ impl Core {
             self.count(Counter::TokensRefused);
         }
         let target = target.ok_or((Reply::NO_DIALOG, Counter::RejectedNoDialog))?;
-        let (hop, shape) = self.hop_to(target, request.shape);
+        let (hop, shape) =
+            self.hop_to(target, request.shape).ok_or((Reply::FLOW_FAILED, Counter::RejectedFlowFailed))?;
         if let Some(node) = hop.node {
             let essential = matches!(method, Method::Bye | Method::Prack);
             if !may_send_in_dialog(&step.nodes.load(node, step.now), essential) {
@@ -67,26 +69,33 @@ impl Core {
                 return Err((Reply::unavailable(503, seconds), Counter::RejectedBudget));
             }
         }
-        let node = if method == Method::Bye { dialog_node(step.snapshot, packet, request, &hop) } else { None };
+        let node = match method {
+            Method::Bye => dialog_node(step.snapshot, packet, message, request, &hop),
+            _ => None,
+        };
         let ends = node.map(|node| Ending { node, call: fingerprint::of_call_id(&self.config.secret, message) });
         Ok(Plan { hop, shape, record: Record::Nothing, group: None, ends, pinned: false })
     }
 
-    /// The next hop to a target, which may change the shape of the request.
-    pub(crate) fn hop_to(&mut self, target: Target, shape: Shape) -> (Hop, Shape) {
-        let hop = |peer, local, node| {
-            let flow = Flow::udp(local, None, peer);
-            Hop { flow, node, legs: None, patience: None, timer_c: TIMER_C }
+    /// The next hop to a target, which may change the shape of the request. `None`: there is no way to it any more.
+    pub(crate) fn hop_to(&mut self, target: Target, shape: Shape) -> Option<(Hop, Shape)> {
+        let hop = |flow, otherwise, node| {
+            let large = Transport::Udp;
+            Hop { flow, otherwise, large, node, legs: None, patience: None, timer_c: TIMER_C }
         };
         match target {
-            Target::Node { address, slot } => (hop(address, Local::Worker, slot), shape),
-            Target::Caller { address, listener, strict, forced } => {
+            Target::Node { address, transport, slot } => {
+                let flow = Flow { transport, ..Flow::udp(Local::Worker, None, address) };
+                Some((hop(flow, None, slot), shape))
+            }
+            Target::Caller { flow, otherwise, strict, forced } => {
                 if forced {
                     self.count(Counter::ForcedToFlow);
                 }
                 let shape = Shape { strict_next_hop: strict, ..shape };
-                (hop(address, Local::Listener(listener), None), shape)
+                Some((hop(flow, otherwise, None), shape))
             }
+            Target::Gone => None,
         }
     }
 
@@ -104,7 +113,8 @@ impl Core {
             return Err((Reply::FORBIDDEN, Counter::RejectedForeignPath));
         }
         let target = route::to_caller(&self.config, request, token, true);
-        let (hop, shape) = self.hop_to(target, request.shape);
+        let (hop, shape) =
+            self.hop_to(target, request.shape).ok_or((Reply::FLOW_FAILED, Counter::RejectedFlowFailed))?;
         let record = if begins_dialog(method, message) {
             Record::FromNode(token.caller, token.listener)
         } else {
@@ -223,8 +233,11 @@ fn begins_dialog(method: Method, message: &Message<'_>) -> bool {
 /// The next hop of a new request.
 pub(crate) fn hop_to_node(snapshot: &Snapshot, group: &Group, slot: NodeSlot, is_call: bool) -> Option<Hop> {
     let failover = &group.failover;
+    let target = snapshot.node(slot)?;
     Some(Hop {
-        flow: Flow::udp(Local::Worker, None, snapshot.node(slot)?.sip),
+        flow: Flow { transport: target.transport, ..Flow::udp(Local::Worker, None, target.sip) },
+        otherwise: None,
+        large: Transport::Udp,
         node: Some(slot),
         legs: is_call.then_some(group.legs_per_call),
         patience: Some((failover.first_response_timeout, failover.progress_timeout)),
@@ -233,10 +246,16 @@ pub(crate) fn hop_to_node(snapshot: &Snapshot, group: &Group, slot: NodeSlot, is
 }
 
 /// The node that carries the dialog of a request.
-fn dialog_node(snapshot: &Snapshot, packet: &Packet<'_>, request: &Preprocessed<'_>, hop: &Hop) -> Option<NodeSlot> {
+fn dialog_node(
+    snapshot: &Snapshot,
+    packet: &Packet<'_>,
+    message: &Message<'_>,
+    request: &Preprocessed<'_>,
+    hop: &Hop,
+) -> Option<NodeSlot> {
     hop.node.or_else(|| match request.token {
         Found::Token(token) => snapshot.node_at(token.node),
-        _ => snapshot.node_at(packet.flow.peer),
+        _ => snapshot.node_at(route::endpoint(&packet.flow, message)),
     })
 }
 

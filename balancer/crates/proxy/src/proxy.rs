@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use switchtender_select::{Nodes, Snapshot, Time};
-use switchtender_sip::{Answer, Error, Index, Kind, Message};
+use switchtender_select::{Nodes, Snapshot, Time, Transport};
+use switchtender_sip::{Answer, Error, HeaderName, Index, Kind, Message};
 
 use crate::config::Config;
 use crate::core::{Core, Step};
@@ -61,7 +61,7 @@ impl Proxy {
         core.count(Counter::Received);
         let parsed = index.parse(packet.bytes);
         let message = index.message(packet.bytes);
-        match parsed.and_then(|()| message.validate()) {
+        match parsed.and_then(|()| message.validate()).and_then(|()| check_length(packet, &message)) {
             Err(error) => core.on_malformed(step, packet, &message, error),
             Ok(()) => match message.kind() {
                 Kind::Request { .. } => core.on_request(step, packet, &message, arrival),
@@ -235,6 +235,12 @@ impl Proxy {
         }
         Ok(())
     }
+}
+
+/// A stream tells the end of a message by Content-Length alone (RFC 3261 §18.3).
+fn check_length(packet: &Packet<'_>, message: &Message<'_>) -> Result<(), Error> {
+    let missing = packet.flow.transport == Transport::Tcp && message.first(HeaderName::ContentLength).is_none();
+    if missing { Err(Error::Missing(HeaderName::ContentLength)) } else { Ok(()) }
 }
 
 impl Core {

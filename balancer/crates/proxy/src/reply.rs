@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use switchtender_select::Nodes;
+use switchtender_select::{Nodes, Transport};
 use switchtender_sip::{HeaderName, Message, Output as Writer, Overflow, Response, respond};
 
 use crate::config::Config;
@@ -50,6 +50,7 @@ impl Reply {
     pub(crate) const REQUEST_TIMEOUT: Self = Self::new(408, "Request Timeout");
     pub(crate) const UNSUPPORTED_SCHEME: Self = Self::new(416, "Unsupported URI Scheme");
     pub(crate) const BAD_EXTENSION: Self = Self { code: 420, reason: "Bad Extension", extra: Extra::Unsupported };
+    pub(crate) const FLOW_FAILED: Self = Self::new(430, "Flow Failed");
     pub(crate) const NO_DIALOG: Self = Self::new(481, "Call/Transaction Does Not Exist");
     pub(crate) const LOOP_DETECTED: Self = Self::new(482, "Loop Detected");
     pub(crate) const TOO_MANY_HOPS: Self = Self::new(483, "Too Many Hops");
@@ -119,11 +120,15 @@ impl Reply {
 
 /// Where a request came from and where its responses go (RFC 3261 §18.2.2, RFC 3581 §4): back to the address it came
 /// from, at the port it came from when it asked for that or its listener is for callers behind NAT, else at the port of
-/// sent-by. `maddr` is not followed: it would let anyone aim responses at a third party.
+/// sent-by. `maddr` is not followed: it would let anyone aim responses at a third party. What came over a connection is
+/// answered over it.
 pub(crate) fn origin(config: &Config, packet: &Packet<'_>, message: &Message<'_>) -> Option<Origin> {
     let via = message.top_via()?;
     let nat = config.listener(route::listener_of(packet.flow.local)).is_some_and(|listener| listener.nat);
     let port = if via.rport.is_some() || nat { packet.flow.peer.port() } else { via.port_or_default() };
+    if packet.flow.transport == Transport::Tcp {
+        return Some(Origin { flow: packet.flow, reply_to: packet.flow });
+    }
     let reply_to = Flow { peer: SocketAddr::new(packet.flow.peer.ip(), port), ..packet.flow };
     Some(Origin { flow: packet.flow, reply_to })
 }

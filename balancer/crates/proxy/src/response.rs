@@ -1,6 +1,8 @@
 //! A response comes in: the client transaction it belongs to, and what becomes of it (RFC 3261 §16.7, §17.1,
 //! RFC 6026 §7.2).
 
+use std::time::Duration;
+
 use switchtender_select::Nodes;
 use switchtender_sip::{HeaderName, Index, Message, Method, Output as Writer, ack};
 
@@ -129,7 +131,10 @@ impl Core {
             client.request.extend_from_slice(writer.written());
             self.transmit(step, handle);
         }
-        self.set_client_timer(step.now, handle, ClientTimer::End, T1_64);
+        // Timer D: what is not sent again needs no second ACK.
+        let reliable = self.clients.get(handle).is_some_and(Client::is_reliable);
+        let wait = if reliable { Duration::ZERO } else { T1_64 };
+        self.set_client_timer(step.now, handle, ClientTimer::End, wait);
     }
 
     fn on_provisional<N: Nodes, O: Output>(
@@ -143,7 +148,7 @@ impl Core {
         let Some(client) = self.clients.get_mut(handle) else { return };
         let first = client.state == ClientState::Calling;
         client.state = ClientState::Proceeding;
-        let (server, abandoned, progress_timeout) = (client.server, client.abandoned, client.progress_timeout);
+        let (server, abandoned, patience) = (client.server, client.abandoned, client.patience);
         if first {
             client.stop(ClientTimer::Retransmit);
             client.stop(ClientTimer::Timeout);
@@ -155,9 +160,9 @@ impl Core {
         if code == 100 {
             if first
                 && !abandoned
-                && let Some(patience) = progress_timeout
+                && let Some((_, progress)) = patience
             {
-                self.set_client_timer(now, handle, ClientTimer::Patience, patience);
+                self.set_client_timer(now, handle, ClientTimer::Patience, progress);
             }
             return;
         }
@@ -204,8 +209,10 @@ impl Core {
         }
         client.deadlines = [None; ClientTimer::ALL.len()];
         self.buffers.release(&mut client.request);
+        // Timer K.
+        let wait = if client.is_reliable() { Duration::ZERO } else { T4 };
         self.set_client_state(handle, ClientState::Completed);
-        self.set_client_timer(step.now, handle, ClientTimer::End, T4);
+        self.set_client_timer(step.now, handle, ClientTimer::End, wait);
         self.on_final(step, handle, code, first, message);
     }
 

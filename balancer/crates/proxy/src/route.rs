@@ -5,12 +5,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use switchtender_select::{NodeSlot, Snapshot};
+use switchtender_select::{NodeSlot, Snapshot, Transport};
 use switchtender_sip::{HeaderName, Host, Message, Method, NameAddr, Scheme, Uri};
 
-use crate::config::Config;
-use crate::output::{Local, Packet};
-use crate::token::{Binding, Direction, Keys, Kind, Reach, Token};
+use crate::config::{Config, Listener};
+use crate::output::{Flow, Local, Packet};
+use crate::token::{Binding, Direction, Held, Keys, Kind, Reach, Token};
 use crate::transaction::Shape;
 
 /// Own values at the top of Route: two Record-Routes where the two sides differ (RFC 5658).
@@ -40,9 +40,11 @@ pub(crate) enum Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// To a node.
-    Node { address: SocketAddr, slot: Option<NodeSlot> },
-    /// To the caller, out of the listener it came in on.
-    Caller { address: SocketAddr, listener: u16, strict: bool, forced: bool },
+    Node { address: SocketAddr, transport: Transport, slot: Option<NodeSlot> },
+    /// To the caller, out of the listener it came in on: one way, and another if that one is no more.
+    Caller { flow: Flow, otherwise: Option<Flow>, strict: bool, forced: bool },
+    /// To a caller whose flow is in another replica, or was in a former run of this one.
+    Gone,
 }
 
 /// RFC 3261 §16.4: a strict router upstream, `maddr`, own Routes. Opens at most three tokens.
@@ -155,7 +157,11 @@ pub(crate) fn in_dialog(
     if let Found::Token(token) = request.token {
         match direction(&token, message) {
             Some(Direction::FromCaller) => {
-                return Some(Target::Node { address: token.node, slot: snapshot.node_at(token.node) });
+                return Some(Target::Node {
+                    address: token.node,
+                    transport: token.transport,
+                    slot: snapshot.node_at(token.node),
+                });
             }
             Some(Direction::FromNode) => return Some(to_caller(config, request, &token, known_node)),
             None if token.kind == Kind::Path && known_node => {
@@ -164,37 +170,68 @@ pub(crate) fn in_dialog(
             None => {}
         }
     }
-    if let Some(address) = address_of(&request.uri)
+    if let Some((address, transport)) = address_of(&request.uri)
         && let Some(slot) = snapshot.node_at(address)
     {
-        return Some(Target::Node { address, slot: Some(slot) });
+        let transport = match request.uri.params.value(b"transport") {
+            None => snapshot.node(slot).map_or(transport, |node| node.transport),
+            Some(_) => transport,
+        };
+        return Some(Target::Node { address, transport, slot: Some(slot) });
     }
     if message.method() == Some(Method::Bye) && known_node {
         let next = request.next_route.as_ref().unwrap_or(&request.uri);
-        let address = address_of(next).filter(|_| !config.is_own(next, packet.flow.local_ip))?;
-        let same_family = |bound: SocketAddr| bound.is_ipv4() == address.is_ipv4();
-        let listener = config.listeners.iter().position(|listener| same_family(listener.address));
-        let listener = u16::try_from(listener.unwrap_or(0)).unwrap_or(0);
-        return Some(Target::Caller { address, listener, strict: is_strict(request), forced: false });
+        let (address, transport) = address_of(next).filter(|_| !config.is_own(next, packet.flow.local_ip))?;
+        let flow = new_flow(config, 0, address, transport);
+        return Some(Target::Caller { flow, otherwise: None, strict: is_strict(request), forced: false });
     }
     None
 }
 
+/// A way out to a caller: of the listener with this index, or where that is bound to an address of the other family, of
+/// the first one that is not.
+fn new_flow(config: &Config, listener: u16, peer: SocketAddr, transport: Transport) -> Flow {
+    let reaches = |listener: &Listener| {
+        let bound = listener.address;
+        bound.is_ipv4() == peer.is_ipv4() || bound.ip().is_unspecified() && bound.is_ipv6()
+    };
+    let fits = config.listener(listener).is_some_and(reaches);
+    let other = || config.listeners.iter().position(reaches).and_then(|index| u16::try_from(index).ok());
+    let local = Local::Listener(if fits { listener } else { other().unwrap_or(listener) });
+    Flow { transport, ..Flow::udp(local, None, peer) }
+}
+
 /// From a node to the caller: where Route or Request-URI say, if the node is known and the caller can be reached at the
 /// address it names; else its own flow and nothing else. Names are not resolved here, so a caller that gave one is
-/// reached over its flow.
+/// reached over its flow. A connection that the caller has to us is taken before another one to the same host is opened
+/// (RFC 5626 §5.3, RFC 5923 in spirit).
 pub(crate) fn to_caller(config: &Config, request: &Preprocessed<'_>, token: &Token, known_node: bool) -> Target {
-    let listener = token.listener;
-    let named = || {
-        let next = request.next_route.as_ref().unwrap_or(&request.uri);
-        address_of(next).filter(|_| !config.is_own(next, None))
+    let (listener, caller) = (token.listener, token.caller);
+    let direct = matches!(caller.reach, Reach::Direct { .. });
+    let next = request.next_route.as_ref().unwrap_or(&request.uri);
+    let named = address_of(next).filter(|_| direct && known_node && !config.is_own(next, None));
+    let named = named.map(|(address, transport)| new_flow(config, listener, address, transport));
+    let held = caller.reach.connection_in(config.replica).map(|connection| Flow {
+        transport: Transport::Tcp,
+        connection: Some(connection),
+        ..Flow::udp(Local::Listener(listener), None, caller.address)
+    });
+    let own = match caller.transport {
+        Transport::Udp => Some(Flow::udp(Local::Listener(listener), None, caller.address)),
+        Transport::Tcp => held,
     };
-    match token.caller.reach {
-        Reach::Direct if known_node => match named() {
-            Some(address) => Target::Caller { address, listener, strict: is_strict(request), forced: false },
-            None => Target::Caller { address: token.caller.address, listener, strict: false, forced: false },
-        },
-        _ => Target::Caller { address: token.caller.address, listener, strict: false, forced: !known_node },
+    let strict = is_strict(request);
+    let same_host = |named: &Flow| !strict && named.peer.ip() == caller.address.ip().to_canonical();
+    match (named, own) {
+        (Some(named), Some(own)) if same_host(&named) && own.transport == Transport::Tcp => {
+            Target::Caller { flow: own, otherwise: Some(named), strict: false, forced: false }
+        }
+        (Some(named), own) => {
+            let otherwise = own.filter(|_| same_host(&named) && named.transport == Transport::Tcp);
+            Target::Caller { flow: named, otherwise, strict, forced: false }
+        }
+        (None, Some(own)) => Target::Caller { flow: own, otherwise: None, strict: false, forced: !known_node },
+        (None, None) => Target::Gone,
     }
 }
 
@@ -207,13 +244,27 @@ pub(crate) fn is_known_node(config: &Config, snapshot: &Snapshot, source: IpAddr
     snapshot.node_by_ip(source) || config.is_node_source(source)
 }
 
-/// The address in a URI that can be sent to over UDP without asking DNS.
-pub(crate) fn address_of(uri: &Uri<'_>) -> Option<SocketAddr> {
-    let udp = uri.params.value(b"transport").is_none_or(|transport| transport.eq_ignore_ascii_case(b"udp"));
+/// Where a URI leads without asking DNS, and by which transport (RFC 3263 §4.1).
+pub(crate) fn address_of(uri: &Uri<'_>) -> Option<(SocketAddr, Transport)> {
+    let transport = match uri.params.value(b"transport") {
+        None => Transport::Udp,
+        Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
+        Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
+        Some(_) => return None,
+    };
     let ip = ip_of(uri)?.to_canonical();
     let port = uri.port_or_default();
-    let usable = uri.scheme == Scheme::Sip && udp && port != 0 && !ip.is_unspecified() && !ip.is_multicast();
-    usable.then(|| SocketAddr::new(ip, port))
+    let usable = uri.scheme == Scheme::Sip && port != 0 && !ip.is_unspecified() && !ip.is_multicast();
+    usable.then(|| (SocketAddr::new(ip, port), transport))
+}
+
+/// The endpoint that a node's request comes from: over UDP its source, over a connection, which has any port, the port
+/// of its sent-by at that address.
+pub(crate) fn endpoint(flow: &Flow, message: &Message<'_>) -> SocketAddr {
+    match (flow.transport, message.top_via()) {
+        (Transport::Tcp, Some(via)) => SocketAddr::new(flow.peer.ip().to_canonical(), via.port_or_default()),
+        _ => flow.peer,
+    }
 }
 
 /// The literal address that a URI leads to: `maddr`, else the host (RFC 3263 §4).
@@ -246,5 +297,10 @@ pub(crate) fn reach(config: &Config, packet: &Packet<'_>, message: &Message<'_>)
     let nat = config.listener(listener_of(packet.flow.local)).is_some_and(|listener| listener.nat)
         || message.top_via().is_some_and(|via| elsewhere(via.host.ip()))
         || named.is_some_and(|uri| elsewhere(ip_of(&uri)));
-    if nat { Reach::Flow { replica: config.replica, connection: packet.flow.connection } } else { Reach::Direct }
+    let (replica, connection) = (config.replica, packet.flow.connection);
+    if nat {
+        Reach::Flow { replica, connection }
+    } else {
+        Reach::Direct { held: connection.map(|connection| Held { replica, connection }) }
+    }
 }

@@ -35,6 +35,8 @@ pub struct Token {
     pub kind: Kind,
     /// The node's SIP endpoint. From the caller the token leads there and nowhere else.
     pub node: SocketAddr,
+    /// How the node is spoken to.
+    pub transport: Transport,
     /// Index of the listener the caller came in on.
     pub listener: u16,
     /// Where the caller is.
@@ -85,15 +87,43 @@ pub struct Caller {
 /// How a caller can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// At the address it names: Route and Request-URI of a node's request hold.
-    Direct,
-    /// Over its own flow only, because it came through NAT or over a connection; `replica` holds that flow.
+    /// At the address it names: Route and Request-URI of a node's request hold. The connection that it came over, if it
+    /// did, saves opening another one.
+    Direct {
+        /// Where that connection is.
+        held: Option<Held>,
+    },
+    /// Over its own flow only, because it came through NAT.
     Flow {
-        /// Identity of the replica that holds the flow.
+        /// Identity of the replica that has the flow.
         replica: u32,
         /// The connection, in that replica, where the flow is one.
         connection: Option<ConnectionId>,
     },
+}
+
+/// A connection of some replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Identity of the replica, in that run of it.
+    pub replica: u32,
+    /// The connection in that replica.
+    pub connection: ConnectionId,
+}
+
+impl Reach {
+    /// The caller's connection, if `replica` had it.
+    pub fn connection_in(self, replica: u32) -> Option<ConnectionId> {
+        match self {
+            Self::Direct { held: Some(Held { replica: holder, connection }) }
+            | Self::Flow { replica: holder, connection: Some(connection) }
+                if holder == replica =>
+            {
+                Some(connection)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Which way a request of the dialog goes.
@@ -200,9 +230,11 @@ const DIALOG: u8 = 0x80;
 const NODE_IPV6: u8 = 0x40;
 const CALLER_IPV6: u8 = 0x20;
 const OWN_FLOW: u8 = 0x10;
-/// After the replica stands a connection. Tokens from before there were any do not have it.
+// From here on, bits that tokens of former versions do not have: nothing was spoken but UDP.
+/// A connection and the replica that has it.
 const CONNECTION: u8 = 0x08;
-const TRANSPORT: u8 = 0x07;
+const NODE_TCP: u8 = 0x04;
+const TRANSPORT: u8 = 0x03;
 
 /// Writes the fields to the front of `out` and returns their length.
 fn write(token: &Token, out: &mut [u8]) -> usize {
@@ -218,17 +250,26 @@ fn write(token: &Token, out: &mut [u8]) -> usize {
     if writer.put_address(token.node) {
         flags |= NODE_IPV6;
     }
+    if token.transport == Transport::Tcp {
+        flags |= NODE_TCP;
+    }
     writer.put(&token.listener.to_be_bytes());
     if writer.put_address(token.caller.address) {
         flags |= CALLER_IPV6;
     }
-    if let Reach::Flow { replica, connection } = token.caller.reach {
-        flags |= OWN_FLOW;
-        writer.put(&replica.to_be_bytes());
-        if let Some(connection) = connection {
-            flags |= CONNECTION;
-            writer.put(&connection.0.to_be_bytes());
+    let (replica, connection) = match token.caller.reach {
+        Reach::Direct { held } => (held.map(|held| held.replica), held.map(|held| held.connection)),
+        Reach::Flow { replica, connection } => {
+            flags |= OWN_FLOW;
+            (Some(replica), connection)
         }
+    };
+    if let Some(replica) = replica {
+        writer.put(&replica.to_be_bytes());
+    }
+    if let Some(connection) = connection {
+        flags |= CONNECTION;
+        writer.put(&connection.0.to_be_bytes());
     }
     writer.put(&token.group.to_be_bytes());
     writer.put(&token.resources.to_be_bytes());
@@ -245,26 +286,37 @@ fn read(sealed: &[u8]) -> Option<Token> {
     let node = reader.take_address(flags & NODE_IPV6 != 0)?;
     let listener = u16::from_be_bytes(reader.take()?);
     let address = reader.take_address(flags & CALLER_IPV6 != 0)?;
+    let node_transport = if flags & NODE_TCP == 0 { Transport::Udp } else { Transport::Tcp };
     let transport = match flags & TRANSPORT {
         0 => Transport::Udp,
         1 => Transport::Tcp,
         _ => return None,
     };
-    let reach = match flags & (OWN_FLOW | CONNECTION) {
-        0 => Reach::Direct,
-        CONNECTION => return None,
-        flags => Reach::Flow {
-            replica: u32::from_be_bytes(reader.take()?),
-            connection: match flags & CONNECTION {
-                0 => None,
-                _ => Some(ConnectionId(u64::from_be_bytes(reader.take()?))),
-            },
-        },
+    let mut replica = 0;
+    if flags & (OWN_FLOW | CONNECTION) != 0 {
+        replica = u32::from_be_bytes(reader.take()?);
+    }
+    let mut connection = None;
+    if flags & CONNECTION != 0 {
+        connection = Some(ConnectionId(u64::from_be_bytes(reader.take()?)));
+    }
+    let reach = if flags & OWN_FLOW == 0 {
+        Reach::Direct { held: connection.map(|connection| Held { replica, connection }) }
+    } else {
+        Reach::Flow { replica, connection }
     };
     let group = u32::from_be_bytes(reader.take()?);
     let resources = u16::from_be_bytes(reader.take()?);
     let caller = Caller { address, transport, reach };
-    reader.rest.is_empty().then_some(Token { kind, node, listener, caller, group, resources })
+    reader.rest.is_empty().then_some(Token {
+        kind,
+        node,
+        transport: node_transport,
+        listener,
+        caller,
+        group,
+        resources,
+    })
 }
 
 struct Writer<'a> {

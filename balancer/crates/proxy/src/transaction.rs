@@ -18,7 +18,7 @@ pub(crate) const T1: Duration = Duration::from_millis(500);
 pub(crate) const T2: Duration = Duration::from_secs(4);
 /// Longest time a message stays in the network.
 pub(crate) const T4: Duration = Duration::from_secs(5);
-/// Timers B, D, F, H, J, L, M over UDP.
+/// Timers B, F, H, L, M, and over UDP D and J.
 pub(crate) const T1_64: Duration = Duration::from_secs(32);
 /// Timer C of requests in dialogs: more than three minutes (RFC 3261 §16.6 step 11).
 pub(crate) const TIMER_C: Duration = Duration::from_secs(181);
@@ -118,6 +118,17 @@ pub(crate) enum Record {
     Path(Reach),
 }
 
+impl Record {
+    /// Whether it is of a caller that can only be reached over a connection of this replica: later requests of the node
+    /// must come here, whatever address all replicas share.
+    pub(crate) fn is_of_a_connection(self) -> bool {
+        let (Self::FromCaller(reach) | Self::Path(reach) | Self::FromNode(Caller { reach, .. }, _)) = self else {
+            return false;
+        };
+        matches!(reach, Reach::Flow { connection: Some(_), .. })
+    }
+}
+
 /// What the final responses of the tries so far come to (RFC 3261 §16.7 step 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tries {
@@ -127,6 +138,8 @@ pub(crate) struct Tries {
     pub(crate) timed_out: u8,
     /// Attempts that ended in a transport error.
     pub(crate) failed: u8,
+    /// Those of them over a connection that is no more.
+    pub(crate) gone: u8,
     /// Status of the response kept as the best so far; 0: none.
     pub(crate) best: u16,
 }
@@ -188,6 +201,11 @@ impl Server {
         self.state == ServerState::Proceeding
     }
 
+    /// Whether nothing comes again and nothing is to be sent again (RFC 3261 §17.2.1, §17.2.2).
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.origin.flow.transport.is_reliable()
+    }
+
     pub(crate) fn has_clients(&self) -> bool {
         self.clients.iter().any(Option::is_some)
     }
@@ -236,6 +254,8 @@ pub(crate) struct Client {
     pub(crate) method: Method,
     pub(crate) server: Handle,
     pub(crate) flow: Flow,
+    /// The way to take if that one turns out to be none.
+    pub(crate) otherwise: Option<Flow>,
     /// The node that it goes to.
     pub(crate) node: Option<NodeSlot>,
     /// As what it is counted there.
@@ -251,13 +271,19 @@ pub(crate) struct Client {
     pub(crate) sent_again: bool,
     pub(crate) interval: Duration,
     pub(crate) timer_c: Duration,
-    pub(crate) progress_timeout: Option<Duration>,
+    /// `firstResponseTimeout` and `progressTimeout`, where there may be a next node.
+    pub(crate) patience: Option<(Duration, Duration)>,
     pub(crate) deadlines: [Option<Time>; ClientTimer::ALL.len()],
 }
 
 impl Client {
     pub(crate) fn is_invite(&self) -> bool {
         self.method == Method::Invite
+    }
+
+    /// Whether nothing is to be sent again (RFC 3261 §17.1.1.2, §17.1.2.2).
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.flow.transport.is_reliable()
     }
 
     /// Whether a final response is still awaited.

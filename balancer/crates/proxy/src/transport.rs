@@ -4,17 +4,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use switchtender_select::{Nodes, Transport, canonical_socket};
-use switchtender_sip::Via;
+use switchtender_sip::{Index, Via};
 
 use crate::branch::Owner;
 use crate::core::{Core, Step};
 use crate::counters::Counter;
+use crate::fingerprint;
+use crate::forward::Hop;
 use crate::output::{FailureKind, Flow, Output, TransportFailure};
+use crate::route::listener_of;
 use crate::slab::Handle;
-use crate::transaction::{Client, ClientState};
+use crate::transaction::{Client, ClientState, Counted};
 
 /// An error without a quoted branch costs a look at every client transaction; so not more often than this.
 const SCAN_INTERVAL: Duration = Duration::from_millis(10);
+/// How responses begin.
+const RESPONSE: &[u8] = b"SIP/2.0 ";
 
 impl Core {
     pub(crate) fn on_transport_error<N: Nodes, O: Output>(
@@ -22,6 +27,10 @@ impl Core {
         step: &mut Step<'_, N, O>,
         failure: &TransportFailure<'_>,
     ) {
+        if failure.quoted.starts_with(RESPONSE) {
+            self.on_response_failed(step, failure);
+            return;
+        }
         let destination = canonical_socket(failure.flow.peer);
         match quoted_branch(failure.quoted).map(|branch| self.branches.owner(branch)) {
             Some(Owner::Mine(transaction)) => {
@@ -34,7 +43,7 @@ impl Core {
                     self.count(Counter::StrayTransportErrors);
                 }
             }
-            // A response, an ACK for a 2xx, or something of a sibling: nothing to be done about it.
+            // An ACK for a 2xx, or something of a sibling: nothing to be done about it.
             Some(Owner::OtherWorker(_) | Owner::Foreign) => self.count(Counter::StrayTransportErrors),
             None => self.on_failed_destination(step, destination, failure.kind),
         }
@@ -93,7 +102,80 @@ impl Core {
             self.transmit(step, handle);
             return;
         }
+        if self.go_otherwise(step, handle) {
+            return;
+        }
+        if let Some(client) = self.clients.get(handle)
+            && client.flow.connection.is_some()
+            && let Some(server) = self.servers.get_mut(client.server)
+        {
+            server.tries.gone += 1;
+        }
         self.on_undeliverable(step, handle);
+    }
+
+    /// Sends the request by its other way, if it has one: not another attempt, but the same one. Its Via may change with
+    /// the transport, so it is a client transaction of its own.
+    fn go_otherwise<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) -> bool {
+        if !self.is_current(handle) {
+            return false;
+        }
+        let Some(client) = self.clients.get(handle) else { return false };
+        let Some(flow) = client.otherwise else { return false };
+        let (server, counted) = (client.server, client.counted);
+        let hop = Hop {
+            flow,
+            otherwise: None,
+            large: Transport::Udp,
+            node: client.node,
+            legs: None,
+            patience: client.patience,
+            timer_c: client.timer_c,
+        };
+        let Some(attempts) = self.servers.get(server).map(|server| server.attempts) else { return false };
+        if !self.launch_again(step, server, &hop) {
+            return false;
+        }
+        // What was taken for the first way is held for this one.
+        if let Some(first) = self.clients.get_mut(handle) {
+            first.counted = Counted::No;
+        }
+        let current = self.servers.get_mut(server).and_then(|server| {
+            server.attempts = attempts;
+            server.current
+        });
+        if let Some(client) = current.and_then(|current| self.clients.get_mut(current)) {
+            client.counted = counted;
+        }
+        self.free_client(step, handle);
+        true
+    }
+
+    /// A response whose connection is no more goes over a new one, to the address that its request came from, at the port
+    /// of sent-by (RFC 3261 §18.2.2). Not where that cannot be the client: sent-by is another address, as behind NAT.
+    fn on_response_failed<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, failure: &TransportFailure<'_>) {
+        let mut index = Index::new();
+        let parsed = index.parse(failure.quoted).is_ok();
+        let message = index.message(failure.quoted);
+        let was_given = failure.kind == FailureKind::Closed && failure.flow.connection.is_some();
+        let nat = self.config.listener(listener_of(failure.flow.local)).is_some_and(|listener| listener.nat);
+        let source = failure.flow.peer.ip().to_canonical();
+        let via = message.top_via().filter(|_| parsed && was_given && !nat);
+        let Some(via) = via.filter(|via| via.host.ip().is_none_or(|ip| ip.to_canonical() == source)) else {
+            self.count(if was_given { Counter::ResponsesLost } else { Counter::StrayTransportErrors });
+            return;
+        };
+        let peer = SocketAddr::new(source, via.port_or_default());
+        let flow = Flow { peer, connection: None, ..failure.flow };
+        self.count(Counter::ResponsesRerouted);
+        let known = fingerprint::of_request(&self.config.secret, &message)
+            .and_then(|fingerprint| self.by_fingerprint.get(&fingerprint).copied());
+        if let Some(server) = known.and_then(|handle| self.servers.get_mut(handle)) {
+            // What comes after it goes the same way.
+            server.origin.reply_to = flow;
+        }
+        step.output.send(&flow, failure.quoted);
+        self.count(Counter::ResponsesSent);
     }
 }
 

@@ -1,21 +1,29 @@
 //! The server transaction: responses on their way to the caller (RFC 3261 §16.7, §17.2, RFC 6026 §7.1).
 
+use std::time::Duration;
+
 use switchtender_select::Nodes;
 use switchtender_sip::{HeaderName, Index, Message, Output as Writer};
 
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Outcome};
-use crate::forward::remove_internal;
+use crate::forward::{remove_internal, write_length};
 use crate::output::Output;
 use crate::reply::Reply;
 use crate::slab::Handle;
-use crate::transaction::{Server, ServerState, ServerTimer, T1, T1_64};
+use crate::transaction::{Server, ServerState, ServerTimer, T1, T1_64, T4};
 
 impl Core {
     /// Writes a response as it goes upstream into the scratch room: without our Via, with another status if given, and
     /// then without Retry-After, which belonged to the old one. Its length; `None`: it does not fit.
-    fn compose_upstream(&mut self, message: &Message<'_>, status: Option<(u16, &[u8])>) -> Option<usize> {
-        let Self { edits, scratch, counters, .. } = self;
+    fn compose_upstream(
+        &mut self,
+        handle: Handle,
+        message: &Message<'_>,
+        status: Option<(u16, &[u8])>,
+    ) -> Option<usize> {
+        let Self { edits, scratch, counters, servers, .. } = self;
+        let transport = servers.get(handle)?.origin.reply_to.transport;
         edits.clear();
         edits.remove_first(message, HeaderName::Via, 1);
         remove_internal(edits, message);
@@ -23,6 +31,7 @@ impl Core {
             edits.set_status(message, code, reason);
             edits.remove_all(message, HeaderName::RetryAfter);
         }
+        write_length(edits, message, transport);
         let mut writer = Writer::new(scratch);
         if edits.splice(message, &mut writer).is_err() {
             counters.count(Counter::Oversized);
@@ -69,7 +78,7 @@ impl Core {
         if !self.servers.get(handle).is_some_and(Server::is_pending) {
             return;
         }
-        let Some(len) = self.compose_upstream(message, None) else { return };
+        let Some(len) = self.compose_upstream(handle, message, None) else { return };
         self.store_response(handle, len);
         self.transmit_response(step, handle);
         if (180..190).contains(&code) {
@@ -99,7 +108,7 @@ impl Core {
         handle: Handle,
         message: &Message<'_>,
     ) {
-        let Some(len) = self.compose_upstream(message, None) else { return };
+        let Some(len) = self.compose_upstream(handle, message, None) else { return };
         let Some(server) = self.servers.get(handle) else { return };
         let (origin, pending) = (server.origin, server.is_pending());
         if let Some(written) = self.scratch.get(..len) {
@@ -129,7 +138,7 @@ impl Core {
         if kept != 0 && rank(kept) <= rank(code) {
             return;
         }
-        let Some(len) = self.compose_upstream(message, status) else { return };
+        let Some(len) = self.compose_upstream(handle, message, status) else { return };
         if let Some(server) = self.servers.get_mut(handle)
             && let Some(written) = self.scratch.get(..len)
         {
@@ -173,17 +182,19 @@ impl Core {
         let Some(server) = self.servers.get_mut(handle) else { return };
         debug_assert!(server.is_pending(), "one final response is stored for a transaction");
         server.interval = T1;
-        let invite = server.is_invite();
+        let (invite, reliable) = (server.is_invite(), server.is_reliable());
         if let Some(ending) = server.ends.take() {
             self.on_bye_over(step, ending, Some(code));
         }
         self.set_server_state(handle, ServerState::Completed);
         self.transmit_response(step, handle);
         self.count_final(handle, code);
-        if invite {
+        if invite && !reliable {
             self.set_server_timer(step.now, handle, ServerTimer::Retransmit, T1);
         }
-        self.set_server_timer(step.now, handle, ServerTimer::End, T1_64);
+        // Timer H, or J.
+        let wait = if reliable && !invite { Duration::ZERO } else { T1_64 };
+        self.set_server_timer(step.now, handle, ServerTimer::End, wait);
         self.wind_up(step, handle);
     }
 
@@ -192,11 +203,12 @@ impl Core {
     pub(crate) fn finish_silently<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, handle: Handle) {
         let Some(server) = self.servers.get_mut(handle) else { return };
         self.buffers.release(&mut server.response);
+        let wait = if server.is_reliable() { Duration::ZERO } else { T1_64 };
         if let Some(ending) = server.ends.take() {
             self.on_bye_over(step, ending, None);
         }
         self.set_server_state(handle, ServerState::Completed);
-        self.set_server_timer(step.now, handle, ServerTimer::End, T1_64);
+        self.set_server_timer(step.now, handle, ServerTimer::End, wait);
         self.wind_up(step, handle);
     }
 
@@ -238,8 +250,10 @@ impl Core {
         }
         server.deadlines = [None; ServerTimer::ALL.len()];
         self.buffers.release(&mut server.response);
+        // Timer I.
+        let wait = if server.is_reliable() { Duration::ZERO } else { T4 };
         self.set_server_state(handle, ServerState::Confirmed);
-        self.set_server_timer(now, handle, ServerTimer::End, crate::transaction::T4);
+        self.set_server_timer(now, handle, ServerTimer::End, wait);
     }
 }
 

@@ -113,6 +113,7 @@ impl Error {
             Self::Missing(N::To) => "Missing To",
             Self::Missing(N::CallId) => "Missing Call-ID",
             Self::Missing(N::CSeq) => "Missing CSeq",
+            Self::Missing(N::ContentLength) => "Missing Content-Length",
             Self::Missing(_) => "Missing Header Field",
             Self::Repeated(N::From) => "Repeated From",
             Self::Repeated(N::To) => "Repeated To",

@@ -1,6 +1,8 @@
 //! Tests of the token: golden vectors made by an independent implementation, and what must hold for every token.
 
-use super::{Binding, Caller, ConnectionId, Direction, Keys, Kind, MAX_TOKEN_LEN, Reach, Token, TokenError, Transport};
+use super::{
+    Binding, Caller, ConnectionId, Direction, Held, Keys, Kind, MAX_TOKEN_LEN, Reach, Token, TokenError, Transport,
+};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
@@ -29,8 +31,13 @@ fn over_ipv4() -> Token {
     Token {
         kind: Kind::Dialog(Binding::new(CALL_ID, CALLER_TAG)),
         node: address("192.0.2.10:5060"),
+        transport: Transport::Udp,
         listener: 0,
-        caller: Caller { address: address("198.51.100.7:5062"), transport: Transport::Udp, reach: Reach::Direct },
+        caller: Caller {
+            address: address("198.51.100.7:5062"),
+            transport: Transport::Udp,
+            reach: Reach::Direct { held: None },
+        },
         group: 0xdead_beef,
         resources: 3,
     }
@@ -39,6 +46,7 @@ fn over_ipv4() -> Token {
 fn over_ipv6() -> Token {
     Token {
         node: address("[2001:db8::10]:5060"),
+        transport: Transport::Tcp,
         listener: 2,
         caller: Caller {
             address: address("[2001:db8:1::7]:41234"),
@@ -49,10 +57,17 @@ fn over_ipv6() -> Token {
     }
 }
 
+fn over_a_spare_connection() -> Token {
+    let held = Held { replica: 9, connection: ConnectionId::new(3, 17) };
+    let token = over_ipv6();
+    Token { caller: Caller { reach: Reach::Direct { held: Some(held) }, ..token.caller }, ..token }
+}
+
 fn path() -> Token {
     Token {
         kind: Kind::Path,
         node: address("192.0.2.10:5080"),
+        transport: Transport::Udp,
         listener: 1,
         caller: Caller {
             address: address("203.0.113.9:50000"),
@@ -72,7 +87,11 @@ fn golden_vectors() {
         (over_ipv4(), "A.edpgBvP2fxPLg-SfZ_zunURNjAGNTHv~Gt~U3iXTt~49YyCkNTke2Behkmgeo"),
         (
             over_ipv6(),
-            "A.en~VanJoe4pgwoTZZLKNySVFSsN56V0oBGwWwAOhVX6VGpnhamTyn-ZN8wYsOgUl-l.RBDAG80o41.GB1XT49e07ZC_lhg0yx~89x-J5.FfO4",
+            "A.fPbHEWF5lU55Nrp--PhBsZw6eEpRw0rbGLFEbFT~ue~z1w17i~pF9yIY4TUVkcN9mhfDOSsXv4MNI3y7sLdJM.tBP2LrAdvALX5aJYi~PBz.w",
+        ),
+        (
+            over_a_spare_connection(),
+            "A.cd1XJtr-CYBRfEDxsImrVJb8aXeShG5uWIn8OoEzeunMRj0rnmiWAskKv5VT8phcPCCRIS7T-nj3Sk.2paBYUGrJJ6GSNK_KYaVjiVTCK4fhw",
         ),
         (path(), "A.dmbs1kmLY~zCRx2isNAE4D3Hpg8wIoBAxIzsWHwPXCwp9AbwF-ACwI0w"),
     ];
@@ -174,13 +193,22 @@ prop_compose! {
         listener in any::<u16>(),
         address in any_address(),
         transport in prop::sample::select(vec![Transport::Udp, Transport::Tcp]),
-        replica in any::<Option<(u32, Option<u64>)>>(),
+        node_transport in prop::sample::select(vec![Transport::Udp, Transport::Tcp]),
+        direct in any::<bool>(),
+        replica in any::<u32>(),
+        connection in any::<Option<u64>>(),
         group in any::<u32>(),
         resources in any::<u16>(),
     ) -> Token {
-        let reach = replica.map_or(Reach::Direct, |(replica, connection)| Reach::Flow { replica, connection: connection.map(ConnectionId) });
+        let connection = connection.map(ConnectionId);
+        let reach = if direct {
+            Reach::Direct { held: connection.map(|connection| Held { replica, connection }) }
+        } else {
+            Reach::Flow { replica, connection }
+        };
         let kind = binding.map_or(Kind::Path, |binding| Kind::Dialog(Binding(binding)));
-        Token { kind, node, listener, caller: Caller { address, transport, reach }, group, resources }
+        let caller = Caller { address, transport, reach };
+        Token { kind, node, transport: node_transport, listener, caller, group, resources }
     }
 }
 

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use switchtender_proxy::{
-    Advertised, Config, Counter, Event, FailureKind, Flow, Listener, Local, NodeAdvertise, NodeSide, Outcome, Output,
-    Packet, Proxy, Snapshot, Time, TransportFailure,
+    Advertised, Config, ConnectionId, Counter, Event, FailureKind, Flow, Listener, Local, NodeAdvertise, NodeSide,
+    Outcome, Output, Packet, Proxy, Snapshot, Time, Transport, TransportFailure,
 };
 use switchtender_select::{Admission, GroupSlot, NodeLoad, NodeSlot, Nodes, Slots};
 
@@ -19,6 +19,9 @@ pub const CALLER: &str = "192.0.2.10:5060";
 pub const PUBLIC: Local = Local::Listener(0);
 /// Two nodes.
 pub const NODES: [&str; 2] = ["10.1.0.1:5060", "10.1.0.2:5060"];
+
+/// A connection that we open.
+pub const OPENED: ConnectionId = ConnectionId::new(0, 1000);
 
 /// A message that the proxy sent.
 #[derive(Clone, Debug)]
@@ -352,7 +355,11 @@ impl World {
     /// With the address that the datagram was sent to, as a socket bound to every address tells.
     pub fn receive_on(&mut self, local: Local, local_ip: Option<&str>, source: &str, text: impl AsRef<[u8]>) {
         let local_ip = local_ip.map(|ip| ip.parse().unwrap());
-        let packet = Packet { bytes: text.as_ref(), flow: Flow::udp(local, local_ip, address(source)) };
+        self.receive_over(&Flow::udp(local, local_ip, address(source)), text);
+    }
+
+    pub fn receive_over(&mut self, flow: &Flow, text: impl AsRef<[u8]>) {
+        let packet = Packet { bytes: text.as_ref(), flow: *flow };
         self.proxy.receive(self.now, &packet, &self.snapshot, &self.book, &mut self.wire);
         self.check();
     }
@@ -362,10 +369,11 @@ impl World {
         self.receive_at(PUBLIC, CALLER, text);
     }
 
-    /// From a node to the worker's own socket, where responses go.
+    /// From a node to the worker's own socket, or over the connection that the request came by: where responses go.
     pub fn respond(&mut self, request: &Sent, text: impl AsRef<[u8]>) {
-        let source = request.to.to_string();
-        self.receive_at(request.from, &source, text);
+        let opened = || (request.flow.transport == Transport::Tcp).then_some(OPENED);
+        let connection = request.flow.connection.or_else(opened);
+        self.receive_over(&Flow { connection, ..request.flow }, text);
     }
 
     pub fn handed_over(&mut self, local: Local, source: &str, text: impl AsRef<[u8]>) {
@@ -375,7 +383,11 @@ impl World {
     }
 
     pub fn fail(&mut self, kind: FailureKind, destination: &str, quoted: impl AsRef<[u8]>) {
-        let flow = Flow::udp(Local::Worker, None, address(destination));
+        self.fail_over(kind, &Flow::udp(Local::Worker, None, address(destination)), quoted);
+    }
+
+    pub fn fail_over(&mut self, kind: FailureKind, flow: &Flow, quoted: impl AsRef<[u8]>) {
+        let flow = *flow;
         let failure = TransportFailure { kind, flow, quoted: quoted.as_ref() };
         self.proxy.transport_error(self.now, &failure, &self.snapshot, &self.book, &mut self.wire);
         self.check();
