@@ -81,6 +81,21 @@ impl<'a> Field<'a> {
         Ok(items.iter().enumerate().map(item).collect())
     }
 
+    /// The entries of an object whose names are the document's own.
+    ///
+    /// # Errors
+    /// When it is something else, or has more than `most`.
+    pub fn entries(&self, most: usize) -> Result<Vec<(&'a str, Self)>, ConfigError> {
+        let map = self.value.as_object().ok_or_else(|| self.expected("an object"))?;
+        if map.len() > most {
+            return Err(self.error(format!("expected at most {most} entries, found {}", map.len())));
+        }
+        let entry = |(name, value): (&'a String, &'a Value)| {
+            (name.as_str(), Self { value, pointer: format!("{}/{}", self.pointer, escaped(name)) })
+        };
+        Ok(map.iter().map(entry).collect())
+    }
+
     /// A string.
     ///
     /// # Errors

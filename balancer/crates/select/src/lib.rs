@@ -8,32 +8,47 @@
 #![forbid(unsafe_code)]
 
 mod algorithm;
-mod choice;
 mod document;
+mod ejection;
+mod group;
+mod hash;
 mod history;
 pub mod json;
 mod load;
 mod matching;
+mod memory;
 mod network;
+mod place;
+mod request;
+mod resources;
 mod rng;
 mod slots;
 mod snapshot;
+mod stateless;
+mod text;
 mod time;
 mod transport;
 mod verdict;
 
-pub use algorithm::{Algorithm, RoundRobinCursor};
-pub use choice::{Candidate, Choice, NoNode, candidates, choose, choose_among};
+pub use algorithm::{Algorithm, choose_among};
+pub use group::{
+    Egress, EgressTo, Failover, Group, GroupSlot, Member, Mode, NextHop, OverLimit, OverLimitAction, Resource, RetryOn,
+    WeightsFrom,
+};
+pub use hash::{HashOn, HashSource};
 pub use history::{BUCKET, BUCKETS, Cell64, History, Reading, SECOND};
 pub use json::ConfigError;
 pub use load::{Admission, Evaluation, NOMINAL_CAPACITY, NodeLoad, Nodes, evaluate};
-pub use matching::{Call, Matcher, Rule};
+pub use matching::{HeaderRule, HeaderValue, Matched, Matcher, Rule, UriRule};
+pub use memory::Memory;
 pub use network::{Network, canonical, canonical_socket};
+pub use place::{Candidate, NoNode, Placement, Wanted, candidates, place};
+pub use request::{Request, UriParts};
+pub use resources::{RESOURCES, ResourceSet, ResourceSlot};
 pub use rng::Rng;
 pub use slots::{KEPT_AFTER_REMOVAL, Slots, SlotsAt};
-pub use snapshot::{
-    Failover, Group, GroupSlot, Key, Member, Node, NodeSlot, OverLimit, OverLimitAction, Registry, RetryOn, Snapshot,
-};
+pub use snapshot::{Ejection, Key, Node, NodeSlot, Registry, Snapshot};
+pub use stateless::place_stateless;
 pub use time::Time;
 pub use transport::Transport;
 pub use verdict::{DEFAULT_SESSIONS_PER_SECOND, Verdict, judge, may_send_in_dialog};

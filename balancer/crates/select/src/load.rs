@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::resources::{ResourceSet, ResourceSlot};
 use crate::snapshot::NodeSlot;
 use crate::time::Time;
 
@@ -88,6 +89,12 @@ pub struct NodeLoad {
     pub in_flight: u64,
     /// Slow start and idle-CPU, in [0, 1]: multiplies the member's weight.
     pub weight_factor: f64,
+    /// The host's idle CPU in percent, where it was reported.
+    pub idle_cpu: Option<f64>,
+    /// What the group's scorer makes of the node, not below 0: multiplies the weight; `First` goes by it.
+    pub score: f64,
+    /// Calls failed there in a row: no new ones before this time. Evidence of being unreachable, no word of the node.
+    pub ejected_until: Time,
 }
 
 impl Default for NodeLoad {
@@ -108,6 +115,9 @@ impl Default for NodeLoad {
             suspect: false,
             in_flight: 0,
             weight_factor: 1.0,
+            idle_cpu: None,
+            score: 1.0,
+            ejected_until: Time::ZERO,
         }
     }
 }
@@ -147,6 +157,21 @@ pub trait Nodes {
     fn suspect(&self, slot: NodeSlot);
     /// It answered: no longer suspect.
     fn answered(&self, slot: NodeSlot);
+    /// Takes one of each wanted resource at the node, all or none. `limit`: so much of a resource may be in use there at
+    /// most; `None` = no limit of ours. False: none was taken.
+    fn reserve(
+        &self,
+        node: NodeSlot,
+        wanted: ResourceSet,
+        limit: &dyn Fn(ResourceSlot) -> Option<u32>,
+    ) -> bool;
+    /// Gives back what [`Nodes::reserve`] took in this life of the node; of an earlier one there is nothing to give back.
+    /// Never below zero.
+    fn release(&self, node: NodeSlot, taken: ResourceSet, epoch: u32);
+    /// Counts the restarts of the node: its calls, and so what they took, end with it.
+    fn epoch(&self, node: NodeSlot) -> u32;
+    /// So much of a resource is in use at the node, as far as we placed it.
+    fn in_use(&self, node: NodeSlot, resource: ResourceSlot) -> u32;
 }
 
 /// How far back rates are counted.

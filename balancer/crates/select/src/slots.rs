@@ -4,7 +4,9 @@ use core::hash::Hash;
 use core::time::Duration;
 use std::collections::{HashMap, HashSet};
 
-use crate::snapshot::{GroupSlot, Node, NodeSlot, Registry};
+use crate::group::GroupSlot;
+use crate::resources::{RESOURCES, ResourceSlot};
+use crate::snapshot::{Node, NodeSlot, Registry};
 use crate::time::Time;
 
 /// A node that left the set stays a known source address and token target for so long.
@@ -15,6 +17,8 @@ pub const KEPT_AFTER_REMOVAL: Duration = Duration::from_secs(3600);
 pub struct Slots {
     nodes: Table<String>,
     groups: Table<(String, String)>,
+    /// Names of resources by slot. None is ever given up: calls may hold them for hours, and names are few.
+    resources: Vec<String>,
     known: HashMap<u32, Node>,
     fresh: Vec<NodeSlot>,
 }
@@ -22,7 +26,7 @@ pub struct Slots {
 impl Slots {
     /// Room for so many nodes and groups, those that left within the hour included.
     pub fn new(nodes: u32, groups: u32) -> Self {
-        Self { nodes: Table::new(nodes), groups: Table::new(groups), known: HashMap::new(), fresh: Vec::new() }
+        Self { nodes: Table::new(nodes), groups: Table::new(groups), resources: Vec::new(), known: HashMap::new(), fresh: Vec::new() }
     }
 
     /// The registry at a moment, for [`crate::Snapshot::from_json`].
@@ -33,6 +37,11 @@ impl Slots {
     /// The slot of a uid that is present or was so within the hour.
     pub fn node(&self, uid: &str) -> Option<NodeSlot> {
         self.nodes.entries.get(uid).map(|entry| NodeSlot(entry.slot))
+    }
+
+    /// The names of all resources that there ever were, by slot.
+    pub fn resources(&self) -> &[String] {
+        &self.resources
     }
 
     /// Node slots given to a new identity since the last call: their counters must start anew.
@@ -62,6 +71,16 @@ impl Registry for SlotsAt<'_> {
         let key = (namespace.to_owned(), name.to_owned());
         let (slot, _) = self.slots.groups.claim(&key, || key.clone())?;
         Some(GroupSlot(slot))
+    }
+
+    fn resource_slot(&mut self, name: &str) -> Option<ResourceSlot> {
+        let names = &mut self.slots.resources;
+        let known = names.iter().position(|known| known == name);
+        let slot = ResourceSlot(u8::try_from(known.unwrap_or(names.len())).ok().filter(|&slot| slot < RESOURCES)?);
+        if known.is_none() {
+            names.push(name.to_owned());
+        }
+        Some(slot)
     }
 
     fn settle(&mut self, present: &[Node], groups: &[GroupSlot]) -> Vec<Node> {

@@ -6,20 +6,18 @@ use core::time::Duration;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::algorithm::Algorithm;
 use crate::document;
+use crate::group::{Group, GroupSlot};
 use crate::json::ConfigError;
-use crate::matching::{Call, Matcher};
+use crate::matching::{self, Matched};
 use crate::network::{canonical, canonical_socket};
+use crate::request::Request;
+use crate::resources::ResourceSlot;
 use crate::transport::Transport;
 
 /// Where a node's counters live: stable for a uid while this process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeSlot(pub u32);
-
-/// Where a group's counters live: stable for a namespace and name while this process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupSlot(pub u32);
 
 /// Hands out slots and remembers nodes that left. [`crate::Slots`] is the one for production.
 pub trait Registry {
@@ -27,6 +25,8 @@ pub trait Registry {
     fn node_slot(&mut self, uid: &str) -> Option<NodeSlot>;
     /// The slot of this group: the one it has, else a free one; `None` when all are taken.
     fn group_slot(&mut self, namespace: &str, name: &str) -> Option<GroupSlot>;
+    /// The slot of this resource name: the one it has, else a free one; `None` when all are taken.
+    fn resource_slot(&mut self, name: &str) -> Option<ResourceSlot>;
     /// Takes note that these nodes and groups are the present ones. Returns the nodes that left and are still to be
     /// known as source addresses and token targets, each with `removed` set.
     fn settle(&mut self, present: &[Node], groups: &[GroupSlot]) -> Vec<Node>;
@@ -60,102 +60,21 @@ pub struct Node {
     pub sip: SocketAddr,
     /// How it is spoken to.
     pub transport: Transport,
+    /// When failures of calls take it out for a while; `None` = never.
+    pub ejection: Option<Ejection>,
     /// It left the set; only its dialogs still go there.
     pub removed: bool,
 }
 
-/// A node's part in a group.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    /// The node.
-    pub slot: NodeSlot,
-    /// Multiplies its share; 0 = no new calls.
-    pub weight: f64,
-    /// Higher first; lower ones get calls only when no higher one can.
-    pub priority: i32,
-    /// No new calls.
-    pub draining: bool,
-}
-
-/// Which outcomes of an attempt lead to the next node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RetryOn {
-    /// The node's own 503.
-    pub own_refusal: bool,
-    /// No response in time.
-    pub timeout: bool,
-    /// A transport error.
-    pub transport: bool,
-    /// These final response codes.
-    pub codes: Vec<u16>,
-}
-
-/// How a call goes on to another node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failover {
-    /// Nodes tried at most, the first one included.
-    pub attempts: u8,
-    /// When to try the next.
-    pub retry_on: RetryOn,
-    /// No response at all for so long: try the next.
-    pub first_response_timeout: Duration,
-    /// Nothing after its 100 for so long: try the next.
-    pub progress_timeout: Duration,
-    /// Bounds of the random time without new calls after a node's own refusal.
-    pub cool_down: (Duration, Duration),
-}
-
-/// What happens to a call when no node has room.
+/// When a node is taken out for a while, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OverLimitAction {
-    /// Refuse it.
-    Reject,
-    /// Ignore our own limits (cap and headroom), never the node's own.
-    Allow,
-}
-
-/// The answer when no node has room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OverLimit {
-    /// Whether to refuse.
-    pub action: OverLimitAction,
-    /// Status of the refusal.
-    pub status: u16,
-    /// Bounds of its random Retry-After, whole seconds, both included.
-    pub retry_after_s: (u16, u16),
-}
-
-/// One group of nodes and its policy.
-#[derive(Clone, Debug)]
-pub struct Group {
-    /// Its place in [`Snapshot::groups`].
-    pub index: usize,
-    /// Where its counters live.
-    pub slot: GroupSlot,
-    /// Kubernetes namespace.
-    pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-    /// The object's identity.
-    pub uid: Arc<str>,
-    /// The object's `metadata.generation`.
-    pub generation: u64,
-    /// Which calls it takes.
-    pub matcher: Matcher,
-    /// How a node is chosen.
-    pub algorithm: Algorithm,
-    /// Sessions that one call makes on a node.
-    pub legs_per_call: u32,
-    /// How a call goes on to another node.
-    pub failover: Failover,
-    /// Timer C (RFC 3261 §16.6 step 11).
-    pub timer_c: Duration,
-    /// What happens when no node has room.
-    pub over_limit: OverLimit,
-    /// Below this share of reachable nodes, being unreachable no longer excludes one. In [0, 1].
-    pub panic_threshold: f64,
-    /// Highest priority first, otherwise as configured.
-    pub members: Vec<Member>,
+pub struct Ejection {
+    /// So many failures in a row.
+    pub failures: u32,
+    /// The first time for so long, each further time for as much longer …
+    pub duration: Duration,
+    /// … up to this.
+    pub max: Duration,
 }
 
 /// Everything that workers act on.
@@ -175,7 +94,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads and checks the JSON document (format 1). The registry is asked only once the whole document holds, so a
+    /// Reads and checks the JSON document (format 2). The registry is asked only once the whole document holds, so a
     /// refused one changes nothing.
     ///
     /// # Errors
@@ -198,9 +117,9 @@ impl Snapshot {
         Self { generation: 0, keys, nodes, groups, by_slot, by_endpoint, addresses }
     }
 
-    /// The first group that takes this call.
-    pub fn group_for(&self, call: &Call<'_>) -> Option<&Group> {
-        self.groups.iter().find(|group| group.matcher.matches(call).is_some())
+    /// The first group that takes this request, with the rule that held.
+    pub fn classify(&self, request: &impl Request) -> Option<Matched<'_>> {
+        matching::classify(&self.groups, request)
     }
 
     /// The node at exactly this endpoint, present or recently removed.

@@ -1,7 +1,8 @@
 //! Whether one node may take one more call now, and if not, why.
 
+use crate::group::{Group, Member};
 use crate::load::{Admission, Evaluation, NodeLoad, evaluate};
-use crate::snapshot::{Group, Member};
+
 use crate::time::Time;
 
 /// `FreeSWITCH`'s `sessions-per-second` where no report told it.
@@ -30,12 +31,16 @@ pub enum Verdict {
     Unknown,
     /// Stale or down.
     Unreachable,
+    /// Calls failed there in a row.
+    Ejected,
     /// It refused or could not be reached a moment ago.
     Cooling,
     /// It timed out and one call is on its way there already.
     Suspect,
     /// No room for one more call.
     Full,
+    /// A resource that the call needs is used up.
+    Resource,
     /// Its sessions-per-second are used up.
     RateLimited,
     /// Its requests per second are used up.
@@ -53,9 +58,11 @@ impl Verdict {
             Self::Closed => "Closed",
             Self::Unknown => "Unknown",
             Self::Unreachable => "Unreachable",
+            Self::Ejected => "Ejected",
             Self::Cooling => "Cooling",
             Self::Suspect => "Suspect",
             Self::Full => "Full",
+            Self::Resource => "Resource",
             Self::RateLimited => "RateLimited",
             Self::RequestBudget => "RequestBudget",
         }
@@ -63,17 +70,37 @@ impl Verdict {
 }
 
 /// Whether `member` of `group` may take one more call at `now`, with the numbers behind it. Pure: nothing is counted.
+/// Of resources it knows nothing, and an ejection counts as it stands.
 pub fn judge(group: &Group, member: &Member, load: &NodeLoad, now: Time) -> (Evaluation, Verdict) {
+    // What is kept for emergency calls stands between us and the node's own limit, unless our cap is lower anyway.
+    let reserve = f64::from(group.emergency_reserve);
+    within(group, member, &NodeLoad { max_sessions: load.max_sessions - reserve, ..*load }, now)
+}
+
+/// As [`judge`] for a call that may use headroom and reserve: up to the node's own limit, beyond our cap by the reserve.
+pub(crate) fn judge_emergency(group: &Group, member: &Member, load: &NodeLoad, now: Time) -> (Evaluation, Verdict) {
+    let cap = load.cap + f64::from(group.emergency_reserve);
+    within(group, member, &NodeLoad { cap, headroom: 0.0, ..*load }, now)
+}
+
+/// As [`judge`] without our own limits, cap and headroom. The emergency reserve stays kept.
+pub(crate) fn judge_over_limit(group: &Group, member: &Member, load: &NodeLoad, now: Time) -> (Evaluation, Verdict) {
+    judge(group, member, &NodeLoad { cap: f64::INFINITY, headroom: 0.0, ..*load }, now)
+}
+
+fn within(group: &Group, member: &Member, load: &NodeLoad, now: Time) -> (Evaluation, Verdict) {
     let evaluation = evaluate(load, group.legs_per_call);
+    let factor = load.weight_factor * load.score;
     let verdict = if member.draining {
         Verdict::Draining
-    } else if member.weight <= 0.0 || load.weight_factor.is_nan() || load.weight_factor <= 0.0 {
+    } else if member.weight <= 0.0 || factor.is_nan() || factor <= 0.0 {
         Verdict::ZeroWeight
     } else {
         match load.admission {
             Admission::Closed => Verdict::Closed,
             Admission::Unknown => Verdict::Unknown,
             Admission::Unreachable => Verdict::Unreachable,
+            Admission::Open | Admission::Unmeasured if now < load.ejected_until => Verdict::Ejected,
             Admission::Open | Admission::Unmeasured => restraint(group.legs_per_call, load, &evaluation, now),
         }
     };
@@ -81,7 +108,7 @@ pub fn judge(group: &Group, member: &Member, load: &NodeLoad, now: Time) -> (Eva
 }
 
 /// What keeps an admitted node from one more call.
-pub(crate) fn restraint(legs: u32, load: &NodeLoad, evaluation: &Evaluation, now: Time) -> Verdict {
+fn restraint(legs: u32, load: &NodeLoad, evaluation: &Evaluation, now: Time) -> Verdict {
     if now < load.cooling_until {
         Verdict::Cooling
     } else if load.suspect && load.in_flight > 0 {

@@ -4,14 +4,17 @@
 //! [`Algorithm::pick`]. Eligibility, tiers and panic are settled before and are no concern of an algorithm.
 
 mod least_load;
+pub(crate) mod rendezvous;
 mod round_robin;
 
-pub use round_robin::RoundRobinCursor;
+pub(crate) use round_robin::RoundRobinCursor;
 
 use least_load::LeastLoad;
 use round_robin::RoundRobin;
 
+use crate::group::{Group, GroupSlot};
 use crate::load::Evaluation;
+use crate::memory::Memory;
 use crate::rng::Rng;
 use crate::snapshot::NodeSlot;
 
@@ -22,6 +25,8 @@ pub enum Algorithm {
     LeastLoad,
     /// In turn, smoothly weighted.
     RoundRobin,
+    /// By key.
+    Hash,
 }
 
 /// A member that may take the call.
@@ -44,9 +49,12 @@ pub(crate) trait Chooser {
 }
 
 impl Algorithm {
+    /// Those that can be configured.
+    pub const ALL: &'static [Self] = &[Self::LeastLoad, Self::RoundRobin];
+
     /// The configured names.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::LeastLoad, Self::RoundRobin].into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
     }
 
     /// The name in a configuration.
@@ -54,7 +62,20 @@ impl Algorithm {
         match self {
             Self::LeastLoad => "LeastLoad",
             Self::RoundRobin => "RoundRobin",
+            Self::Hash => "Hash",
         }
+    }
+}
+
+/// An algorithm with its settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    algorithm: Algorithm,
+}
+
+impl Manner {
+    pub(crate) const fn of(group: &Group) -> Self {
+        Self { algorithm: group.algorithm }
     }
 
     /// The one of `contenders` that takes the call.
@@ -64,11 +85,29 @@ impl Algorithm {
         rng: &mut Rng,
         cursor: &mut RoundRobinCursor,
     ) -> Option<Contender> {
-        match self {
-            Self::LeastLoad => run(LeastLoad::new(rng), contenders),
-            Self::RoundRobin => run(RoundRobin::new(cursor), contenders),
+        match self.algorithm {
+            Algorithm::LeastLoad | Algorithm::Hash => run(LeastLoad::new(rng), contenders),
+            Algorithm::RoundRobin => run(RoundRobin::new(cursor), contenders),
         }
     }
+}
+
+/// The bare algorithm over plain numbers, for models and simulations: the index of the node that takes the call. `nodes`
+/// are evaluations with their weights; those that are not eligible, have no weight or stand in `excluded` are passed by.
+pub fn choose_among(
+    algorithm: Algorithm,
+    nodes: &[(Evaluation, f64)],
+    excluded: &[usize],
+    rng: &mut Rng,
+    memory: &mut Memory,
+) -> Option<usize> {
+    let contenders = nodes.iter().enumerate().filter_map(|(index, &(evaluation, weight))| {
+        let slot = NodeSlot(u32::try_from(index).ok()?);
+        let may = evaluation.eligible && weight > 0.0 && weight.is_finite() && !excluded.contains(&index);
+        may.then_some(Contender { member: index, slot, evaluation, weight })
+    });
+    let memory = memory.of(GroupSlot(0));
+    Manner { algorithm }.pick(contenders, rng, &mut memory.cursor).map(|winner| winner.member)
 }
 
 fn run<C: Chooser>(mut chooser: C, contenders: impl Iterator<Item = Contender>) -> Option<Contender> {

@@ -5,7 +5,7 @@ use crate::snapshot::NodeSlot;
 
 /// Whose turn it is: one per worker and group, kept over configuration changes (turns are remembered by node).
 #[derive(Clone, Debug, Default)]
-pub struct RoundRobinCursor {
+pub(crate) struct RoundRobinCursor {
     turns: Vec<Turn>,
     round: u64,
 }
@@ -20,13 +20,6 @@ struct Turn {
 
 /// Who did not take part for so many rounds is forgotten, so that the cursor stays as small as the group.
 const FORGOTTEN_AFTER: u64 = 4096;
-
-impl RoundRobinCursor {
-    /// Nobody had a turn yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-}
 
 pub(super) struct RoundRobin<'a> {
     cursor: &'a mut RoundRobinCursor,
