@@ -7,7 +7,8 @@ use divan::{Bencher, black_box};
 use switchtender_proxy::Transport;
 use switchtender_proxy::token::{Binding, Caller, Keys, Kind, MAX_TOKEN_LEN, Reach, Token};
 use switchtender_select::{
-    Admission, NodeLoad, NodeSlot, Nodes, Rng, RoundRobinCursor, Slots, Snapshot, Time, choose, evaluate,
+    Admission, Memory, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Rng, Slots, Snapshot, Time, Wanted,
+    evaluate, place,
 };
 use switchtender_sip::Index;
 
@@ -78,6 +79,16 @@ impl Nodes for Pool {
     fn cool(&self, _slot: NodeSlot, _until: Time) {}
     fn suspect(&self, _slot: NodeSlot) {}
     fn answered(&self, _slot: NodeSlot) {}
+    fn reserve(&self, _node: NodeSlot, _wanted: ResourceSet, _limit: &dyn Fn(ResourceSlot) -> Option<u32>) -> bool {
+        true
+    }
+    fn release(&self, _node: NodeSlot, _taken: ResourceSet, _epoch: u32) {}
+    fn epoch(&self, _node: NodeSlot) -> u32 {
+        0
+    }
+    fn in_use(&self, _node: NodeSlot, _resource: ResourceSlot) -> u32 {
+        0
+    }
 }
 
 fn snapshot(nodes: u32, algorithm: &str) -> Snapshot {
@@ -102,9 +113,10 @@ fn snapshot(nodes: u32, algorithm: &str) -> Snapshot {
 #[divan::bench(args = ["LeastLoad", "RoundRobin"])]
 fn choose_of_64(bencher: Bencher<'_, '_>, algorithm: &str) {
     let (snapshot, pool) = (snapshot(64, algorithm), Pool::new(64));
-    let (mut rng, mut cursor) = (Rng::new(7), RoundRobinCursor::default());
-    let group = &snapshot.groups[0];
-    bencher.bench_local(|| choose(group, &pool, black_box(&[]), Time::from_secs(1), &mut rng, &mut cursor).is_ok());
+    let (mut rng, mut memory) = (Rng::new(7), Memory::new());
+    let (group, wanted) = (&snapshot.groups[0], Wanted::default());
+    let now = Time::from_secs(1);
+    bencher.bench_local(|| place(&snapshot, group, &wanted, &pool, black_box(&[]), now, &mut rng, &mut memory).is_ok());
 }
 
 #[divan::bench]

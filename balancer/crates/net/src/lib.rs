@@ -16,6 +16,7 @@ mod lag;
 mod nodes;
 mod outbox;
 mod publication;
+mod resources;
 mod ring;
 mod settings;
 mod shared;

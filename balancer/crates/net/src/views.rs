@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 use switchtender_proxy::{Counter, Histogram, Outcome};
-use switchtender_select::{Candidate, Group, Node, NodeSlot, Snapshot, Time, candidates};
+use switchtender_select::{Candidate, Group, Node, NodeSlot, Snapshot, Time, Wanted, candidates};
 
 use crate::bind::Sockets;
 use crate::counts::{Page, Traffic};
@@ -53,7 +53,7 @@ pub(crate) fn nodes(shared: &Shared, now: Time) -> Vec<u8> {
     let view = shared.nodes.of_worker(0);
     let mut memberships: HashMap<NodeSlot, Vec<Value>> = HashMap::new();
     for group in &snapshot.groups {
-        for candidate in candidates(group, &view, &[], now) {
+        for candidate in candidates(group, &Wanted::default(), &view, &[], now) {
             let mut entry = candidate_json(group, &candidate);
             entry.insert("namespace".to_owned(), json!(&*group.namespace));
             entry.insert("name".to_owned(), json!(&*group.name));

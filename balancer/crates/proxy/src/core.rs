@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
-use switchtender_select::{GroupSlot, Key, NodeSlot, Nodes, Rng, RoundRobinCursor, Snapshot, Time};
+use switchtender_select::{Key, Memory, NodeSlot, Nodes, Rng, Snapshot, Time};
 use switchtender_sip::{Edits, limits};
 
 use crate::branch::Branches;
@@ -42,7 +42,7 @@ pub(crate) struct Core {
     pub(crate) challenges: RecentCalls,
     /// Calls that a BYE ended at nodes that do not report.
     pub(crate) ended_calls: RecentCalls,
-    pub(crate) cursors: Vec<RoundRobinCursor>,
+    pub(crate) memory: Memory,
     pub(crate) counters: Counters,
     pub(crate) post_dial_delay: Histogram,
     pub(crate) overloaded: bool,
@@ -82,7 +82,7 @@ impl Core {
             buffers: Buffers::default(),
             challenges: RecentCalls::default(),
             ended_calls: RecentCalls::default(),
-            cursors: Vec::new(),
+            memory: Memory::new(),
             counters: Counters::default(),
             post_dial_delay: Histogram::default(),
             overloaded: false,
@@ -106,15 +106,6 @@ impl Core {
             self.keys = Keys::new(snapshot.keys.iter().map(|key| (key.id, &key.secret)));
             self.known_keys.clone_from(&snapshot.keys);
         }
-    }
-
-    /// Whose turn it is in a group.
-    pub(crate) fn cursor(cursors: &mut Vec<RoundRobinCursor>, group: GroupSlot) -> &mut RoundRobinCursor {
-        let index = group.0 as usize;
-        if cursors.len() <= index {
-            cursors.resize_with(index + 1, RoundRobinCursor::new);
-        }
-        &mut cursors[index]
     }
 
     pub(crate) fn transactions(&self) -> usize {

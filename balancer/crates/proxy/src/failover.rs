@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use switchtender_select::{NodeSlot, Nodes};
+use switchtender_select::{NodeSlot, Nodes, Wanted};
 use switchtender_sip::{HeaderName, Message};
 
 use crate::core::{Core, Step};
@@ -234,7 +234,7 @@ impl Core {
         }
         let (tried, attempts, is_call) = (server.tried, server.attempts, server.is_invite());
         let tried = tried.get(..attempts).unwrap_or_default();
-        let Ok(node) = self.choose(step, group, tried) else { return false };
+        let Ok(node) = self.place(step, group, &Wanted::default(), tried) else { return false };
         let Some(hop) = hop_to_node(snapshot, group, node, is_call) else { return false };
         let launched = self.launch_again(step, handle, &hop);
         if launched && is_call {

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use switchtender_select::{
-    Admission, Call, Group, GroupSlot, NoNode, NodeSlot, Nodes, Snapshot, Transport, Verdict, choose, judge,
-    may_send_in_dialog,
+    Admission, Group, GroupSlot, Matched, NoNode, NodeSlot, Nodes, Snapshot, Transport, Verdict, Wanted, judge,
+    may_send_in_dialog, place,
 };
-use switchtender_sip::{HeaderName, Host, Message, Method};
+use switchtender_sip::{HeaderName, Message, Method};
 
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Outcome};
@@ -21,6 +21,7 @@ use crate::reply::Reply;
 use crate::route::{self, Found, Preprocessed, Target};
 use crate::token::{Kind, Token};
 use crate::transaction::{Record, Shape, TIMER_C, TIMER_C_STEP};
+use crate::view::View;
 
 /// For so long a challenged attempt is taken to count as a session at its node: the next report, after which it does
 /// not, is never much further away.
@@ -131,25 +132,22 @@ impl Core {
         method: Method,
         request: &Preprocessed<'_>,
     ) -> Result<Plan, Refusal> {
-        let mut room = [0; 48];
-        let call = Call {
-            method: message.method_text().unwrap_or_default(),
-            user: request.uri.user,
-            host: host_text(request.uri.host, &mut room),
-            source: packet.flow.peer.ip(),
-        };
+        let view = View::new(message, &request.uri, &packet.flow);
         let snapshot = step.snapshot;
-        let matched = snapshot.group_for(&call);
+        let matched = snapshot.classify(&view);
         let is_call = method == Method::Invite;
         let named = if is_call { self.named_node(step, message) } else { None };
-        let pinned = named.and_then(|node| Some((named::group_of(snapshot, matched, node)?, node)));
+        let pinned =
+            named.and_then(|node| Some((named::group_of(snapshot, matched.map(|matched| matched.group), node)?, node)));
         let (group, node) = if let Some((group, node)) = pinned {
             self.count(Counter::NamedDialog);
             (group, if named::may_take(step, group, node) { Ok(node) } else { Err(NoNode::Full) })
         } else {
-            let group = matched.ok_or((Reply::NOT_FOUND, Counter::RejectedTarget))?;
+            let Matched { group, resources, emergency, .. } =
+                matched.ok_or((Reply::NOT_FOUND, Counter::RejectedTarget))?;
+            let wanted = Wanted { hash: group.hash_key(&view), resources, emergency };
             let challenger = self.challenger(step, group, message);
-            (group, challenger.map_or_else(|| self.choose(step, group, &[]), Ok))
+            (group, challenger.map_or_else(|| self.place(step, group, &wanted, &[]), Ok))
         };
         if is_call {
             self.counters.count_outcome(group.slot, Outcome::Offered);
@@ -202,20 +200,21 @@ impl Core {
         })
     }
 
-    pub(crate) fn choose<N: Nodes, O>(
+    pub(crate) fn place<N: Nodes, O>(
         &mut self,
         step: &Step<'_, N, O>,
         group: &Group,
+        wanted: &Wanted,
         tried: &[NodeSlot],
     ) -> Result<NodeSlot, NoNode> {
-        let cursor = Self::cursor(&mut self.cursors, group.slot);
-        choose(group, step.nodes, tried, step.now, &mut self.rng, cursor).map(|choice| choice.slot)
+        let (rng, memory) = (&mut self.rng, &mut self.memory);
+        place(step.snapshot, group, wanted, step.nodes, tried, step.now, rng, memory).map(|placement| placement.slot)
     }
 
     /// The answer when no node can take it: the configured status with a small random Retry-After (design: never a
     /// node's own).
     pub(crate) fn no_room(&mut self, group: &Group, is_call: bool, why: NoNode) -> Reply {
-        let full = matches!(why, NoNode::Full | NoNode::RateLimited | NoNode::Cooling);
+        let full = matches!(why, NoNode::Full | NoNode::Resource | NoNode::RateLimited | NoNode::Cooling);
         if is_call {
             let outcome = if full { Outcome::RejectedFull } else { Outcome::RejectedNoneReady };
             self.counters.count_outcome(group.slot, outcome);
@@ -257,18 +256,6 @@ fn dialog_node(
         Found::Token(token) => snapshot.node_at(token.node),
         _ => snapshot.node_at(route::endpoint(&packet.flow, message)),
     })
-}
-
-fn host_text<'a>(host: Host<'a>, room: &'a mut [u8; 48]) -> &'a [u8] {
-    match host {
-        Host::Name(name) => name,
-        Host::Ip(ip) => {
-            let mut writer = switchtender_sip::Output::new(room);
-            // The longest address fits.
-            let _ = writer.plain_ip(ip);
-            writer.into_written()
-        }
-    }
 }
 
 fn token_was_refused(message: &Message<'_>, request: &Preprocessed<'_>) -> bool {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use switchtender_proxy::{Config, Event, Flow, Listener, Local, NodeSide, Output, Packet, Proxy, Snapshot, Time};
-use switchtender_select::{Admission, NodeLoad, NodeSlot, Nodes, Slots};
+use switchtender_select::{Admission, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Slots};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -53,6 +53,16 @@ impl Nodes for Roomy {
     fn cool(&self, _slot: NodeSlot, _until: Time) {}
     fn suspect(&self, _slot: NodeSlot) {}
     fn answered(&self, _slot: NodeSlot) {}
+    fn reserve(&self, _node: NodeSlot, _wanted: ResourceSet, _limit: &dyn Fn(ResourceSlot) -> Option<u32>) -> bool {
+        true
+    }
+    fn release(&self, _node: NodeSlot, _taken: ResourceSet, _epoch: u32) {}
+    fn epoch(&self, _node: NodeSlot) -> u32 {
+        0
+    }
+    fn in_use(&self, _node: NodeSlot, _resource: ResourceSlot) -> u32 {
+        0
+    }
 }
 
 /// Keeps the last message.

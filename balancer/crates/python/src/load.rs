@@ -81,7 +81,7 @@ pub(crate) fn evaluate(
 #[pyclass(frozen, module = "switchtender._core")]
 pub(crate) struct Chooser {
     algorithm: select::Algorithm,
-    state: Mutex<(select::Rng, select::RoundRobinCursor)>,
+    state: Mutex<(select::Rng, select::Memory)>,
 }
 
 #[pymethods]
@@ -90,7 +90,7 @@ impl Chooser {
     fn new(algorithm: &str, seed: u64) -> PyResult<Self> {
         let algorithm = select::Algorithm::from_name(algorithm)
             .ok_or_else(|| PyValueError::new_err(format!("unknown algorithm {algorithm:?}")))?;
-        Ok(Self { algorithm, state: Mutex::new((select::Rng::new(seed), select::RoundRobinCursor::new())) })
+        Ok(Self { algorithm, state: Mutex::new((select::Rng::new(seed), select::Memory::new())) })
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "as Python hands them over")]
@@ -98,8 +98,8 @@ impl Chooser {
         let nodes: Vec<_> = nodes.iter().map(|(evaluation, weight)| (evaluation.get().0, *weight)).collect();
         let excluded: Vec<usize> = excluded.into_iter().collect();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (rng, cursor) = &mut *state;
-        select::choose_among(self.algorithm, &nodes, &excluded, rng, cursor)
+        let (rng, memory) = &mut *state;
+        select::choose_among(self.algorithm, &nodes, &excluded, rng, memory)
     }
 }
 

@@ -159,12 +159,7 @@ pub trait Nodes {
     fn answered(&self, slot: NodeSlot);
     /// Takes one of each wanted resource at the node, all or none. `limit`: so much of a resource may be in use there at
     /// most; `None` = no limit of ours. False: none was taken.
-    fn reserve(
-        &self,
-        node: NodeSlot,
-        wanted: ResourceSet,
-        limit: &dyn Fn(ResourceSlot) -> Option<u32>,
-    ) -> bool;
+    fn reserve(&self, node: NodeSlot, wanted: ResourceSet, limit: &dyn Fn(ResourceSlot) -> Option<u32>) -> bool;
     /// Gives back what [`Nodes::reserve`] took in this life of the node; of an earlier one there is nothing to give back.
     /// Never below zero.
     fn release(&self, node: NodeSlot, taken: ResourceSet, epoch: u32);

@@ -26,7 +26,13 @@ pub struct Slots {
 impl Slots {
     /// Room for so many nodes and groups, those that left within the hour included.
     pub fn new(nodes: u32, groups: u32) -> Self {
-        Self { nodes: Table::new(nodes), groups: Table::new(groups), resources: Vec::new(), known: HashMap::new(), fresh: Vec::new() }
+        Self {
+            nodes: Table::new(nodes),
+            groups: Table::new(groups),
+            resources: Vec::new(),
+            known: HashMap::new(),
+            fresh: Vec::new(),
+        }
     }
 
     /// The registry at a moment, for [`crate::Snapshot::from_json`].

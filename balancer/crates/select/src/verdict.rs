@@ -93,7 +93,7 @@ fn within(group: &Group, member: &Member, load: &NodeLoad, now: Time) -> (Evalua
     let factor = load.weight_factor * load.score;
     let verdict = if member.draining {
         Verdict::Draining
-    } else if member.weight <= 0.0 || factor.is_nan() || factor <= 0.0 {
+    } else if member.weight <= 0.0 || !factor.is_finite() || factor <= 0.0 {
         Verdict::ZeroWeight
     } else {
         match load.admission {

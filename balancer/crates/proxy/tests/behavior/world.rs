@@ -9,7 +9,7 @@ use switchtender_proxy::{
     Advertised, Config, ConnectionId, Counter, Event, FailureKind, Flow, Listener, Local, NodeAdvertise, NodeSide,
     Outcome, Output, Packet, Proxy, Snapshot, Time, Transport, TransportFailure,
 };
-use switchtender_select::{Admission, GroupSlot, NodeLoad, NodeSlot, Nodes, Slots};
+use switchtender_select::{Admission, GroupSlot, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Slots};
 
 use crate::text::Text;
 
@@ -126,6 +126,16 @@ impl Nodes for Book {
 
     fn answered(&self, slot: NodeSlot) {
         self.edit(slot, |ledger| ledger.suspect = false);
+    }
+    fn reserve(&self, _node: NodeSlot, _wanted: ResourceSet, _limit: &dyn Fn(ResourceSlot) -> Option<u32>) -> bool {
+        true
+    }
+    fn release(&self, _node: NodeSlot, _taken: ResourceSet, _epoch: u32) {}
+    fn epoch(&self, _node: NodeSlot) -> u32 {
+        0
+    }
+    fn in_use(&self, _node: NodeSlot, _resource: ResourceSlot) -> u32 {
+        0
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use switchtender_select::{Admission, NodeLoad, NodeSlot, Nodes, Time};
+use switchtender_select::{Admission, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Time};
 
 #[derive(Default)]
 struct Entry {
@@ -130,5 +130,15 @@ impl Nodes for Load {
 
     fn answered(&self, slot: NodeSlot) {
         self.nodes.borrow_mut().entry(slot).or_default().suspect = false;
+    }
+    fn reserve(&self, _node: NodeSlot, _wanted: ResourceSet, _limit: &dyn Fn(ResourceSlot) -> Option<u32>) -> bool {
+        true
+    }
+    fn release(&self, _node: NodeSlot, _taken: ResourceSet, _epoch: u32) {}
+    fn epoch(&self, _node: NodeSlot) -> u32 {
+        0
+    }
+    fn in_use(&self, _node: NodeSlot, _resource: ResourceSlot) -> u32 {
+        0
     }
 }

@@ -44,9 +44,7 @@ pub(super) fn group(
             .map_or(Ok(WeightsFrom::Reported), |field| field.parsed(weights_from))?,
         high_water: object.optional("high_water").map_or(Ok(0.8), |field| field.number(0.01..=1.0))?,
         legs_per_call: object.required("legs_per_call")?.integer(1..=100)?,
-        emergency_reserve: object
-            .optional("emergency_reserve")
-            .map_or(Ok(0), |field| field.integer(0..=1_000_000))?,
+        emergency_reserve: object.optional("emergency_reserve").map_or(Ok(0), |field| field.integer(0..=1_000_000))?,
         queue: object.optional("queue_ms").map_or(Ok(Duration::ZERO), |field| field.millis(0..=60_000))?,
         call_expiry: object
             .optional("call_expiry_ms")

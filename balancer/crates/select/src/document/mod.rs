@@ -63,11 +63,8 @@ fn place(
     registry: &mut dyn Registry,
 ) -> Result<(Vec<Node>, Vec<Group>), ConfigError> {
     let full = |what: &str| ConfigError { pointer: format!("/{what}"), message: "no slot is free for more".to_owned() };
-    let resources: Vec<ResourceSlot> = names
-        .iter()
-        .map(|name| registry.resource_slot(name))
-        .collect::<Option<_>>()
-        .ok_or_else(|| full("groups"))?;
+    let resources: Vec<ResourceSlot> =
+        names.iter().map(|name| registry.resource_slot(name)).collect::<Option<_>>().ok_or_else(|| full("groups"))?;
     for node in &mut nodes {
         node.slot = registry.node_slot(&node.uid).ok_or_else(|| full("nodes"))?;
     }

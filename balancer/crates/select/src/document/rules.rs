@@ -42,10 +42,7 @@ fn rule(field: &Field<'_>, declared: &[Resource]) -> Result<Rule, ConfigError> {
     Ok(rule)
 }
 
-fn list<T>(
-    field: &Field<'_>,
-    item: impl Fn(&Field<'_>) -> Result<T, ConfigError>,
-) -> Result<Vec<T>, ConfigError> {
+fn list<T>(field: &Field<'_>, item: impl Fn(&Field<'_>) -> Result<T, ConfigError>) -> Result<Vec<T>, ConfigError> {
     field.list(MOST_ITEMS)?.iter().map(item).collect()
 }
 

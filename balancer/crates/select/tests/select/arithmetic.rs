@@ -118,6 +118,9 @@ pub(crate) fn any_load() -> impl Strategy<Value = NodeLoad> {
         suspect: flags[2],
         in_flight: c.4,
         weight_factor: n.6,
+        idle_cpu: flags[1].then_some(n.5),
+        score: [1.0, 0.5, 0.0][usize::try_from(c.4 % 3).unwrap()],
+        ejected_until: Time::ZERO,
     })
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 use switchtender_select::{
-    Admission, Group, NoNode, NodeLoad, NodeSlot, Nodes, OverLimitAction, Time, Verdict, candidates, judge,
+    Admission, Group, NoNode, NodeLoad, NodeSlot, Nodes, OverLimitAction, Time, Verdict, Wanted, candidates, judge,
     may_send_in_dialog,
 };
 
@@ -217,7 +217,7 @@ fn candidates_show_every_member_with_its_verdict() {
         NodeLoad { admission: Admission::Unreachable, ..open(10.0, 2.0) },
         open(10.0, 2.0),
     ]);
-    let all = candidates(&group, &pool, &[NodeSlot(3)], NOW);
+    let all = candidates(&group, &Wanted::default(), &pool, &[NodeSlot(3)], NOW);
     let seen: Vec<_> =
         all.iter().map(|candidate| (candidate.slot.0, candidate.verdict, candidate.last_resort)).collect();
     assert_eq!(
@@ -273,7 +273,7 @@ proptest! {
             (Err(reason), Some(_)) => prop_assert!(false, "{reason:?} though one is eligible"),
         }
         // What a table shows is what happens.
-        let shown = candidates(&group, &pool, &excluded_slots.iter().copied().map(NodeSlot).collect::<Vec<_>>(), NOW);
+        let shown = candidates(&group, &Wanted::default(), &pool, &excluded_slots.iter().copied().map(NodeSlot).collect::<Vec<_>>(), NOW);
         prop_assert_eq!(choice.is_ok(), shown.iter().any(|candidate| candidate.verdict == Verdict::Eligible));
     }
 }

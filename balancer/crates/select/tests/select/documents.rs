@@ -59,7 +59,7 @@ fn no_groups_and_no_nodes_are_fine() {
 fn every_error_says_where_it_is() {
     let long = "a".repeat(2_000);
     let cases: Vec<(&str, Value, &str)> = vec![
-        ("/format", json!(2), "format 1"),
+        ("/format", json!(3), "format 2"),
         ("/format", json!("1"), "whole number"),
         ("/keys", json!([]), "at least one"),
         ("/keys/0/id", json!(256), "0 to 255"),
@@ -92,7 +92,7 @@ fn every_error_says_where_it_is() {
         ("/groups/0/failover/cool_down_ms", json!([2000, 1000]), "above"),
         ("/groups/0/failover/cool_down_ms", json!([1000]), "two numbers"),
         ("/groups/0/timer_c_ms", json!(4e12), "whole number"),
-        ("/groups/0/over_limit/action", json!("Spill"), "Reject, Allow"),
+        ("/groups/0/over_limit/action", json!("Refuse"), "Reject, Allow"),
         ("/groups/0/over_limit/status", json!(200), "400 to 699"),
         ("/groups/0/over_limit/retry_after_s", json!([15, 5]), "above"),
         ("/groups/0/over_limit/retry_after_s", json!([1, 2, 3]), "at most 2"),

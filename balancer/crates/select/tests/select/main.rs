@@ -18,4 +18,6 @@ mod documents;
 mod histories;
 mod identities;
 mod matching;
+mod request;
+mod reserves;
 mod world;

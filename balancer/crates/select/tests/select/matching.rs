@@ -1,18 +1,15 @@
 //! Which group takes a call.
 
 use serde_json::{Value, json};
-use switchtender_select::{Call, Snapshot};
+use switchtender_select::Snapshot;
 
+use crate::request::{Ask, call};
 use crate::world::{document, read};
 
-fn call<'a>(user: Option<&'a str>, host: &'a str, source: &str) -> Call<'a> {
-    Call { method: b"INVITE", user: user.map(str::as_bytes), host: host.as_bytes(), source: source.parse().unwrap() }
-}
-
-fn takes(rule: Value, call: &Call<'_>) -> bool {
+fn takes(rule: Value, call: &Ask) -> bool {
     let mut document = document("LeastLoad", 1, &[(1.0, 0)]);
     document["groups"][0]["match"] = json!([rule]);
-    read(&document).group_for(call).is_some()
+    read(&document).classify(call).is_some()
 }
 
 fn uri(user: Value, host: Value, pattern: Value) -> Value {
@@ -46,7 +43,8 @@ fn the_pattern_is_searched_in_the_user_as_bytes() {
     assert!(!takes(rule, &call(None, "x", "192.0.2.1")));
     let anywhere = uri(Value::Null, Value::Null, json!(r"\d{3}$"));
     assert!(takes(anywhere.clone(), &call(Some("a%3123"), "x", "192.0.2.1")));
-    let odd = Call { user: Some(b"\xff\xfe123"), ..call(None, "x", "192.0.2.1") };
+    let mut odd = call(None, "x", "192.0.2.1");
+    odd.uri.user = Some(b"\xff\xfe123".to_vec());
     assert!(takes(anywhere, &odd), "bytes that are no UTF-8 do not disturb");
 }
 
@@ -98,17 +96,17 @@ fn several() -> Snapshot {
 #[test]
 fn the_first_group_that_matches_takes_the_call() {
     let snapshot = several();
-    let name = |user| snapshot.group_for(&call(Some(user), "x", "192.0.2.1")).unwrap().name.to_string();
+    let name = |user| snapshot.classify(&call(Some(user), "x", "192.0.2.1")).unwrap().group.name.to_string();
     assert_eq!(name("conf-1"), "conf");
     assert_eq!(name("bob"), "rest", "no rules take every call");
-    let matched = snapshot.groups[0].matcher.matches(&call(Some("conf-1"), "x", "192.0.2.1"));
-    assert_eq!(matched, Some(Some(1)), "the rule is named");
-    assert_eq!(snapshot.groups[2].matcher.matches(&call(None, "x", "192.0.2.1")), Some(None));
+    let rule = |group: usize, user| snapshot.groups[group].matches(&call(user, "x", "192.0.2.1")).unwrap().rule;
+    assert_eq!(rule(0, Some("conf-1")), Some(1), "the rule is named");
+    assert_eq!(rule(2, None), None);
 }
 
 #[test]
 fn without_a_match_nobody_takes_it() {
     let rule = json!({"sources": ["10.0.0.0/8"]});
     assert!(!takes(rule, &call(Some("bob"), "x", "192.0.2.1")));
-    assert!(Snapshot::default().group_for(&call(Some("bob"), "x", "192.0.2.1")).is_none());
+    assert!(Snapshot::default().classify(&call(Some("bob"), "x", "192.0.2.1")).is_none());
 }

@@ -1,19 +1,26 @@
 //! A pool of nodes in plain cells, and the documents that describe it.
 
 use core::cell::RefCell;
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use switchtender_select::{
-    Admission, Choice, Group, NoNode, NodeLoad, NodeSlot, Nodes, Rng, RoundRobinCursor, Slots, Snapshot, Time, choose,
+    Admission, Group, Memory, NoNode, NodeLoad, NodeSlot, Nodes, Placement, ResourceSet, ResourceSlot, Rng, Slots,
+    Snapshot, Time, Wanted, place,
 };
 
 /// Loads by slot, set by tests and changed by the calls of [`Nodes`].
 pub(crate) struct Pool {
     pub(crate) loads: RefCell<Vec<NodeLoad>>,
+    /// Resources in use by node and slot.
+    pub(crate) used: RefCell<BTreeMap<(NodeSlot, ResourceSlot), u32>>,
+    /// How often a node's load was looked at.
+    pub(crate) looks: core::cell::Cell<usize>,
 }
 
 impl Pool {
     pub(crate) fn of(loads: Vec<NodeLoad>) -> Self {
-        Self { loads: RefCell::new(loads) }
+        Self { loads: RefCell::new(loads), used: RefCell::default(), looks: core::cell::Cell::new(0) }
     }
 
     /// Open nodes with this `Max-Sessions` and so many sessions.
@@ -42,6 +49,7 @@ pub(crate) fn open(max_sessions: f64, sessions: f64) -> NodeLoad {
 
 impl Nodes for Pool {
     fn load(&self, slot: NodeSlot, _now: Time) -> NodeLoad {
+        self.looks.set(self.looks.get() + 1);
         self.loads.borrow()[usize::try_from(slot.0).unwrap()]
     }
     fn assign(&self, slot: NodeSlot, legs: u32, _now: Time) {
@@ -69,6 +77,25 @@ impl Nodes for Pool {
     fn answered(&self, slot: NodeSlot) {
         self.change(slot, |load| load.suspect = false);
     }
+    fn reserve(&self, node: NodeSlot, wanted: ResourceSet, limit: &dyn Fn(ResourceSlot) -> Option<u32>) -> bool {
+        let free =
+            wanted.iter().all(|resource| limit(resource).is_none_or(|limit| self.in_use(node, resource) < limit));
+        if free {
+            let mut used = self.used.borrow_mut();
+            wanted.iter().for_each(|resource| *used.entry((node, resource)).or_default() += 1);
+        }
+        free
+    }
+    fn release(&self, node: NodeSlot, taken: ResourceSet, _epoch: u32) {
+        let mut used = self.used.borrow_mut();
+        taken.iter().for_each(|resource| *used.get_mut(&(node, resource)).unwrap() -= 1);
+    }
+    fn epoch(&self, _node: NodeSlot) -> u32 {
+        0
+    }
+    fn in_use(&self, node: NodeSlot, resource: ResourceSlot) -> u32 {
+        self.used.borrow().get(&(node, resource)).copied().unwrap_or(0)
+    }
 }
 
 /// A member of the only group: weight and priority.
@@ -85,7 +112,7 @@ pub(crate) fn document(algorithm: &str, legs: u32, parts: &[Part]) -> Value {
         .map(|(node, (weight, priority))| json!({"node": node, "weight": weight, "priority": priority, "draining": false}))
         .collect();
     json!({
-        "format": 1,
+        "format": 2,
         "keys": [{"id": 7, "secret": format!("{}==", "A".repeat(86))}],
         "nodes": nodes,
         "groups": [{
@@ -120,18 +147,18 @@ pub(crate) fn weighted(algorithm: &str, legs: u32, parts: &[Part]) -> Group {
     read(&document(algorithm, legs, parts)).groups.remove(0)
 }
 
-/// Chooses with a generator and cursor that live as long as the caller.
+/// Chooses with a generator and a memory that live as long as the caller.
 pub(crate) struct Dice {
     rng: Rng,
-    cursor: RoundRobinCursor,
+    memory: Memory,
 }
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed), cursor: RoundRobinCursor::new() }
+        Self { rng: Rng::new(seed), memory: Memory::new() }
     }
 
-    pub(crate) fn choose(&mut self, group: &Group, pool: &Pool, excluded: &[u32]) -> Result<Choice, NoNode> {
+    pub(crate) fn choose(&mut self, group: &Group, pool: &Pool, excluded: &[u32]) -> Result<Placement, NoNode> {
         self.choose_at(group, pool, excluded, Time::from_secs(100))
     }
 
@@ -141,9 +168,22 @@ impl Dice {
         pool: &Pool,
         excluded: &[u32],
         now: Time,
-    ) -> Result<Choice, NoNode> {
+    ) -> Result<Placement, NoNode> {
         let excluded: Vec<NodeSlot> = excluded.iter().copied().map(NodeSlot).collect();
-        choose(group, pool, &excluded, now, &mut self.rng, &mut self.cursor)
+        let (rng, memory) = (&mut self.rng, &mut self.memory);
+        place(&Snapshot::default(), group, &Wanted::default(), pool, &excluded, now, rng, memory)
+    }
+
+    /// As a call of its own kind finds the groups of a snapshot.
+    pub(crate) fn place(
+        &mut self,
+        snapshot: &Snapshot,
+        group: usize,
+        wanted: &Wanted,
+        pool: &Pool,
+    ) -> Result<Placement, NoNode> {
+        let (rng, memory) = (&mut self.rng, &mut self.memory);
+        place(snapshot, &snapshot.groups[group], wanted, pool, &[], Time::from_secs(100), rng, memory)
     }
 
     /// The node (its slot number), or why none.
