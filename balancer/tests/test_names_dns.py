@@ -12,8 +12,8 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from switchtender.sources.names import LONGEST, SHORTEST, Name, NotFoundError, Target
-from switchtender.sources.rfc3263 import HOSTS_HOLD, Names, system_hosts
+from switchtender.drivers.dns.names import LONGEST, SHORTEST, Name, NotFoundError, Target
+from switchtender.drivers.dns.rfc3263 import HOSTS_HOLD, Names, system_hosts
 
 
 class Zone(asyncio.DatagramProtocol):

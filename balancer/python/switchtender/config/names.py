@@ -7,34 +7,13 @@ SRV record, a transport that stands means that no NAPTR record is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from switchtender.drivers.dns.names import Name, Target
 from switchtender_api.constants import DEFAULT_SIP_PORT
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember
 from switchtender_api.v1alpha1.destinations import Lookup
 from switchtender_api.v1alpha1.egress import NextHop
-from switchtender_api.v1alpha1.endpoints import SipUri, Transport, host_address
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """What is asked for. ``port`` and ``transport`` hold as far as ``lookup`` does not ask for them."""
-
-    host: str
-    port: int = DEFAULT_SIP_PORT
-    transport: Transport = "UDP"
-    lookup: Lookup = "Address"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A place to send to. ``rank``: those of a higher one are for when all of a lower one have failed."""
-
-    address: str
-    port: int
-    transport: Transport
-    rank: int = 0
-
+from switchtender_api.v1alpha1.endpoints import SipUri, host_address
 
 Resolved = Mapping[Name, tuple[Target, ...]]
 """Where names are, by name, the best place first. A name that is not in it is not known to be anywhere."""
@@ -84,3 +63,6 @@ def hop_targets(hop: NextHop, resolved: Resolved) -> tuple[Target, ...]:
     if name is None:
         return (Target(hop.sip.host, hop.sip.port or DEFAULT_SIP_PORT, hop.sip.transport or "UDP"),)
     return resolved.get(name, ())
+
+
+__all__ = ["Name", "Resolved", "Target", "hop_name", "hop_targets", "member_name", "member_target", "names_of"]

@@ -1,6 +1,6 @@
 """Members and next hops that are given by name: which address each of them is at now.
 
-Resolved in the background, again when an answer has had its time; a present address is left only when it is no longer
+Asked in the background, again when an answer has had its time; a present address is left only when it is no longer
 among the answers. Whatever DNS fails to say, the last known address stays. A member is the same one at whatever
 address, so its calls go on by their tokens.
 """
@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, Protocol
 
+from switchtender.config.names import Resolved, names_of
 from switchtender.config.snapshot import GroupMembers
-from switchtender.sources.names import Found, Name, NotFoundError, Target
-from switchtender_api.v1alpha1 import SetMember
-from switchtender_api.v1alpha1.endpoints import Transport, host_address
+from switchtender.drivers.dns.names import Found, Name, NotFoundError, Target
 
 log = logging.getLogger(__name__)
 
 _AGAIN: Final = 5.0
 _AGAIN_AT_MOST: Final = 60.0
 """Seconds until a failed question is asked again: at first, and at most; doubling."""
-_MOST_HOPS: Final = 8
-"""Addresses of one next hop that are used."""
 
 
 class Finder(Protocol):
@@ -34,39 +31,33 @@ class Finder(Protocol):
         """The targets of a name. Raises NotFoundError."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of a name: the target that stands, and all that it could be."""
-
-    present: Target
-    targets: tuple[Target, ...]
-
-
 class Naming:
-    """The names of a plan. ``changed()`` when an address did; ``refusal`` tells why nothing may be at an address."""
+    """The names of a plan. ``finder`` is made when there is the first name to ask for; ``changed()`` is called when an
+    address changed. ``refusal`` tells why no call may go to an address; None where calls may.
+    """
 
     def __init__(
         self,
         finder: Callable[[], Finder],
-        changed: Callable[[], None],
+        changed: Callable[[], None] = lambda: None,
         refusal: Callable[[str], str | None] = lambda address: None,
     ) -> None:
+        self.changed = changed
         self.refusal = refusal
         self._make_finder = finder
         self._finder: Finder | None = None
-        self._changed = changed
-        self._known: dict[Name, _Known] = {}
+        self._known: dict[Name, tuple[Target, ...]] = {}
         self._tasks: dict[Name, asyncio.Task[None]] = {}
         self._asked: dict[Name, asyncio.Event] = {}
 
+    @property
+    def resolved(self) -> Resolved:
+        """Where the names are, the place that stands first."""
+        return self._known
+
     async def follow(self, groups: Iterable[GroupMembers], patience: float) -> None:
-        """Resolve the names of these groups from now on, and no others; wait so many seconds at most for new ones."""
-        wanted = {name for entry in groups for name in names_of(entry)}
-        for name in self._tasks.keys() - wanted:
-            self._tasks.pop(name).cancel()
-            self._asked.pop(name)
-            self._known.pop(name, None)
-        fresh = wanted - self._tasks.keys()
+        """Ask for the names of these groups from now on, too; wait so many seconds at most for those that are new."""
+        fresh = _names(groups) - self._tasks.keys()
         for name in fresh:
             self._asked[name] = asyncio.Event()
             self._tasks[name] = asyncio.get_running_loop().create_task(self._follow(name), name=f"dns {name.host}")
@@ -76,13 +67,16 @@ class Naming:
             for wait in waits:
                 wait.cancel()
 
-    def resolved(self, groups: Sequence[GroupMembers]) -> tuple[GroupMembers, ...]:
-        """The groups with addresses in the place of names; a member without one is left out until there is."""
-        return tuple(self._resolved(entry) if names_of(entry) else entry for entry in groups)
+    def keep(self, groups: Iterable[GroupMembers]) -> None:
+        """Ask for no other names than those of these groups any more."""
+        for name in self._tasks.keys() - _names(groups):
+            self._tasks.pop(name).cancel()
+            self._asked.pop(name)
+            self._known.pop(name, None)
 
-    def unresolved(self, groups: Iterable[GroupMembers]) -> list[str]:
-        """The hosts that no address is known of."""
-        return sorted({name.host for entry in groups for name in names_of(entry) if name not in self._known})
+    def unresolved(self, entry: GroupMembers) -> list[str]:
+        """The hosts of a group that no address is known of."""
+        return sorted({name.host for name in _names([entry]) if name not in self._known})
 
     async def close(self) -> None:
         """Ask no more."""
@@ -92,26 +86,15 @@ class Naming:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _resolved(self, entry: GroupMembers) -> GroupMembers:
-        members = []
-        for member in entry.members:
-            name = _member_name(member)
-            known = None if name is None else self._known.get(name)
-            if name is None:
-                members.append(member)
-            elif known is not None:
-                members.append(_at(member, known.present))
-        return GroupMembers(entry.group, tuple(members))
-
     async def _follow(self, name: Name) -> None:
         failures = 0
         while True:
             try:
                 found = await self._find(name)
                 failures, wait = 0, found.holds
-                self._learn(name, found)
+                self._learn(name, found.targets)
             except NotFoundError as error:
-                wait = max(error.holds, min(_AGAIN * 2.0**failures, _AGAIN_AT_MOST))
+                wait = max(error.holds, min(_AGAIN * 2.0 ** min(failures, 10), _AGAIN_AT_MOST))
                 if failures == 0:
                     stands = "its last known address stands" if name in self._known else "it is left out until then"
                     log.warning("%s; %s", error, stands, extra={"host": name.host})
@@ -129,34 +112,23 @@ class Naming:
         target, why = next(iter(refused.items()))
         raise NotFoundError(f"{name.host} is at {target.address}: {why}", found.holds)
 
-    def _learn(self, name: Name, found: Found) -> None:
+    def _learn(self, name: Name, targets: tuple[Target, ...]) -> None:
+        """The place that stands goes first, as long as it is one of them."""
         before = self._known.get(name)
-        places = {(target.address, target.port, target.transport): target for target in found.targets}
-        stays = None if before is None else places.get(_place(before.present))
-        known = _Known(stays or found.targets[0], found.targets)
-        self._known[name] = known
-        if before is None or _place(before.present) != _place(known.present) or before.targets != known.targets:
-            place = f"{known.present.address} port {known.present.port} over {known.present.transport}"
-            log.info("%s is at %s", name.host, place, extra={"host": name.host, "targets": len(found.targets)})
-            self._changed()
+        if before is not None:
+            stays = next((target for target in targets if _place(target) == _place(before[0])), targets[0])
+            targets = (stays, *(target for target in targets if target is not stays))
+            if set(targets) == set(before) and targets[0] == before[0]:
+                return  # another order among the others, as it is drawn anew each time, changes nothing
+        self._known[name] = targets
+        place = f"{targets[0].address} port {targets[0].port} over {targets[0].transport}"
+        log.info("%s is at %s", name.host, place, extra={"host": name.host, "targets": len(targets)})
+        self.changed()
 
 
-def _place(target: Target) -> tuple[str, int, Transport]:
+def _names(groups: Iterable[GroupMembers]) -> set[Name]:
+    return {name for entry in groups for name in names_of(entry.group, entry.members)}
+
+
+def _place(target: Target) -> tuple[str, int, str]:
     return target.address, target.port, target.transport
-
-
-def names_of(entry: GroupMembers) -> list[Name]:
-    """The names that stand in a group."""
-    return [name for member in entry.members if (name := _member_name(member)) is not None]
-
-
-def _member_name(member: SetMember) -> Name | None:
-    host = member.addresses[0]
-    if host_address(host) is not None:
-        return None
-    return Name(host, member.sip.port, member.sip.transport)
-
-
-def _at(member: SetMember, target: Target) -> SetMember:
-    sip = member.sip.model_copy(update={"port": target.port, "transport": target.transport})
-    return member.model_copy(update={"addresses": (target.address,), "sip": sip})

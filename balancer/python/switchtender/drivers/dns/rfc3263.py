@@ -18,7 +18,7 @@ import dns.name
 import dns.rdatatype
 import dns.resolver
 
-from switchtender.sources.names import LONGEST, SHORTEST, Found, Name, NotFoundError, Target
+from switchtender.drivers.dns.names import LONGEST, SHORTEST, Found, Name, NotFoundError, Target
 from switchtender_api.v1alpha1.endpoints import Transport
 
 HOSTS_HOLD: Final = 30.0
