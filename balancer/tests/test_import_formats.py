@@ -1,5 +1,6 @@
 """Reading OpenSIPS' tables: each format by hand, and any table through every format."""
 
+import contextlib
 import re
 
 import pytest
@@ -206,3 +207,54 @@ def test_a_table_is_the_same_through_every_format(rows):
         _, [table] = read(written(rows).encode())
         read_back = [dict(record.values) for record in records(table, SHAPE)]
         assert read_back == expected, written.__name__
+
+
+WORDS = [
+    "INSERT",
+    "INTO",
+    "dispatcher",
+    "VALUES",
+    "CREATE",
+    "TABLE",
+    "t",
+    "COPY",
+    "FROM",
+    "stdin",
+    "NULL",
+    "setid",
+    "destination",
+    "weight",
+    "id(int)",
+    "1",
+    "0x",
+    "E'",
+    "_b",
+    ",",
+    ";",
+    "(",
+    ")",
+    "'",
+    '"',
+    "`",
+    "\\",
+    "\\.",
+    "--",
+    "/*",
+    "*/",
+    "::",
+    ".",
+    ":",
+    "|",
+    "+--",
+    "sip:10.0.0.1",
+    "fs://:p@10.0.0.1",
+]
+PIECES = st.sampled_from([*WORDS, "\t", "\n", " ", " "])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=40).map(lambda pieces: " ".join(pieces).encode())))
+def test_whatever_comes_is_read_or_refused_in_words(data):
+    with contextlib.suppress(UnreadableError):
+        for table in read(data)[1]:
+            assert all(len(record.values) == len(table.columns or SHAPE.widths[3]) for record in records(table, SHAPE))

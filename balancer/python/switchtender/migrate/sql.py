@@ -251,7 +251,7 @@ def _copy(text: str, tokens: list[_Token], found: dict[str, _Gathered]) -> int:
         return end
     name, position = _table_name(tokens, 1)
     columns: tuple[str, ...] | None = None
-    if tokens[position].says("("):
+    if position < len(tokens) and tokens[position].says("("):
         columns, position = _names(tokens, position)
     table = found.setdefault(name, _Gathered())
     line = tokens[-1].line
