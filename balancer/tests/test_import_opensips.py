@@ -352,9 +352,15 @@ def test_a_resource_that_some_report_and_some_limit_holds_both():
     group, _ = lb_group("ch=fs://:pw@10.0.0.1", "ch=30", "other=1")
     assert limits(group) == [
         {"ch": None, "ch-limit": 1_000_000, "other": 0},
-        {"ch": None, "ch-limit": 30, "other": 0},
+        {"ch": 30, "ch-limit": 1_000_000, "other": 0},
         {"ch": None, "ch-limit": 0, "other": 1},
     ]
+
+
+def test_a_number_stands_beside_what_others_report():
+    group, _ = lb_group("ch=fs://:pw@10.0.0.1;conf=5", "ch=30;conf=5")
+    assert limits(group) == [{"ch": None, "conf": 5}, {"ch": 30, "conf": 5}]
+    assert group.match.rules[0].resources == ("ch", "conf")
 
 
 def test_an_address_twice_in_a_group_has_the_capacity_of_both_rows():

@@ -164,8 +164,8 @@ def _group(number: int, rows: list[LoadBalancerRow], pool: Pool) -> tuple[Group,
 class _Resource:
     """A resource of the group: its name here and there, and the limit of nodes that do not say another.
 
-    ``common`` None: the sessions that a node reports. ``beside`` a reported one of the same name, the limit holds nodes
-    that report none, and lets the others be.
+    ``common`` None: the sessions that a node reports, or a number of its own. ``beside`` such a one of the same name,
+    it keeps calls off the nodes that have none of it, and lets the others be.
     """
 
     name: str
@@ -173,12 +173,11 @@ class _Resource:
     common: int | None
     beside: bool = False
 
-    def limit(self, limits: Mapping[str, int | None]) -> int:
-        """The limit on a node with these resources."""
+    def limit(self, limits: Mapping[str, int | None]) -> int | None:
+        """The limit on a node with these resources; None for what it reports."""
         if self.there not in limits:
-            return 0
-        limit = limits[self.there]
-        return LARGEST_LIMIT if limit is None else limit
+            return self.common and 0
+        return LARGEST_LIMIT if self.beside else limits[self.there]
 
 
 def _own(amounts: Iterable[_Resource], limits: Mapping[str, int | None]) -> tuple[Amount, ...]:
@@ -186,7 +185,7 @@ def _own(amounts: Iterable[_Resource], limits: Mapping[str, int | None]) -> tupl
     return tuple(
         Amount(resource.name, resource.limit(limits))
         for resource in amounts
-        if resource.common is not None and resource.limit(limits) != resource.common
+        if resource.limit(limits) != resource.common
     )
 
 
@@ -202,17 +201,18 @@ def _amounts(nodes: list[Mapping[str, int | None]]) -> tuple[list[_Resource], tu
         if name != there:
             notes.append(Note("changes", f"the resource {there!r} is named {name}"))
         limits = [value for value in values if value is not None]
-        if len(limits) < len(values):
-            resources.append(_Resource(name, there, None))
-            notes.append(Note("maps", f"{name} is the sessions that nodes report (source: Reported)"))
-        if limits or len(values) < len(nodes):
-            beside = len(limits) < len(values)
-            own = resource_name(f"{name}-limit", taken) if beside else name
-            taken.add(own)
-            same = len(set(values)) == 1 and len(values) == len(nodes)
-            everywhere = min(limits) if limits and len(values) == len(nodes) and not beside else 0
-            resources.append(_Resource(own, there, limits[0] if same else everywhere, beside))
-            notes.append(_limit_note(own, name, beside=beside))
+        everywhere = len(values) == len(nodes)
+        if len(limits) == len(values):
+            resources.append(_Resource(name, there, min(limits) if everywhere else 0))
+            notes.append(Note("maps", f"{name} is a limit per node; a node whose row does not name it has none of it"))
+            continue
+        resources.append(_Resource(name, there, None))
+        notes.append(Note("maps", f"{name} is the sessions that nodes report (source: Reported)"))
+        if not everywhere:
+            beside = resource_name(f"{name}-limit", taken)
+            taken.add(beside)
+            resources.append(_Resource(beside, there, 0, beside=True))
+            notes.append(Note("changes", f"not every row has {name}: {beside} keeps calls that use it off the others"))
     shared = [
         there for there in dict.fromkeys(resource.there for resource in resources) if all(there in n for n in nodes)
     ]
@@ -220,14 +220,6 @@ def _amounts(nodes: list[Mapping[str, int | None]]) -> tuple[list[_Resource], tu
     if all(resource.common is None for resource in resources if resource.name in uses):
         uses = ()  # a call takes what is reported anyway
     return resources, uses, [*notes, *_use_notes(resources, uses)]
-
-
-def _limit_note(own: str, name: str, *, beside: bool) -> Note:
-    if beside:
-        return Note(
-            "changes", f"{name} is reported by some nodes and a number or missing on others: {own} holds the latter"
-        )
-    return Note("maps", f"{own} is a limit per node; a node whose row does not name it has none")
 
 
 def _use_notes(resources: Iterable[_Resource], uses: tuple[str, ...]) -> Iterator[Note]:
