@@ -82,6 +82,9 @@ class FakeCore:
         self.calls.append(("baseline", uid, age))
         return FakeBaseline()
 
+    def restarted(self, uid):
+        self.calls.append(("restarted", uid))
+
     def tell(self, *event):
         self.waiting.append(event)
         os.write(self._signal, b"x")

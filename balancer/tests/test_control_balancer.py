@@ -80,7 +80,7 @@ async def test_a_refused_snapshot_leaves_the_plan_before_it_whole(balancer, core
     assert balancer.plan is before
     assert balancer.generation == 1
     assert states(balancer) == known
-    assert balancer.member_name(FS2, "voice", "ivr") == "fs2"
+    assert balancer.member(FS2, "voice", "ivr").name == "fs2"
     driver(drivers, "fs1").reports(sessions=9)
     assert core.reports(FS1)[-1]["sessions"] == 9.0
     assert len(drivers) == 2

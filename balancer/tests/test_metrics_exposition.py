@@ -43,11 +43,12 @@ def node(group, name, **changes):
         "legsPerSecond": 3,
         "requestsPerSecond": 9,
         "idleCPU": 95.0,
+        "probe": {"answered": True, "roundTrip": 0.002, "results": {"answered": 7, "refused": 0, "unanswered": 1}},
         **changes,
     }
 
 
-UNHEARD = {"state": "unknown", "sessions": None, "maxSessions": None, "reportAge": None, "idleCPU": None}
+UNHEARD = {"state": "unknown"} | dict.fromkeys(("sessions", "maxSessions", "reportAge", "idleCPU", "probe"))
 
 
 class StubView:
@@ -163,6 +164,20 @@ def test_esl_errors_count_by_reason_from_zero_on(families):
     }
     assert found == {**dict.fromkeys(ESL_ERRORS, 0.0), "silent": 2.0}
     assert not {"connecting", "authenticated"} & set(ESL_ERRORS)
+
+
+def test_probes_are_counted_by_what_they_came_to_for_nodes_that_are_probed(families):
+    results = families["switchtender_node_probe_results"].samples
+    probed = {"namespace": "voice", "group": "ivr", "node": "fs1"}
+    assert {sample.labels["result"]: sample.value for sample in results if sample.labels["node"] == "fs1"} == {
+        "answered": 7.0,
+        "refused": 0.0,
+        "unanswered": 1.0,
+    }
+    assert "fs2" not in {sample.labels["node"] for sample in results}
+    for name, value in (("answered", 1.0), ("round_trip_seconds", 0.002)):
+        [sample] = samples(families[f"switchtender_node_probe_{name}"], node="fs1")
+        assert (sample.labels, sample.value) == (probed, value)
 
 
 def test_idle_cpu_is_a_ratio(families):

@@ -75,7 +75,7 @@ class Balancer:
         self._groups_of: Mapping[str, list[GroupMembers]] = {}
         self._members_of: Mapping[str, list[SetMember]] = {}
         self._nodes_of: Mapping[str, frozenset[str]] = {}
-        self._names: Mapping[tuple[str, str], str] = {}
+        self._members: Mapping[tuple[str, str], SetMember] = {}
         self._fresh: Mapping[str, float] = {}
         self._taken_up: dict[str, _Said] = {}
         self.keys = keys
@@ -106,7 +106,7 @@ class Balancer:
             said = _Said((*(entry.group for entry in groups), *members), target, wanted)
             self._taken_up[uid] = said
             if uid not in self.watches:
-                name = self._names[uid, groups[0].group.key]
+                name = self._members[uid, groups[0].group.key].name
                 self.watches[uid] = Watch(uid, name, self.core, clock=self._clock, changed=self._changed, joined=joined)
             elif uid in before and said.same_as(before[uid]):
                 continue
@@ -144,9 +144,9 @@ class Balancer:
         """The uid of the node behind a member's uid; None where there is no such member."""
         return self._node_of.get(member)
 
-    def member_name(self, uid: str, namespace: str, group: str) -> str | None:
-        """What a group calls the node of this uid; None where it is no member of it."""
-        return self._names.get((uid, f"{namespace}/{group}"))
+    def member(self, uid: str, namespace: str, group: str) -> SetMember | None:
+        """What a group says of the node of this uid; None where it is no member of it."""
+        return self._members.get((uid, f"{namespace}/{group}"))
 
     async def run(self) -> None:
         """Keep what depends on time up to date, and log what the packet core tells, until canceled."""
@@ -168,13 +168,13 @@ class Balancer:
     def _index(self, served: Sequence[GroupMembers], node_of: Mapping[str, str]) -> None:
         groups_of: dict[str, list[GroupMembers]] = {}
         members_of: dict[str, list[SetMember]] = {}
-        names: dict[tuple[str, str], str] = {}
+        members: dict[tuple[str, str], SetMember] = {}
         for entry in served:
             for member in entry.members:
                 groups_of.setdefault(node_of[member.uid], []).append(entry)
                 members_of.setdefault(node_of[member.uid], []).append(member)
-                names[node_of[member.uid], entry.group.key] = member.name
-        self._groups_of, self._members_of, self._names = groups_of, members_of, names
+                members[node_of[member.uid], entry.group.key] = member
+        self._groups_of, self._members_of, self._members = groups_of, members_of, members
         self._nodes_of = {
             entry.group.key: frozenset(node_of[member.uid] for member in entry.members) for entry in served
         }

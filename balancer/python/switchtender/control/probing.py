@@ -28,7 +28,7 @@ def probing(groups: Iterable[GroupMembers], members: Iterable[SetMember]) -> tup
     The groups of one node need not agree: the shortest interval and time, the fewest failures and the most successes
     hold, an answer must count in each of them, and the first From that is given stands.
     """
-    asked = list(filter(None, (entry.group.spec.health.options for entry in groups)))
+    asked = list(filter(None, (entry.group.spec.health.probe for entry in groups)))
     if not asked:
         return None, None
     thresholds = Thresholds(min(each.failures for each in asked), max(each.successes for each in asked))

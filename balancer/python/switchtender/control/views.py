@@ -13,9 +13,10 @@ from switchtender._core import ConfigError, Core
 from switchtender.config.overrides import Override
 from switchtender.control.balancer import Balancer
 from switchtender.control.orders import changes, places
-from switchtender.control.watch import ESL_ERRORS, Watch
+from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS, Watch
 from switchtender.http.views import BadQuestionError, Json
 from switchtender.load.states import STATES, StateName
+from switchtender_api.v1alpha1 import SetMember
 from switchtender_api.v1alpha1.endpoints import format_endpoint
 
 log = logging.getLogger(__name__)
@@ -59,14 +60,16 @@ class BalancerView:
 
     def nodes(self) -> list[Json]:
         """One entry for each group a node is a member of, evaluated now."""
-        watches = self._balancer.watches
-        now = self._clock()
-        return [
-            _node(node, place, self._name(node, place["namespace"], place["name"]), watches[node["uid"]], now)
-            for node in core_nodes(self._balancer.core)
-            if node["uid"] in watches
-            for place in node["groups"]
-        ]
+        balancer, now = self._balancer, self._clock()
+        shown: list[Json] = []
+        for node in core_nodes(balancer.core):
+            watch = balancer.watches.get(node["uid"])
+            for place in node["groups"] if watch is not None else ():
+                member = balancer.member(node["uid"], place["namespace"], place["name"])
+                if watch is not None and member is not None:
+                    override = balancer.admin.overrides.get(member.uid, Override())
+                    shown.append(_node(node, place, member, override, watch, now))
+        return shown
 
     def groups(self) -> list[Json]:
         """Every group with its sums; draining, stale and down nodes add nothing to capacity."""
@@ -135,7 +138,8 @@ class BalancerView:
 
     def _name(self, node: dict[str, Any], namespace: str, group: str) -> str:
         """What the group calls the node: groups that share one may have names of their own for it."""
-        name: str = self._balancer.member_name(node["uid"], namespace, group) or node["name"]
+        member = self._balancer.member(node["uid"], namespace, group)
+        name: str = node["name"] if member is None else member.name
         return name
 
 
@@ -154,19 +158,24 @@ def display_state(watch: Watch, place: dict[str, Any]) -> tuple[StateName, str]:
     return watch.state.name, watch.state.reason
 
 
-def _node(node: dict[str, Any], place: dict[str, Any], name: str, watch: Watch, now: float) -> Json:
+def _node(
+    node: dict[str, Any], place: dict[str, Any], member: SetMember, override: Override, watch: Watch, now: float
+) -> Json:
     state, reason = display_state(watch, place)
     report = watch.model.report
     return {
         "namespace": place["namespace"],
         "group": place["name"],
-        "node": name,
+        "node": member.name,
         "uid": node["uid"],
         "sip": node["sip"],
+        "transport": member.sip.transport,
         "esl": None if watch.esl is None else format_endpoint(watch.esl.host, watch.esl.port),
         "state": state,
         "reason": reason,
         "stateSeconds": round(now - watch.since, 3),
+        "admin": override.as_json(),
+        "probe": _probe(watch, now),
         "link": watch.model.link,
         "linkDetail": watch.model.link_detail,
         "eslErrors": {reason: watch.errors[reason] for reason in ESL_ERRORS},
@@ -192,6 +201,24 @@ def _node(node: dict[str, Any], place: dict[str, Any], name: str, watch: Watch, 
         "cooling": node["cooling"],
         "idleCPU": watch.model.idle_cpu,
         "coreUUID": watch.model.core_uuid,
+    }
+
+
+def _probe(watch: Watch, now: float) -> Json | None:
+    """What OPTIONS came to; None where the node is not probed, or has not been."""
+    probes = watch.model.probes
+    if watch.policy.probing is None or probes.last is None:
+        return None
+    trip = probes.last.round_trip
+    return {
+        "answered": not probes.unanswered,
+        "failures": probes.failures,
+        "successes": probes.successes,
+        "status": probes.last.status,
+        "detail": probes.last.detail,
+        "roundTrip": None if trip is None else round(trip, 6),
+        "age": round(now - probes.last.received, 3),
+        "results": {result: watch.probe_results[result] for result in PROBE_RESULTS},
     }
 
 

@@ -34,6 +34,9 @@ _UNHEARD = State("unknown", "NoReportYet")
 ESL_ERRORS = tuple(state for state in get_args(LinkState) if state not in ("connecting", "authenticated"))
 """The ways in which an Event Socket fails: ``reason`` of the error count."""
 
+PROBE_RESULTS = ("answered", "refused", "unanswered")
+"""What an OPTIONS may come to; refused: by a status that does not count as an answer."""
+
 
 class Watch:
     """The watch over one node. ``changed`` is called after each of its drivers' events, in the event loop.

@@ -72,6 +72,7 @@ class BalancerCollector(Collector):
         yield _states(nodes)
         yield _idle_cpu(nodes)
         yield _esl_errors(nodes)
+        yield from _probes(nodes)
         yield from _gauges(_GROUP_GAUGES, _GROUP_LABELS, self._view.groups_of(nodes))
         yield from _core(self._balancer.core)
 
@@ -143,6 +144,34 @@ def _esl_errors(nodes: list[dict[str, Any]]) -> Metric:
         for reason, count in node["eslErrors"].items():
             family.add_metric([*(node[label] for label in _NODE_LABELS), reason], count)
     return family
+
+
+def _probes(nodes: list[dict[str, Any]]) -> Iterator[Metric]:
+    results = CounterMetricFamily(
+        f"{PREFIX}node_probe_results",
+        "OPTIONS sent to the node by what became of them; refused: by a status that does not count.",
+        labels=[*_NODE_LABELS, "result"],
+    )
+    answering = GaugeMetricFamily(
+        f"{PREFIX}node_probe_answered",
+        "1 while the node counts as answering OPTIONS, 0 while it does not.",
+        labels=_NODE_LABELS,
+    )
+    trip = GaugeMetricFamily(
+        f"{PREFIX}node_probe_round_trip_seconds",
+        "Seconds from the last OPTIONS to its answer; absent while none came.",
+        labels=_NODE_LABELS,
+    )
+    for node in nodes:
+        probe, labels = node["probe"], [node[label] for label in _NODE_LABELS]
+        if probe is None:
+            continue
+        answering.add_metric(labels, float(probe["answered"]))
+        if probe["roundTrip"] is not None:
+            trip.add_metric(labels, probe["roundTrip"])
+        for result, count in probe["results"].items():
+            results.add_metric([*labels, result], count)
+    yield from (results, answering, trip)
 
 
 def _core(core: Core) -> Iterator[Metric]:
