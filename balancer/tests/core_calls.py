@@ -55,24 +55,31 @@ def group(size: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def snapshot(*nodes: tuple[str, str], **changes: Any) -> bytes:
-    """Of nodes as (uid, "address:port"), all in one group."""
+Node = tuple[str, str] | tuple[str, str, str]
+"""Uid, "address:port", and a transport where that is not UDP."""
+
+
+def snapshot(*nodes: Node, **changes: Any) -> bytes:
+    """Of nodes, all in one group."""
     return json.dumps(
         {
-            "format": 1,
+            "format": 2,
             "keys": [{"id": 1, "secret": base64.b64encode(bytes(range(64))).decode()}],
-            "nodes": [{"uid": uid, "name": uid.upper(), "sip": sip} for uid, sip in nodes],
+            "nodes": [
+                {"uid": uid, "name": uid.upper(), "sip": sip, "transport": transport[0] if transport else "UDP"}
+                for uid, sip, *transport in nodes
+            ],
             "groups": [group(len(nodes), **changes)],
         }
     ).encode()
 
 
 @contextmanager
-def running(*nodes: tuple[str, str], core_settings: dict[str, Any] | None = None, **changes: Any) -> Iterator[Core]:
+def running(*nodes: Node, core_settings: dict[str, Any] | None = None, **changes: Any) -> Iterator[Core]:
     """A started core with these nodes open for calls, 100 sessions each."""
     core = Core(json.dumps(core_settings or settings()).encode())
     core.apply(snapshot(*nodes, **changes))
-    for uid, _ in nodes:
+    for uid, *_ in nodes:
         open_node(core, uid)
     core.start()
     try:
@@ -141,6 +148,8 @@ class Message:
 class Peer:
     """A UDP socket that speaks SIP: a caller or a node, as the test makes it."""
 
+    transport = "UDP"
+
     def __init__(self, address: str = "127.0.0.1") -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -151,6 +160,11 @@ class Peer:
     @property
     def endpoint(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def contact(self) -> str:
+        """Host, port and parameters of its Contact."""
+        return self.endpoint
 
     def __enter__(self) -> "Peer":
         return self
@@ -175,7 +189,7 @@ class Peer:
         lines = [f"SIP/2.0 {status}", *(f"Via: {via}" for via in request.all("Via"))]
         if status[0] in "12" and not status.startswith("100"):
             lines += [*(f"Record-Route: {route}" for route in request.all("Record-Route"))]
-            lines += [f"Contact: <sip:node@{self.endpoint}>"]
+            lines += [f"Contact: <sip:node@{self.contact}>"]
         lines += [f"From: {request.get('From')}", f"To: {to}{tag}", f"Call-ID: {request.get('Call-ID')}"]
         self.send(request.source, *lines, f"CSeq: {request.get('CSeq')}", *extra)
 
@@ -214,14 +228,15 @@ class Call:
         (sender or self.caller).send(
             self.to,
             f"{method} {uri} SIP/2.0",
-            f"Via: SIP/2.0/UDP {self.caller.endpoint};branch={branch or f'z9hG4bKcaller{next(_numbers)}'};rport",
+            f"Via: SIP/2.0/{self.caller.transport} {self.caller.endpoint};"
+            f"branch={branch or f'z9hG4bKcaller{next(_numbers)}'};rport",
             "Max-Forwards: 70",
             *(f"Route: {route}" for route in self.route),
             f"From: <sip:caller@example.org>;tag=from{self.call_id}",
             f"To: {self.remote}",
             f"Call-ID: {self.call_id}",
             f"CSeq: {cseq} {method}",
-            f"Contact: <sip:caller@{self.caller.endpoint}>",
+            f"Contact: <sip:caller@{self.caller.contact}>",
             *extra,
         )
 
