@@ -66,26 +66,29 @@ def bye_from(node: Peer, core: Core, call: Call, invite: Message) -> None:
 
 
 def test_a_caller_over_tcp_reaches_a_node_over_udp_and_back():
-    with Peer("127.0.0.2") as node, running(("fs1", node.endpoint), core_settings=tcp_settings()) as core:
-        with Stream.connect(listener_of(core)) as caller:
-            call = Call(caller, core)
-            invite = take(node, call)
-            assert [via.split()[0] for via in invite.all("Via")] == ["SIP/2.0/UDP", "SIP/2.0/TCP"]
-            bye_from(node, core, call, invite)
-            bye = caller.receive()
-            assert bye.method == "BYE"
-            assert bye.all("Via")[0].startswith("SIP/2.0/TCP")
-            caller.answer(bye, "200 OK")
-            assert node.expect(200).get("CSeq") == "1 BYE"
+    with (
+        Peer("127.0.0.2") as node,
+        running(("fs1", node.endpoint), core_settings=tcp_settings()) as core,
+        Stream.connect(listener_of(core)) as caller,
+    ):
+        call = Call(caller, core)
+        invite = take(node, call)
+        assert [via.split()[0] for via in invite.all("Via")] == ["SIP/2.0/UDP", "SIP/2.0/TCP"]
+        bye_from(node, core, call, invite)
+        bye = caller.receive()
+        assert bye.method == "BYE"
+        assert bye.all("Via")[0].startswith("SIP/2.0/TCP")
+        caller.answer(bye, "200 OK")
+        assert node.expect(200).get("CSeq") == "1 BYE"
 
-            second = Call(caller, core)
-            take(node, second)
-            second.bye()
-            bye = node.receive()
-            node.answer(bye, "200 OK")
-            caller.expect(200)
-            eventually(lambda: counter(core, "tcp_connections_accepted"), 1)
-            assert counter(core, "tcp_connections_opened") == 0
+        second = Call(caller, core)
+        take(node, second)
+        second.bye()
+        bye = node.receive()
+        node.answer(bye, "200 OK")
+        caller.expect(200)
+        eventually(lambda: counter(core, "tcp_connections_accepted"), 1)
+        assert counter(core, "tcp_connections_opened") == 0
 
 
 def tcp_node(core_node: StreamNode) -> tuple[str, str, str]:
@@ -164,20 +167,23 @@ def test_a_bye_to_a_caller_behind_nat_whose_connection_is_gone_is_answered_430()
 
 
 def test_a_caller_that_can_be_reached_gets_its_bye_over_a_new_connection():
-    with Peer("127.0.0.2") as node, running(("fs1", node.endpoint), core_settings=tcp_settings()) as core:
-        with stream_node("127.0.0.1") as listening:
-            with Stream.connect(listener_of(core)) as caller:
-                # Its Contact leads to where it listens.
-                caller.listens_at = listening.endpoint
-                call = Call(caller, core)
-                invite = take(node, call)
-            eventually(lambda: counter(core, "tcp_connections_closed", "peer"), 1)
-            bye_from(node, core, call, invite)
-            with listening.accept() as again:
-                bye = again.receive()
-                assert bye.start == f"BYE sip:caller@{listening.endpoint};transport=tcp SIP/2.0"
-                again.answer(bye, "200 OK")
-                node.expect(200)
+    with (
+        Peer("127.0.0.2") as node,
+        running(("fs1", node.endpoint), core_settings=tcp_settings()) as core,
+        stream_node("127.0.0.1") as listening,
+    ):
+        with Stream.connect(listener_of(core)) as caller:
+            # Its Contact leads to where it listens.
+            caller.listens_at = listening.endpoint
+            call = Call(caller, core)
+            invite = take(node, call)
+        eventually(lambda: counter(core, "tcp_connections_closed", "peer"), 1)
+        bye_from(node, core, call, invite)
+        with listening.accept() as again:
+            bye = again.receive()
+            assert bye.start == f"BYE sip:caller@{listening.endpoint};transport=tcp SIP/2.0"
+            again.answer(bye, "200 OK")
+            node.expect(200)
 
 
 def test_a_ping_is_answered_and_what_is_no_sip_is_not():
