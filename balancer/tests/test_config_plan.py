@@ -90,7 +90,7 @@ def test_members_that_share_an_event_socket_are_one_node(config_file, config_tex
     uids = [member.uid for entry in plan.groups for member in entry.members]
     node_of = nodes_behind(uids, plan.esl, {})
     assert node_of["voice/conf/a@127.0.0.11:5060"] == node_of[FS1]
-    document = snapshot(plan.groups, keys=[TokenKey.fresh()], node_of=node_of)
+    document = snapshot(plan.groups, keys=[TokenKey.fresh()], node_of=node_of, listeners=["public"])
     assert len(document["nodes"]) == 2
     assert [len(group["members"]) for group in document["groups"]] == [1, 2]
 
@@ -113,19 +113,22 @@ def test_a_shared_node_keeps_the_uid_it_was_known_by():
     assert nodes_behind(["a/x", "c/x"], apart, {"a/x": "b/x", "c/x": "b/x"}) == {"a/x": "b/x", "c/x": "c/x"}
 
 
+EJECTION = {"failures": 5, "duration_ms": 30_000, "max_ms": 300_000}
+
+
 def test_the_snapshot_says_what_the_documents_say(config_file):
     plan = plan_of(config_file)
     key = TokenKey(7, bytes(64))
-    document = snapshot(plan.groups, keys=[key], node_of={FS1: FS1, FS2: FS2})
+    document = snapshot(plan.groups, keys=[key], node_of={FS1: FS1, FS2: FS2}, listeners=["public"])
     assert document["keys"] == [{"id": 7, "secret": "A" * 86 + "=="}]
     assert document["nodes"] == [
-        {"uid": FS1, "name": "fs1", "sip": "127.0.0.11:5060"},
-        {"uid": FS2, "name": "fs2", "sip": "127.0.0.12:5080"},
+        {"uid": FS1, "name": "fs1", "sip": "127.0.0.11:5060", "transport": "UDP", "ejection": EJECTION},
+        {"uid": FS2, "name": "fs2", "sip": "127.0.0.12:5080", "transport": "UDP", "ejection": EJECTION},
     ]
     [group] = document["groups"]
     assert group["members"] == [
-        {"node": 0, "weight": 1.0, "priority": 0, "draining": False},
-        {"node": 1, "weight": 3.0, "priority": 5, "draining": False},
+        {"node": 0, "weight": 1.0, "priority": 0, "backup": False, "draining": False, "limits": {}},
+        {"node": 1, "weight": 3.0, "priority": 5, "backup": False, "draining": False, "limits": {}},
     ]
     assert group["failover"] == {
         "attempts": 3,
@@ -134,22 +137,23 @@ def test_the_snapshot_says_what_the_documents_say(config_file):
         "progress_timeout_ms": 10000,
         "cool_down_ms": [1000, 2000],
     }
-    assert group["over_limit"] == {"action": "Reject", "status": 503, "retry_after_s": [5, 15]}
+    assert group["over_limit"] == {"action": "Reject", "group": None, "status": 503, "retry_after_s": [5, 15]}
 
 
 def test_groups_come_by_priority_then_by_name(config_file, config_text):
     other = OTHER_GROUP.replace("spec:", "spec:\n  match: {priority: 10, rules: [{requestUri: {userPattern: ^conf}}]}")
     plan = plan_of(config_file, config_text + other % "sip:127.0.0.11")
     node_of = {member.uid: FS1 for entry in plan.groups for member in entry.members}
-    groups = snapshot(plan.groups, keys=[TokenKey.fresh()], node_of=node_of)["groups"]
+    groups = snapshot(plan.groups, keys=[TokenKey.fresh()], node_of=node_of, listeners=["public"])["groups"]
     assert [group["name"] for group in groups] == ["conf", "ivr"]
-    assert groups[0]["match"] == [{"request_uri": {"user": None, "host": None, "user_pattern": "^conf"}, "sources": []}]
+    (rule,) = groups[0]["match"]
+    assert rule["request_uri"] == {"user": None, "host": None, "user_pattern": "^conf"}
 
 
 def test_a_drained_member_is_draining(config_file, config_text):
     text = config_text.replace("priority: 5}", "priority: 5, drain: 2026-11-23T10:00:00Z}")
     plan = plan_of(config_file, text)
-    document = snapshot(plan.groups, keys=[TokenKey.fresh()], node_of={FS1: FS1, FS2: FS2})
+    document = snapshot(plan.groups, keys=[TokenKey.fresh()], node_of={FS1: FS1, FS2: FS2}, listeners=["public"])
     assert [member["draining"] for member in document["groups"][0]["members"]] == [False, True]
 
 

@@ -16,7 +16,8 @@ from switchtender.control.balancer import Balancer
 from switchtender.drivers.reports import Link, Readiness, Report
 from switchtender.load.model import NodeModel, Policy
 from switchtender.load.states import publish
-from switchtender_api.v1alpha1 import BalancerGroup, SetMember
+from switchtender_api.loader import Documents
+from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, SetMember
 
 LINKED = NodeModel(link="authenticated")
 HEARD = replace(LINKED, report=Report(source="poll", sessions=3, max_sessions=100, received=0.0, sent=0.0))
@@ -126,6 +127,9 @@ async def balancer(core):
     await made.close()
 
 
+DOCUMENTS = Documents(
+    "config.yaml", BalancerConfig.model_validate({"spec": {"listeners": [{"address": "127.0.0.1"}]}}), ()
+)
 GROUP = BalancerGroup.model_validate(
     {
         "metadata": {"name": "ivr", "namespace": "voice", "uid": "group"},
@@ -138,7 +142,7 @@ def plan(password, *, uid="pod-1", awaited=False, **member):
     raw = {"uid": uid, "name": "fs-0", "addresses": ["10.0.1.1"], "esl": {"host": "10.0.1.1", "port": 8021}, **member}
     known = None if password is None else SecretStr(password)
     target = EslTarget("10.0.1.1", 8021, None, known, awaited, rotates=True)
-    return Plan(None, (GroupMembers(GROUP, (SetMember.model_validate(raw),)),), {uid: target})
+    return Plan(DOCUMENTS, (GroupMembers(GROUP, (SetMember.model_validate(raw),)),), {uid: target})
 
 
 async def put(balancer, *args, **kwargs):

@@ -82,8 +82,8 @@ class Capacity(Model):
     )
     emergency_reserve: Annotated[int, Whole(0, 1_000_000)] = Field(
         0,
-        description="Sessions per node by which calls of a rule marked emergency may exceed configured limits, never "
-        "what a node reports.",
+        description="Sessions per node kept free for calls of a rule marked emergency, which may exceed maxSessions by "
+        "as many, but never what the node reports.",
     )
     legs_per_call: Annotated[int, Whole(1, 16)] = Field(
         2,

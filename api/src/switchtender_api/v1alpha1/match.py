@@ -95,11 +95,11 @@ class MatchRule(Model):
     )
     resources: Annotated[tuple[ResourceName, ...], Unique("resource")] = Field(
         (),
-        description="Resources that such a call uses, by name, one of each; empty for those that are Reported.",
+        description="Resources that such a call uses, by name, one of each. Sessions are counted in any case.",
         max_length=32,
     )
     emergency: Boolean = Field(
-        default=False, description="Such calls may exceed configured limits by capacity.emergencyReserve."
+        default=False, description="Such calls may use what capacity.emergencyReserve keeps for them."
     )
 
 

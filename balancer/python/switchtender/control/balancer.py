@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from switchtender._core import ConfigError, Core
+from switchtender.config.limits import own_cap
 from switchtender.config.overrides import Override, Wanted, overridden, strictest
 from switchtender.config.plan import EslTarget, Plan, nodes_behind
 from switchtender.config.snapshot import GroupMembers, snapshot
@@ -90,7 +91,8 @@ class Balancer:
         uids = {member.uid for entry in plan.groups for member in entry.members}
         node_of = nodes_behind(uids, plan.esl, self._node_of)
         served = overridden(plan.groups, self.admin.overrides)
-        document = snapshot(served, keys=self.keys, node_of=node_of)
+        listeners = [listener.name for listener in plan.documents.config.spec.listeners]
+        document = snapshot(served, keys=self.keys, node_of=node_of, listeners=listeners)
         self.generation = self.core.apply(json.dumps(document).encode())
         joined = None if self.plan is None else self._clock()
         self.plan, self._node_of = plan, node_of
@@ -243,7 +245,7 @@ def _logins(plan: Plan, node_of: Mapping[str, str]) -> dict[str, EslTarget]:
     return logins
 
 
-def _policy(groups: Iterable[GroupMembers], members: Iterable[SetMember], esl: EslTarget | None) -> Policy:
+def _policy(groups: Sequence[GroupMembers], members: Sequence[SetMember], esl: EslTarget | None) -> Policy:
     """What the groups of a node, and its entries in them, say of it together, the strictest where they differ.
 
     Two are not a matter of degree: headroom is learned unless every group fixes one, and a ``staleAfter`` that a
@@ -252,6 +254,8 @@ def _policy(groups: Iterable[GroupMembers], members: Iterable[SetMember], esl: E
     """
     specs = [entry.group.spec for entry in groups]
     caps = [spec.capacity.max_sessions for spec in specs if spec.capacity.max_sessions is not None]
+    own = (own_cap(entry.group, member) for entry, member in zip(groups, members, strict=True))
+    caps += (cap for cap in own if cap is not None)
     fixed = [float(spec.capacity.headroom) for spec in specs if spec.capacity.headroom != "Auto"]
     stale = [spec.health.stale_after.total_seconds() for spec in specs if spec.health.stale_after != "Auto"]
     return Policy(
