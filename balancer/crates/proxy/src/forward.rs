@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use switchtender_select::{GroupSlot, NodeSlot, Nodes, Snapshot, Transport};
-use switchtender_sip::{Edits, HeaderName, Host, Index, Message, NameAddr, Output as Writer, Overflow, Uri};
+use switchtender_sip::{Edits, HeaderName, Host, Index, Message, NameAddr, Output as Writer, Overflow, Scheme, Uri};
 
 use crate::branch::{STATELESS_LEN, stateless};
 use crate::config::{Config, SentBy};
@@ -16,7 +16,7 @@ use crate::route;
 use crate::slab::Handle;
 use crate::token::{Binding, Caller, Kind, MAX_TOKEN_LEN, Token};
 use crate::transaction::{
-    Cancel, Client, ClientState, ClientTimer, Counted, MAX_ATTEMPTS, Origin, Record, Shape, T1, T1_64,
+    Cancel, Client, ClientState, ClientTimer, Counted, MAX_ATTEMPTS, Origin, Record, Removal, Shape, T1, T1_64,
 };
 
 /// Header fields with this prefix are ours alone: none comes in, none goes out.
@@ -387,18 +387,20 @@ fn write_routes(edits: &mut Edits, message: &Message<'_>, shape: Shape) {
             writer.bytes(uri)?;
             writer.bytes(b">\r\n")
         });
-    } else if shape.without_maddr
+    } else if shape.removal != Removal::Nothing
         && let Some(uri) = Uri::parse(uri)
     {
-        edits.set_uri(message, |writer| write_without_maddr(&uri, writer));
+        edits.set_uri(message, |writer| write_target(&uri, shape.removal, writer));
     } else if last.is_some() {
         edits.set_uri(message, |writer| writer.bytes(uri));
     }
 }
 
-/// The URI without `maddr` and without port and transport (RFC 3261 §16.4).
-fn write_without_maddr(uri: &Uri<'_>, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-    writer.bytes(b"sip:")?;
+/// The URI as it may stand in a Request-URI: without `method` and without headers (RFC 3261 §16.6 step 2, §19.1.1), and
+/// where `maddr` named us without that, port and transport (§16.4).
+fn write_target(uri: &Uri<'_>, removal: Removal, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    let without_maddr = removal == Removal::Maddr;
+    writer.bytes(if uri.scheme == Scheme::Sips { b"sips:" } else { b"sip:" })?;
     if let Some(user) = uri.user {
         writer.bytes(user)?;
         if let Some(password) = uri.password {
@@ -411,15 +413,15 @@ fn write_without_maddr(uri: &Uri<'_>, writer: &mut Writer<'_>) -> Result<(), Ove
         Host::Name(name) => writer.bytes(name)?,
         Host::Ip(ip) => writer.ip(ip)?,
     }
-    for param in uri.params {
-        if param.name.eq_ignore_ascii_case(b"maddr") || param.name.eq_ignore_ascii_case(b"transport") {
-            continue;
-        }
-        writer.bytes(uri.text.get(param.start..param.end).unwrap_or_default())?;
+    if let Some(port) = uri.port.filter(|_| !without_maddr) {
+        writer.bytes(b":")?;
+        writer.decimal(port.into())?;
     }
-    if let Some(headers) = uri.headers {
-        writer.bytes(b"?")?;
-        writer.bytes(headers)?;
+    let dropped: &[&[u8]] = if without_maddr { &[b"method", b"maddr", b"transport"] } else { &[b"method"] };
+    for param in uri.params {
+        if !dropped.iter().any(|name| param.name.eq_ignore_ascii_case(name)) {
+            writer.bytes(uri.text.get(param.start..param.end).unwrap_or_default())?;
+        }
     }
     Ok(())
 }

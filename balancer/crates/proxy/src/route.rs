@@ -11,7 +11,7 @@ use switchtender_sip::{HeaderName, Host, Message, Method, NameAddr, Scheme, Uri}
 use crate::config::{Config, Listener};
 use crate::output::{Flow, Local, Packet};
 use crate::token::{Binding, Direction, Held, Keys, Kind, Reach, Token};
-use crate::transaction::Shape;
+use crate::transaction::{Removal, Shape};
 
 /// Own values at the top of Route: two Record-Routes where the two sides differ (RFC 5658).
 const MOST_OWN_ROUTES: usize = 2;
@@ -70,11 +70,7 @@ pub(crate) fn preprocess<'a>(
             }
         }
     }
-    if let Some(maddr) = uri.params.value(b"maddr")
-        && names_own_address(config, maddr, &uri, packet.flow.local_ip)
-    {
-        shape.without_maddr = true;
-    }
+    shape.removal = removal(config, &uri, packet.flow.local_ip);
 
     let values = message.values(HeaderName::Route).count();
     let usable = values - usize::from(shape.uri_from_last_route).min(values);
@@ -95,6 +91,20 @@ pub(crate) fn preprocess<'a>(
         }
     }
     Some(Preprocessed { uri, next_route, token, shape })
+}
+
+/// What must go from the Request-URI before the request is sent on.
+fn removal(config: &Config, uri: &Uri<'_>, local_ip: Option<IpAddr>) -> Removal {
+    let is_own = |maddr| names_own_address(config, maddr, uri, local_ip);
+    if uri.params.value(b"maddr").is_some_and(is_own) {
+        return Removal::Maddr;
+    }
+    let sip = matches!(uri.scheme, Scheme::Sip | Scheme::Sips);
+    if sip && (uri.headers.is_some() || uri.params.get(b"method").is_some()) {
+        Removal::NoTarget
+    } else {
+        Removal::Nothing
+    }
 }
 
 fn open(keys: &mut Keys, uri: &Uri<'_>) -> Found {

@@ -93,6 +93,17 @@ pub(crate) struct Origin {
     pub(crate) reply_to: Flow,
 }
 
+/// What does not stay in the Request-URI of a forwarded request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Removal {
+    #[default]
+    Nothing,
+    /// `method` and headers, which must not stand there (RFC 3261 §16.6 step 2, §19.1.1).
+    NoTarget,
+    /// Those, and `maddr`, which names us, with the port and transport that belong to it (§16.4).
+    Maddr,
+}
+
 /// How the Request-URI and the Routes of a request change on the way through (RFC 3261 §16.4, §16.6 step 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -100,8 +111,8 @@ pub(crate) struct Shape {
     pub(crate) own_routes: usize,
     /// The upstream hop is a strict router: the last Route is the Request-URI.
     pub(crate) uri_from_last_route: bool,
-    /// `maddr` names us: it goes, with the port and transport that belong to it.
-    pub(crate) without_maddr: bool,
+    /// What is removed from the Request-URI.
+    pub(crate) removal: Removal,
     /// The next hop is a strict router: its URI becomes the Request-URI, and that the last Route.
     pub(crate) strict_next_hop: bool,
 }

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr3};
 
-use crate::text::{find_unquoted, trim, trim_start};
+use crate::text::{find_unquoted, quotes_are_closed, trim, trim_start};
 use crate::{Params, Uri};
 
 /// One address with the parameters of its header field.
@@ -24,13 +24,16 @@ impl<'a> NameAddr<'a> {
         let Some(open) = find_unquoted(b'<', text) else {
             let end = memchr(b';', text).unwrap_or(text.len());
             let uri_text = trim(text.get(..end)?);
-            let bare = !uri_text.is_empty() && memchr3(b'"', b'<', b'>', uri_text).is_none();
+            let bare = !uri_text.is_empty()
+                && memchr3(b'"', b'<', b'>', uri_text).is_none()
+                && quotes_are_closed(text.get(end..)?);
             return bare.then_some(Self { display: b"", uri_text, params: Params::new(text, end) });
         };
         let close = open + memchr(b'>', text.get(open..)?)?;
         let uri_text = text.get(open + 1..close)?;
         let follows = trim_start(text.get(close + 1..)?);
-        if uri_text.is_empty() || !matches!(follows.first(), None | Some(b';')) {
+        let params_follow = matches!(follows.first(), None | Some(b';')) && quotes_are_closed(follows);
+        if uri_text.is_empty() || !params_follow {
             return None;
         }
         Some(Self { display: trim(text.get(..open)?), uri_text, params: Params::new(text, close + 1) })

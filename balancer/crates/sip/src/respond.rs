@@ -133,14 +133,18 @@ fn via_with_source(
     output.bytes(bytes.get(span.end.into()..header.field.end.into()).unwrap_or_default())
 }
 
-/// To, with our tag when it has none.
+/// To, with our tag when it has none; a `tag` without a value is none, and gives way.
 fn to(request: &Message<'_>, header: &Header, tag: Option<&[u8]>, output: &mut Output<'_>) -> Result<(), Overflow> {
     let bytes = request.bytes();
-    let untagged = NameAddr::parse(header.value.of(bytes)).is_some_and(|to| to.params.get(b"tag").is_none());
-    let Some(tag) = tag.filter(|_| untagged) else {
+    let value = header.value.of(bytes);
+    let untagged = NameAddr::parse(value).filter(|to| to.tag().is_none());
+    let (Some(to), Some(tag)) = (untagged, tag) else {
         return copy(request, header, output);
     };
-    output.bytes(bytes.get(header.field.start.into()..header.value.end.into()).unwrap_or_default())?;
+    let empty = to.params.get(b"tag").map_or(value.len()..value.len(), |param| param.start..param.end);
+    output.bytes(bytes.get(header.field.start.into()..header.value.start.into()).unwrap_or_default())?;
+    output.bytes(value.get(..empty.start).unwrap_or_default())?;
+    output.bytes(value.get(empty.end..).unwrap_or_default())?;
     output.bytes(b";tag=")?;
     output.bytes(tag)?;
     output.bytes(bytes.get(header.value.end.into()..header.field.end.into()).unwrap_or_default())

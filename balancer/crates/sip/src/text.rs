@@ -113,6 +113,17 @@ pub(crate) fn quoted_len(text: &[u8]) -> Option<usize> {
     }
 }
 
+/// Whether every quoted string in `text` is closed: only then does what is put behind `text` stand outside of quotes.
+pub(crate) fn quotes_are_closed(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(open) = memchr::memchr(b'"', rest) {
+        let after = rest.get(open..).and_then(|quoted| quoted.get(quoted_len(quoted)?..));
+        let Some(after) = after else { return false };
+        rest = after;
+    }
+    true
+}
+
 /// Offset of the first `wanted` outside quoted strings; `None` when there is none, or a quoted string before it is not
 /// closed.
 pub(crate) fn find_unquoted(wanted: u8, text: &[u8]) -> Option<usize> {
@@ -159,6 +170,16 @@ mod tests {
         assert!(has_bare_nul(b"\0"));
         assert!(has_bare_nul(b"a\\\0\0"));
         assert!(!has_bare_nul(b""));
+    }
+
+    #[test]
+    fn quotes_that_are_closed() {
+        for closed in ["", "a", "\"\"", ";a=\"x\\\"y\";b=\"\""] {
+            assert!(quotes_are_closed(closed.as_bytes()), "{closed}");
+        }
+        for open in ["\"", "a\"b", "\"\"\"", ";a=\"x\\\"", "\"\\"] {
+            assert!(!quotes_are_closed(open.as_bytes()), "{open}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use memchr::memchr;
 
-use crate::text::{decimal, is_lws, is_token, is_word, trim, trim_start};
+use crate::text::{decimal, is_lws, is_token, is_word, quotes_are_closed, trim, trim_start};
 use crate::uri::{host_port, literal};
 use crate::{Host, Output, Overflow, Params};
 
@@ -106,7 +106,7 @@ impl<'a> Via<'a> {
         }
         let (host, port, tail) = host_port(trim_start(rest.get(transport_len..)?))?;
         let tail = trim_start(tail);
-        if !matches!(tail.first(), None | Some(b';')) {
+        if !matches!(tail.first(), None | Some(b';')) || !quotes_are_closed(tail) {
             return None;
         }
         let params = Params::new(text, text.len() - tail.len());
@@ -203,7 +203,7 @@ impl<'a> Via<'a> {
 fn protocol(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, rest) = split_slash(text)?;
     let (version, rest) = split_slash(rest)?;
-    (is_word(name, b"sip") && !version.is_empty()).then_some((version, rest))
+    (is_word(name, b"sip") && is_token(version)).then_some((version, rest))
 }
 
 fn split_slash(text: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -35,7 +35,7 @@ fn rfc_5393_5_3_3_max_breadth_goes_on_as_it_came_since_attempts_follow_one_anoth
 #[test]
 fn rfc_3261_16_5_a_request_for_another_domain_keeps_its_request_uri() {
     let mut world = World::new();
-    for uri in ["sip:bob@biloxi.example.org:5062;user=phone?Subject=x", "sip:+1-555@203.0.113.9", "tel:+1-555-0100"] {
+    for uri in ["sip:bob@biloxi.example.org:5062;user=phone", "sip:+1-555@203.0.113.9", "tel:+1-555-0100"] {
         let sent = place(&mut world, &Request::invite().call_id(uri).uri(uri));
         assert_eq!(sent.text.uri(), uri);
     }

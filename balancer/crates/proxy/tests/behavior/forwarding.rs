@@ -154,6 +154,22 @@ fn rfc_3261_16_4_a_route_of_ours_without_a_token_is_removed() {
 }
 
 #[test]
+fn rfc_3261_16_6_step_2_what_must_not_stand_in_a_request_uri_is_removed() {
+    for (uri, target) in [
+        ("sip:1@h:5066;a=b;METHOD=bye;lr?Route=%3Csip:x%3E&b=c", "sip:1@h:5066;a=b;lr"),
+        ("sip:1:secret@[2001:db8::1];method=INVITE", "sip:1:secret@[2001:db8::1]"),
+        ("sip:1@h?", "sip:1@h"),
+        ("sip:1@h;user=phone;maddr=192.0.2.77", "sip:1@h;user=phone;maddr=192.0.2.77"),
+        ("tel:+1555;method=x", "tel:+1555;method=x"),
+    ] {
+        let mut world = World::new();
+        world.caller_sends(Request::invite().uri(uri).text());
+        world.sent_response(100);
+        assert_eq!(world.sent_request("INVITE").text.uri(), target);
+    }
+}
+
+#[test]
 fn rfc_3261_16_4_maddr_that_names_us_is_stripped() {
     let mut world = World::new();
     let invite = Request::invite().uri("sip:1000@pbx.example.com;maddr=198.51.100.1;transport=udp;user=phone");

@@ -19,6 +19,7 @@ mod responses;
 mod robustness;
 mod siblings;
 mod text;
+mod torture;
 mod transactions;
 mod unmeasured;
 mod validation;

@@ -54,6 +54,16 @@ fn timestamp_goes_into_100_only() {
 }
 
 #[test]
+fn a_tag_without_a_value_gives_way() {
+    for empty in [";tag=", " ;TAG", ";tag=;x=y"] {
+        let tagged =
+            INVITE.replace("To: <sip:conf@sip.example.com>", &format!("To: <sip:conf@sip.example.com>{empty}"));
+        let answer = answered(&tagged, &Response { to_tag: Some(b"new"), ..PLAIN });
+        with(&answer, |message| assert_eq!(message.to_tag(), Some(&b"new"[..]), "{answer}"));
+    }
+}
+
+#[test]
 fn a_to_tag_that_is_there_stays() {
     let tagged = INVITE.replace("To: <sip:conf@sip.example.com>", "t: <sip:conf@sip.example.com> ; TAG = old \r\n ");
     let answer = answered(&tagged, &Response { to_tag: Some(b"new"), ..PLAIN });

@@ -191,9 +191,20 @@ fn addresses() {
 
 #[test]
 fn no_addresses() {
-    for source in
-        ["", " ", "<>", "\"x\"", "\"x <sip:a@h>", "<sip:a@h", "sip:a@h>", "<sip:a@h> x", "\"a\" sip:a@h", ";tag=1"]
-    {
+    for source in [
+        "",
+        " ",
+        "<>",
+        "\"x\"",
+        "\"x <sip:a@h>",
+        "<sip:a@h",
+        "sip:a@h>",
+        "<sip:a@h> x",
+        "\"a\" sip:a@h",
+        ";tag=1",
+        "<sip:a@h>;x=\"",
+        "sip:a@h;x=\"y",
+    ] {
         assert!(NameAddr::parse(source.as_bytes()).is_none(), "{source:?}");
     }
 }

@@ -79,6 +79,8 @@ fn no_vias() {
         "SIP/2.0/UDP ;branch=b",
         "SIP/2.0 h",
         "SIP//UDP h",
+        "SIP/\u{b}/UDP h",
+        "SIP/2.0/UDP h;x=\"open",
         "HTTP/2.0/UDP h",
         "SIP/2.0// h",
         "SIP/2.0/U(P h",
