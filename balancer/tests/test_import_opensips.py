@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +28,7 @@ DATA = Path(__file__).parent / "data" / "opensips"
 STANDALONE = Form()
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HEAD = "id\tsetid\tdestination\tstate\tweight\tpriority\n"
+SHOWN = (("", r"\+--"), ("yaml", "apiVersion"))
 LB_HEAD = "id\tgroup_id\tdst_uri\tresources\n"
 
 
@@ -410,6 +412,15 @@ def test_any_table_gives_the_same_documents_in_every_format_and_the_loader_takes
     loaded = groups_of(made[0])
     mapped = {(number, uri) for number, uri, weight, _ in rows if weight != "x"}
     assert sum(len(group.members.static) for group in loaded.values()) == len(mapped)
+
+
+def test_the_worked_example_of_the_guide_is_what_an_import_gives():
+    guide = (Path(__file__).parents[2] / "docs" / "migrating-from-opensips.md").read_text()
+    table, document = (re.search(f"```{kind}\n({begin}.*?)```", guide, re.DOTALL)[1] for kind, begin in SHOWN)
+    shown = {group.name: group.spec for group in load(document, "guide").groups}
+    made = groups_of(imported(table))
+    assert {name: group.members for name, group in shown.items()} == {name: made[name].members for name in made}
+    assert {name: group.match.priority for name, group in shown.items()} == {"dispatcher-1": 0, "dispatcher-2": 10}
 
 
 # --- options and the command ------------------------------------------------------------------------------------
