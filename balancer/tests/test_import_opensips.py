@@ -21,6 +21,7 @@ from switchtender.migrate.documents import Form
 from switchtender.migrate.groups import node_name, resource_name
 from switchtender.migrate.opensips import Source, convert
 from switchtender_api.loader import load
+from switchtender_api.objects import kubernetes_gaps, read_group
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.endpoints import SipUri
 
@@ -436,6 +437,15 @@ def test_for_kubernetes_no_password_is_written_and_no_balancer_config():
     assert document["spec"]["members"]["static"][0]["load"] == "fs://u@10.0.0.1"
     assert document["spec"]["esl"] == {"passwordFrom": {"secretKeyRef": {"name": "esl", "key": "password"}}}
     assert "geheim" not in made.documents
+    read = read_group(document)
+    assert (read.findings, read.unknown) == ((), ())
+    assert kubernetes_gaps(read.group) == []
+
+
+def test_nodes_of_different_passwords_are_told_before_they_meet_one_secret():
+    table = HEAD + "".join(f"{n}\t1\tsip:10.0.0.{n}\t0\tfs://:geheim{n}@10.0.0.{n}\t0\n" for n in (1, 2))
+    assert "different passwords" in imported(table, form=Form(kubernetes=True)).report.notes[-1].text
+    assert not any("different" in note.text for note in imported(table).report.notes)
 
 
 def test_passwords_are_in_the_documents_and_never_in_the_report(run, tmp_path):
