@@ -1,13 +1,12 @@
 """``switchtender check --connect``: log in to the nodes and say what to change in their settings.
 
 The one part of ``check`` that opens connections. It listens for a few seconds and sends nothing but what the balancer
-sends itself, and one OPTIONS where the node's SIP address is known.
+sends itself, `sofia status`, and one OPTIONS where the node's SIP address is known.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,18 +15,28 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from switchtender.config.plan import EslTarget, Plan
+from switchtender.drivers.dns.names import Name, NotFoundError
+from switchtender.drivers.dns.names import Target as Place
+from switchtender.drivers.esl import profiles
 from switchtender.drivers.esl.advice import SHIPPED_PASSWORD, Advice, Observation, advise
+from switchtender.drivers.esl.ask import AskError, ask
 from switchtender.drivers.esl.driver import EslDriver
 from switchtender.drivers.esl.wire import Credentials
+from switchtender.drivers.options.agenda import Target
+from switchtender.drivers.options.prober import Prober
+from switchtender.drivers.reports import Probe
 from switchtender_api.constants import DEFAULT_ESL_PORT
 from switchtender_api.problems import Refusal
-from switchtender_api.v1alpha1.endpoints import format_endpoint, parse_esl_url, parse_password
+from switchtender_api.v1alpha1.endpoints import format_endpoint, host_address, parse_esl_url, parse_password
 
 _AT_ONCE = 64
 """Nodes that are asked at the same time."""
 
 _LOOK = 0.05
 _OPTIONS_TIMEOUT = 2.0
+_ASK_TIMEOUT = 5.0
+_ANY = {False: "0.0.0.0", True: "::"}
+"""The wildcard of IPv4, and that of IPv6."""
 
 PASSWORD_VARIABLE = "ESL_PASSWORD"  # noqa: S105 - the name of a variable
 """Where the password of ``--node`` comes from when its URL holds none: an argument can be seen by every process."""
@@ -39,12 +48,15 @@ class NoPasswordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node to be checked; ``sip`` is None where only its Event Socket is known."""
+    """A node to be checked; ``sip`` is None where only its Event Socket is known. ``advertised``: the hosts by which
+    callers know the balancer.
+    """
 
     name: str
     esl: EslTarget
     legs_per_call: int = 1
-    sip: tuple[str, int] | None = None
+    sip: Name | None = None
+    advertised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,7 @@ class Verdict:
         return {
             "node": self.node.name,
             "esl": format_endpoint(self.node.esl.host, self.node.esl.port),
-            "sip": None if self.node.sip is None else format_endpoint(*self.node.sip),
+            "sip": None if self.node.sip is None else format_endpoint(self.node.sip.host, self.node.sip.port),
             "usable": not self.problem,
             "findings": [entry.as_dict() for entry in self.advice],
         }
@@ -73,13 +85,15 @@ class Verdict:
 def nodes_of(plan: Plan) -> list[Node]:
     """The nodes of a configuration that have an Event Socket, each once."""
     found: dict[tuple[str, int], Node] = {}
+    listeners = plan.documents.config.spec.listeners
+    advertised = tuple(entry.advertise.host if entry.advertise else str(entry.address) for entry in listeners)
     for entry in plan.groups:
         for member in entry.members:
             target = plan.esl.get(member.uid)
             if target is not None:
                 name = f"{entry.group.key}/{member.name}"
-                sip = (member.addresses[0], member.sip.port) if member.sip.transport == "UDP" else None
-                node = Node(name, target, entry.group.spec.capacity.legs_per_call, sip)
+                sip = Name(member.addresses[0], member.sip.port, member.sip.transport, member.sip.lookup)
+                node = Node(name, target, entry.group.spec.capacity.legs_per_call, sip, advertised)
                 found.setdefault((target.host, target.port), node)
     return list(found.values())
 
@@ -101,8 +115,8 @@ async def verdicts(nodes: Iterable[Node], wait: float) -> list[Verdict]:
 
     async def one(node: Node) -> Verdict:
         async with turns:
-            watched, answered = await asyncio.gather(_watch(node, wait), _options(node))
-            return Verdict(node, (*watched, *answered))
+            found = await asyncio.gather(_watch(node, wait), _options(node), _addresses(node))
+            return Verdict(node, tuple(entry for part in found for entry in part))
 
     return list(await asyncio.gather(*(one(node) for node in nodes)))
 
@@ -123,63 +137,60 @@ async def _watch(node: Node, wait: float) -> list[Advice]:
     return advice
 
 
-class _Answer(asyncio.DatagramProtocol):
-    def __init__(self) -> None:
-        self.first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        """Keep the status line of the first answer."""
-        if not self.first.done():
-            line = data.partition(b"\r\n")[0].decode("utf-8", "replace")
-            self.first.set_result("".join(character if character.isprintable() else "?" for character in line[:100]))
-
-    def error_received(self, exc: Exception) -> None:
-        """The port is closed."""
-        if not self.first.done():
-            self.first.set_exception(exc)
-
-
 async def _options(node: Node) -> list[Advice]:
     """What the node says to an OPTIONS; nothing where its SIP address is not known."""
     if node.sip is None:
         return []
-    endpoint = format_endpoint(*node.sip)
     setting = "sip-ip, sip-port"
-    change = "give the address and port of a sofia profile that takes calls, and open UDP to it"
+    change = f"give the address and port of a sofia profile that takes calls, and open {node.sip.transport} to it"
     try:
-        transport, answer = await asyncio.get_running_loop().create_datagram_endpoint(_Answer, remote_addr=node.sip)
-    except OSError as error:
-        return [Advice("problem", setting, f"{endpoint}: {error.strerror or error}", change)]
+        place = await _located(node.sip)
+    except NotFoundError as error:
+        return [Advice("problem", setting, f"{node.sip.host}: {error}", "give a name that DNS knows, or an address")]
+    endpoint = format_endpoint(place.address, place.port)
+    probe = await _probe(
+        Target(address=(place.address, place.port), transport=place.transport, timeout=_OPTIONS_TIMEOUT)
+    )
+    if probe.status is None:
+        found = f"{endpoint}: no answer to OPTIONS over {place.transport}: {probe.detail}"
+        return [Advice("problem", setting, found, change)]
+    return [Advice("ok", setting, f"OPTIONS to {endpoint} over {place.transport}: {probe.detail}")]
+
+
+async def _located(name: Name) -> Place:
+    """Where the name is. Raises NotFoundError."""
+    if host_address(name.host) is not None:
+        return Place(name.host, name.port, name.transport)
+    from switchtender.drivers.dns.rfc3263 import Names
+
+    return (await Names().find(name)).targets[0]
+
+
+async def _probe(target: Target) -> Probe:
+    outcome: asyncio.Future[Probe] = asyncio.get_running_loop().create_future()
+
+    def tell(_: str, probe: Probe) -> None:
+        if not outcome.done():
+            outcome.set_result(probe)
+
+    prober = Prober(_ANY[":" in target.address[0]], tell)
     try:
-        host, port = transport.get_extra_info("sockname")[:2]
-        transport.sendto(_request(format_endpoint(host, port), endpoint))
-        status = await asyncio.wait_for(asyncio.shield(answer.first), _OPTIONS_TIMEOUT)
-    except TimeoutError:
-        return [Advice("problem", setting, f"no answer to OPTIONS from {endpoint} over UDP", change)]
-    except OSError as error:
-        return [Advice("problem", setting, f"{endpoint}: {error.strerror or error}", change)]
+        prober.set_targets({"": target}, at_once=True)
+        return await outcome
     finally:
-        transport.close()
-    if not status.startswith("SIP/2.0 "):
-        return [Advice("problem", setting, f"what answers at {endpoint} is not SIP: {status}", change)]
-    return [Advice("ok", setting, f"OPTIONS to {endpoint}: {status.removeprefix('SIP/2.0 ')}")]
+        await prober.close()
 
 
-def _request(local: str, remote: str) -> bytes:
-    """An OPTIONS outside of dialogs (RFC 3261 §11)."""
-    branch, tag, call = (secrets.token_hex(8) for _ in range(3))
-    return (
-        f"OPTIONS sip:{remote} SIP/2.0\r\n"
-        f"Via: SIP/2.0/UDP {local};rport;branch=z9hG4bK{branch}\r\n"
-        "Max-Forwards: 70\r\n"
-        f"From: <sip:switchtender@{local}>;tag={tag}\r\n"
-        f"To: <sip:{remote}>\r\n"
-        f"Call-ID: {call}\r\n"
-        "CSeq: 1 OPTIONS\r\n"
-        f"Contact: <sip:switchtender@{local}>\r\n"
-        "Accept: application/sdp\r\n"
-        "Content-Length: 0\r\n\r\n"
-    ).encode()
+async def _addresses(node: Node) -> list[Advice]:
+    """What the node tells peers of its addresses; nothing where its user may not ask, or nobody answers."""
+    if node.sip is None or node.esl.password is None:
+        return []
+    credentials = Credentials(node.esl.password.get_secret_value(), node.esl.user)
+    try:
+        outputs = await ask(node.esl.host, node.esl.port, credentials, profiles.question, _ASK_TIMEOUT)
+    except AskError:
+        return []  # what is wrong with the Event Socket stands in its own finding
+    return profiles.advise(profiles.profiles(outputs), (node.sip.host, node.sip.port), node.advertised)
 
 
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}

@@ -89,15 +89,17 @@ class Agenda:
         self._heap: list[_Entry] = []
         self._order = itertools.count()
 
-    def set_targets(self, targets: Mapping[str, Target], now: float) -> None:
-        """Probe these from now on, by uid. A node that stays as it was keeps its turn; the others get one."""
+    def set_targets(self, targets: Mapping[str, Target], now: float, *, at_once: bool = False) -> None:
+        """Probe these from now on, by uid. A node that stays as it was keeps its turn; the others get one, within their
+        interval or at once.
+        """
         before, self._targets = self._targets, {}
         for uid, target in targets.items():
             if before.get(uid) == target:
                 self._targets[uid] = before[uid]
                 continue
             self._targets[uid] = target
-            self._at(now + self._rng.uniform(0.0, target.interval), self._turn(uid, target))
+            self._at(now + (0.0 if at_once else self._rng.uniform(0.0, target.interval)), self._turn(uid, target))
 
     @property
     def deadline(self) -> float | None:

@@ -44,10 +44,10 @@ class Prober:
         self._connections: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(_CONNECTIONS)
 
-    def set_targets(self, targets: Mapping[str, Target]) -> None:
-        """Probe these nodes, by uid, from now on, and no others."""
+    def set_targets(self, targets: Mapping[str, Target], *, at_once: bool = False) -> None:
+        """Probe these nodes, by uid, from now on, and no others; the first time within their interval, or at once."""
         self._picked.clear()
-        self._agenda.set_targets(targets, _now())
+        self._agenda.set_targets(targets, _now(), at_once=at_once)
         self._wind()
 
     @property
