@@ -48,7 +48,7 @@ def test_what_is_no_table_is_refused_with_what_would_be():
         "mysql draws, or a db_text file"
     )
     assert refused(" \n\n") == "it is empty"
-    assert refused(b"id\tsetid\n1\t\xff\n") == "line 2: not UTF-8"
+    assert refused(b"id\tsetid\n1\t\xff\n") == "line 2: not UTF-8; dump this table alone"
 
 
 def test_tabs_escape_what_would_break_the_line_and_null_has_two_spellings():
@@ -258,3 +258,8 @@ def test_whatever_comes_is_read_or_refused_in_words(data):
     with contextlib.suppress(UnreadableError):
         for table in read(data)[1]:
             assert all(len(record.values) == len(table.columns or SHAPE.widths[3]) for record in records(table, SHAPE))
+
+
+def test_statements_of_no_interest_may_hold_what_no_dump_of_a_table_does():
+    text = "CREATE FUNCTION größe() AS $$ BEGIN RETURN 1 \\ 2; END $$;\nINSERT INTO t VALUES (1);\n"
+    assert cells(text) == [("1",)]

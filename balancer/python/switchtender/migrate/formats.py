@@ -16,7 +16,7 @@ def read(data: bytes) -> tuple[str, tuple[Table, ...]]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UnreadableError(f"line {line}: not UTF-8") from None
+        raise UnreadableError(f"line {line}: not UTF-8; dump this table alone") from None
     first = next((line for line in text.splitlines() if line.strip()), "")
     if not first:
         raise UnreadableError("it is empty")

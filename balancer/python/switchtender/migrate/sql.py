@@ -25,9 +25,9 @@ _TOKEN = re.compile(
     |(?P<escaped>[eE]'(?:[^'\\]|\\.|'')*')
     |(?P<hex>0[xX][0-9A-Fa-f]+|[xX]'[0-9A-Fa-f]*')
     |(?P<number>[+-]?[0-9]+(?:\.[0-9]+)?)
-    |(?P<word>[A-Za-z_][A-Za-z0-9_$]*)
+    |(?P<word>[^\W\d][\w$]*)
     |(?P<name>`(?:[^`]|``)*`|"(?:[^"]|"")*")
-    |(?P<mark>::|[(),;.=*<>!+\-/%~@:&|^\[\]{}?])""",
+    |(?P<mark>::|[^'"`])""",
     re.VERBOSE | re.DOTALL,
 )
 _MYSQL_STRING = re.compile(r"'((?:[^'\\]|\\.|'')*)'", re.DOTALL)
