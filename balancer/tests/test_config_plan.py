@@ -8,6 +8,7 @@ from switchtender.config.plan import EslTarget, nodes_behind, read_plan
 from switchtender.config.settings import fixed_fields_changed, settings
 from switchtender.config.snapshot import snapshot
 from switchtender.config.state_dir import TokenKey
+from switchtender_api.loader import load
 from switchtender_api.problems import DocumentErrors
 
 ENVIRON = {"ESL_PASSWORD": "geheim"}
@@ -168,9 +169,34 @@ def test_settings_of_one_listener_that_serves_both_sides(config_file):
     document = settings(spec)
     assert document["node_side"] is None
     assert document["listeners"] == [
-        {"name": "public", "address": "127.0.0.1", "port": 5060, "advertise": None, "nat": False}
+        {
+            "name": "public",
+            "address": "127.0.0.1",
+            "port": 5060,
+            "advertise": None,
+            "nat": False,
+            "transports": ["UDP"],
+            "allow": [],
+        }
     ]
+    assert document["tcp"] == {
+        "idle_timeout_ms": 600_000,
+        "connect_timeout_ms": 2000,
+        "max_connections": 20_000,
+        "max_per_source": 1000,
+    }
     assert (document["workers"], document["stop_deadline_ms"]) == (1, 180_000)
+
+
+def test_settings_of_a_listener_for_some_networks_and_both_transports(config_file, config_text):
+    text = config_text.replace(
+        "port: 5060}", "port: 5060, transports: [TCP, UDP], allow: [192.0.2.0/24, 198.51.100.7]}"
+    )
+    text = text.replace("  stateDir:", "  tcp: {idleTimeout: 1m, maxConnectionsPerSource: 3}\n  stateDir:")
+    document = settings(load(text, "file.yaml").config.spec)
+    (listener,) = document["listeners"]
+    assert (listener["transports"], listener["allow"]) == (["TCP", "UDP"], ["192.0.2.0/24", "198.51.100.7/32"])
+    assert (document["tcp"]["idle_timeout_ms"], document["tcp"]["max_per_source"]) == (60_000, 3)
 
 
 def test_settings_with_a_node_side(config_file, config_text):
@@ -200,6 +226,8 @@ def test_a_reload_may_change_groups_but_not_listeners(config_file, config_text):
     assert fixed_fields_changed(before, plan_of(config_file, config_text).documents.config.spec) == []
     after = plan_of(config_file, config_text.replace("port: 5060}", "port: 5062}")).documents.config.spec
     assert fixed_fields_changed(before, after) == ["spec.listeners"]
+    spec = load(config_text.replace("  stateDir:", "  tcp: {idleTimeout: 1m}\n  stateDir:"), "file.yaml").config.spec
+    assert fixed_fields_changed(before, spec) == ["spec.tcp"]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from switchtender.config.cpus import automatic_workers
 from switchtender_api.v1alpha1 import BalancerConfigSpec, NodeSide
+from switchtender_api.v1alpha1.config import Tcp
 
-FORMAT = 1
+FORMAT = 2
 
 Json = dict[str, Any]
 
@@ -26,15 +28,31 @@ def settings(spec: BalancerConfigSpec) -> Json:
                 if listener.advertise is None
                 else {"host": listener.advertise.host, "port": listener.advertise.port or listener.port},
                 "nat": listener.nat,
+                "transports": list(listener.transports),
+                "allow": [str(network) for network in listener.allow],
             }
             for listener in spec.listeners
         ],
         "node_side": None if spec.node_side is None else _node_side(spec.node_side),
         "workers": automatic_workers() if spec.workers == "Auto" else spec.workers,
         "limits": {"max_transactions": spec.limits.max_transactions},
-        "stop_deadline_ms": round(spec.stop.deadline.total_seconds() * 1000),
+        "tcp": _tcp(spec.tcp),
+        "stop_deadline_ms": _ms(spec.stop.deadline),
         "run_id": None,
     }
+
+
+def _tcp(tcp: Tcp) -> Json:
+    return {
+        "idle_timeout_ms": _ms(tcp.idle_timeout),
+        "connect_timeout_ms": _ms(tcp.connect_timeout),
+        "max_connections": tcp.max_connections,
+        "max_per_source": tcp.max_connections_per_source,
+    }
+
+
+def _ms(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)
 
 
 def _node_side(side: NodeSide) -> Json:

@@ -1,0 +1,151 @@
+"""What a document says, on the wire: from YAML to the packet core, and calls over real sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from core_calls import Call, Peer, open_node, peers
+
+from switchtender._core import Core
+from switchtender.config.limits import WHOLE
+from switchtender.config.settings import settings
+from switchtender.config.snapshot import GroupMembers, snapshot
+from switchtender.config.state_dir import TokenKey
+from switchtender_api.loader import load
+from switchtender_api.static_members import set_members
+
+CONFIG = """\
+apiVersion: switchtender.dev/v1alpha1
+kind: BalancerConfig
+spec:
+  listeners:
+  - {name: public, address: 127.0.0.1, port: 0%s}
+  - {name: inside, address: 127.0.0.1, port: 0}
+  nodeSide: {address: 127.0.0.1, port: 0, workerPorts: 0-0}
+"""
+GROUP = """\
+---
+apiVersion: switchtender.dev/v1alpha1
+kind: BalancerGroup
+metadata: {name: %s}
+spec:
+  match: {priority: %d, rules: [%s]}
+  members: {static: [%s]}
+  %s
+"""
+
+
+@contextmanager
+def served(text: str, part=WHOLE) -> Iterator[Core]:
+    """A core that runs on a file's documents, its nodes open for calls."""
+    documents = load(text, "file.yaml")
+    entries = [GroupMembers(group, set_members(group)) for group in documents.groups]
+    uids = [member.uid for entry in entries for member in entry.members]
+    listeners = [listener.name for listener in documents.config.spec.listeners]
+    core = Core(json.dumps(settings(documents.config.spec)).encode())
+    key = TokenKey(1, bytes(range(64)))
+    document = snapshot(entries, keys=[key], node_of={uid: uid for uid in uids}, listeners=listeners, part=part)
+    core.apply(json.dumps(document).encode())
+    for uid in uids:
+        open_node(core, uid)
+    core.start()
+    try:
+        yield core
+    finally:
+        core.stop(0)
+        core.join()
+
+
+class _Call(Call):
+    """One that says more, at another listener if asked to."""
+
+    def __init__(self, caller: Peer, core: Core, *extra: str, uri: str = "sip:100@example.com", listener: int = 0):
+        super().__init__(caller, core, uri)
+        place = json.loads(core.addresses())["listeners"][listener]
+        self.to, self.extra = (place["address"], place["port"]), extra
+
+    def begin(self, method: str = "INVITE") -> None:
+        self.request(method, 1, self.uri, *self.extra, branch=self.branch)
+
+
+def member(peer: Peer, name: str = "fs1", rest: str = "") -> str:
+    return f'{{name: {name}, sip: "sip:{peer.endpoint}"{rest}}}'
+
+
+@pytest.mark.parametrize(
+    ("rule", "call", "method"),
+    [
+        ("requestUri: {user: '112'}", {"uri": "sip:112@example.com"}, "INVITE"),
+        ("requestUri: {host: IVR.example.com}", {"uri": "sip:100@ivr.EXAMPLE.com"}, "INVITE"),
+        ("requestUri: {userPattern: '^9+$'}", {"uri": "sip:999@example.com"}, "INVITE"),
+        ("methods: [MESSAGE]", {}, "MESSAGE"),
+        ("headers: [{name: x-account}]", {"extra": ["X-Account: 7"]}, "INVITE"),
+        ("headers: [{name: X-Tier, value: gold}]", {"extra": ["X-Tier:   gold  "]}, "INVITE"),
+        (
+            "headers: [{name: Diversion, pattern: reason=busy}]",
+            {"extra": ["Diversion: <sip:a@b>;reason=busy"]},
+            "INVITE",
+        ),
+        ("listeners: [inside]", {"listener": 1}, "INVITE"),
+    ],
+)
+def test_a_rule_takes_the_calls_that_it_speaks_of_and_no_others(rule, call, method):
+    with peers(3) as (caller, special, other):
+        text = CONFIG % "" + GROUP % ("special", 5, f"{{{rule}}}", member(special), "")
+        with served(text + GROUP % ("other", 0, "", member(other), "")) as core:
+            extra = call.pop("extra", [])
+            _Call(caller, core, *extra, **call).begin(method)
+            assert special.receive().method == method
+            plain = _Call(caller, core)
+            plain.begin()
+            assert other.receive().get("Call-ID") == plain.call_id
+
+
+@pytest.mark.parametrize(
+    ("rule", "fits"),
+    [
+        ("to: {user: '100', host: example.com}", True),
+        ("to: {user: '101'}", False),
+        ("from: {userPattern: ^call, host: example.org}", True),
+        ("from: {host: example.com}", False),
+    ],
+)
+def test_a_rule_looks_into_to_and_from(rule, fits):
+    with peers(3) as (caller, special, other):
+        text = CONFIG % "" + GROUP % ("special", 5, f"{{{rule}}}", member(special), "")
+        with served(text + GROUP % ("other", 0, "", member(other), "")) as core:
+            _Call(caller, core).begin()
+            assert (special if fits else other).receive().method == "INVITE"
+
+
+def test_a_backup_is_used_last_whatever_its_tier():
+    with peers(3) as (caller, backup, first):
+        members = ", ".join((member(backup, "backup", ", backup: true, priority: 9"), member(first, "first")))
+        with served(CONFIG % "" + GROUP % ("ivr", 0, "", members, "")) as core:
+            _Call(caller, core).begin()
+            first.answer(first.receive(), "503 Maximum Calls In Progress")
+            assert backup.receive().method == "INVITE"
+
+
+def test_a_call_for_which_there_is_no_room_spills_into_another_group():
+    with peers(3) as (caller, full, other):
+        spill = "capacity: {overLimit: {action: Spill, group: spare}}"
+        text = CONFIG % "" + GROUP % ("ivr", 5, "", member(full), spill)
+        with served(text + GROUP % ("spare", 0, "{methods: [INFO]}", member(other), "")) as core:
+            open_node(core, f"default/ivr/fs1@{full.endpoint}", sessions=99)
+            _Call(caller, core).begin()
+            assert other.receive().method == "INVITE"
+            assert full.is_silent()
+
+
+def test_a_listener_for_other_networks_refuses_with_403():
+    with Peer("127.0.0.2") as node, Peer() as caller:
+        text = CONFIG % ", allow: [192.0.2.0/24]" + GROUP % ("ivr", 0, "", member(node), "")
+        with served(text) as core:
+            _Call(caller, core).begin()
+            caller.expect(403)
+            _Call(caller, core, listener=1).begin()
+            assert node.receive().method == "INVITE"
