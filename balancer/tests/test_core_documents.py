@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from core_calls import Call, Peer, open_node, peers
+from core_streams import Stream, stream_node
 
 from switchtender._core import Core
 from switchtender.config.limits import WHOLE
@@ -149,3 +150,30 @@ def test_a_listener_for_other_networks_refuses_with_403():
             caller.expect(403)
             _Call(caller, core, listener=1).begin()
             assert node.receive().method == "INVITE"
+
+
+def test_callers_and_nodes_over_tcp():
+    with stream_node() as node:
+        static = f'{{name: a, sip: "sip:{node.endpoint};transport=tcp"}}'
+        text = CONFIG % ", transports: [TCP]" + GROUP % ("ivr", 0, "", static, "")
+        with served(text) as core:
+            place = json.loads(core.addresses())["listeners"][0]
+            with Stream.connect((place["address"], place["port"])) as caller:
+                _Call(caller, core).begin()
+                with node.accept() as taken:
+                    invite = taken.receive()
+                    assert invite.method == "INVITE"
+                    taken.answer(invite, "486 Busy Here")
+                    caller.expect(486)
+
+
+def test_connections_of_one_source_are_limited():
+    with Peer("127.0.0.2") as node:
+        text = CONFIG % ", transports: [TCP]" + "  tcp: {maxConnectionsPerSource: 1}\n"
+        with served(text + GROUP % ("ivr", 0, "", member(node), "")) as core:
+            place = json.loads(core.addresses())["listeners"][0]
+            first = Stream.connect((place["address"], place["port"]))
+            with first, Stream.connect((place["address"], place["port"])) as second:
+                assert second.is_closed()
+                _Call(first, core).begin()
+                assert node.receive().method == "INVITE"

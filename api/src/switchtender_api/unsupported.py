@@ -50,10 +50,6 @@ def _anything(_value: object) -> bool:
     return True
 
 
-def _over_tcp(uri: SipUri) -> bool:
-    return uri.transport == "TCP"
-
-
 def _by_name(uri: SipUri) -> bool:
     return host_address(uri.host) is None
 
@@ -69,17 +65,12 @@ _FILE: tuple[World, ...] = ("File",)
 _KUBERNETES: tuple[World, ...] = ("Kubernetes",)
 
 GAPS: tuple[Gap, ...] = (
-    Gap(BalancerConfig, "spec.listeners[].transports[]", _other_than("UDP"), "UDP"),
-    Gap(BalancerConfig, "spec.listeners[].allow", _given, "nothing: leave it out"),
-    Gap(BalancerConfig, "spec.tcp", _anything, "nothing: leave it out"),
     Gap(BalancerConfig, "spec.peers.service", _given, "peers.static", _CLUSTER, _FILE),
     Gap(BalancerConfig, "spec.nodeSide.advertise[].service", _given, "host", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.members.selector", _given, "members.static", _CLUSTER, _FILE),
-    Gap(BalancerGroup, "spec.members.static[].sip", _over_tcp, "transport=udp"),
     Gap(BalancerGroup, "spec.members.static[].sip", _by_name, "an IP address: names are not resolved yet"),
     Gap(BalancerGroup, "spec.members.static[].resources", _given, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.match.rules[].resources", _given, "nothing: leave it out"),
-    Gap(BalancerGroup, "spec.sip.transport", _other_than("UDP"), "UDP"),
     Gap(BalancerGroup, "spec.members.static[].load", _with_password, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.esl.passwordFrom.secretKeyRef", _given, "env or file", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.esl.passwordFrom.env", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
@@ -87,20 +78,11 @@ GAPS: tuple[Gap, ...] = (
     Gap(BalancerGroup, "spec.routing.mode", _other_than("Stateful"), "Stateful"),
     Gap(BalancerGroup, "spec.routing.algorithm", _other_than("LeastLoad", "RoundRobin"), "LeastLoad, RoundRobin"),
     Gap(BalancerGroup, "spec.capacity.resources[].limit", _given, "source: Reported"),
-    Gap(BalancerGroup, "spec.capacity.overLimit.action", _other_than("Reject", "Allow"), "Reject, Allow"),
-    Gap(BalancerGroup, "spec.match.rules[].requestUri.user", _given, "userPattern"),
-    Gap(BalancerGroup, "spec.match.rules[].requestUri.host", _given, "userPattern"),
-    Gap(BalancerGroup, "spec.match.rules[].to", _given, "nothing: leave it out"),
-    Gap(BalancerGroup, "spec.match.rules[].from", _given, "nothing: leave it out"),
-    Gap(BalancerGroup, "spec.match.rules[].methods", _given, "nothing: leave it out"),
-    Gap(BalancerGroup, "spec.match.rules[].headers", _given, "nothing: leave it out"),
-    Gap(BalancerGroup, "spec.match.rules[].listeners", _given, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.match.rules[].emergency", bool, "false"),
     Gap(BalancerGroup, "spec.capacity.emergencyReserve", bool, "0"),
     Gap(BalancerGroup, "spec.capacity.queue", _anything, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.capacity.callExpiry", _anything, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.routing.score", _given, "nothing: leave it out"),
-    Gap(BalancerGroup, "spec.members.static[].backup", bool, "false"),
     Gap(BalancerGroup, "spec.sip.largeRequests", _other_than("UDP"), "UDP"),
     Gap(BalancerGroup, "spec.health.ejection", _anything, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.egress", _given, "nothing: leave it out"),

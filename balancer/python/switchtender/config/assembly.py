@@ -19,7 +19,7 @@ from switchtender_api.problems import Finding
 from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, BalancerGroupSpec, SetMember, precedence
 from switchtender_api.v1alpha1.base import ObjectMeta
 from switchtender_api.v1alpha1.destinations import MemberState
-from switchtender_api.v1alpha1.endpoints import host_address
+from switchtender_api.v1alpha1.endpoints import Transport, host_address
 from switchtender_api.v1alpha1.group import GroupPolicy
 from switchtender_api.v1alpha1.members import LabelSelector, Members
 from switchtender_api.v1alpha1.units import IpAddress
@@ -239,12 +239,12 @@ def _reserved(group: BalancerGroup, place: Place) -> Iterator[Finding]:
 class _Nodes:
     """Where the nodes of the groups so far take SIP: by uid, and by Event Socket."""
 
-    by_uid: dict[str, tuple[str, int]] = field(default_factory=dict)
-    by_socket: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    by_uid: dict[str, tuple[str, int, Transport]] = field(default_factory=dict)
+    by_socket: dict[tuple[str, int], tuple[str, int, Transport]] = field(default_factory=dict)
 
     def agree(self, member: SetMember) -> bool:
         """Whether the member takes SIP where its node was said to before; one that does not is not taken note of."""
-        sip = member.addresses[0], member.sip.port
+        sip = member.addresses[0], member.sip.port, member.sip.transport
         known = [self.by_uid.setdefault(member.uid, sip)]
         if member.esl is not None and not is_pod(member.uid):
             known.append(self.by_socket.setdefault((member.esl.host, member.esl.port), sip))
@@ -289,8 +289,6 @@ def _stricter(one: SetMember, other: SetMember) -> SetMember:
 
 def _misplaced(member: SetMember, place: Place) -> str | None:
     """Why no call and no login may go to where the member says it is."""
-    if member.sip.transport != "UDP":
-        return f"{member.sip.transport} is not built yet"
     return place.refusal(member.addresses[0]) or (None if member.esl is None else place.refusal(member.esl.host))
 
 

@@ -19,7 +19,7 @@ from switchtender_api.loader import Documents, load
 from switchtender_api.problems import DocumentErrors, Finding, Problem
 from switchtender_api.static_members import ResolvedMember, resolved_members
 from switchtender_api.unsupported import unsupported
-from switchtender_api.v1alpha1 import BalancerGroup
+from switchtender_api.v1alpha1 import BalancerGroup, MemberSip
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _without_password(members: Iterable[ResolvedMember]) -> list[Finding]:
 
 def _disagreements(documents: Documents, groups: Iterable[GroupMembers], esl: Mapping[str, EslTarget]) -> list[Problem]:
     """Members that share an Event Socket must agree on where the node takes SIP and how to log in to it."""
-    first: dict[tuple[str, int], tuple[tuple[str, int], EslTarget]] = {}
+    first: dict[tuple[str, int], tuple[tuple[str, MemberSip], EslTarget]] = {}
     problems: list[Problem] = []
     for entry in groups:
         findings = []
@@ -153,7 +153,7 @@ def _disagreements(documents: Documents, groups: Iterable[GroupMembers], esl: Ma
             target = esl.get(member.uid)
             if target is None:
                 continue
-            sip = (member.addresses[0], member.sip.port)
+            sip = (member.addresses[0], member.sip)
             known_sip, known = first.setdefault((target.host, target.port), (sip, target))
             if known_sip != sip or known != target:
                 findings.append(
