@@ -8,7 +8,9 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use switchtender_proxy::{Config, Event, Flow, Listener, Local, NodeSide, Output, Packet, Proxy, Snapshot, Time};
+use switchtender_proxy::{
+    Config, ConnectionId, Event, Flow, Listener, Local, NodeSide, Output, Packet, Proxy, Snapshot, Time, Transport,
+};
 use switchtender_select::{Admission, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Slots};
 
 thread_local! {
@@ -146,11 +148,13 @@ struct Bench {
     now: Time,
     /// Allocations inside the proxy.
     allocations: u64,
+    /// Of the caller and of the node.
+    transport: Transport,
 }
 
 impl Bench {
-    fn put(&mut self, local: Local, source: &str, bytes: &[u8]) {
-        let packet = Packet { bytes, flow: Flow::udp(local, None, source.parse().unwrap()) };
+    fn put(&mut self, flow: Flow, bytes: &[u8]) {
+        let packet = Packet { bytes, flow };
         let before = ALLOCATIONS.get();
         self.proxy.receive(self.now, &packet, &self.snapshot, &Roomy, &mut self.last);
         self.allocations += ALLOCATIONS.get() - before;
@@ -173,7 +177,10 @@ impl Bench {
             }
         }
         response += "Contact: <sip:n@10.1.0.1>\r\nContent-Length: 0\r\n\r\n";
-        self.put(Local::Worker, NODE, response.as_bytes());
+        let connection = (self.transport == Transport::Tcp).then_some(ConnectionId::new(0, 2));
+        let flow =
+            Flow { transport: self.transport, connection, ..Flow::udp(Local::Worker, None, NODE.parse().unwrap()) };
+        self.put(flow, response.as_bytes());
     }
 
     fn sent(&self) -> String {
@@ -181,16 +188,19 @@ impl Bench {
     }
 
     fn call(&mut self, number: u32) {
+        let transport = self.transport.name();
         let head = |method: &str, uri: &str, tag: &str, routes: &str, cseq: &str| {
             format!(
-                "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK{method}{number};rport\r\n{routes}\
+                "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {CALLER};branch=z9hG4bK{method}{number};rport\r\n{routes}\
                  Max-Forwards: 70\r\nFrom: <sip:c@192.0.2.10>;tag=c\r\nTo: <sip:1000@198.51.100.1>{tag}\r\n\
                  Call-ID: {number}@192.0.2.10\r\nCSeq: {cseq}\r\nContact: <sip:c@{CALLER}>\r\nContent-Length: 0\r\n\r\n"
             )
         };
-        let listener = Local::Listener(0);
+        let connection = (self.transport == Transport::Tcp).then_some(ConnectionId::new(0, 1));
+        let caller = Flow::udp(Local::Listener(0), None, CALLER.parse().unwrap());
+        let caller = Flow { transport: self.transport, connection, ..caller };
         let invite = head("INVITE", "sip:1000@198.51.100.1", "", "", "1 INVITE");
-        self.put(listener, CALLER, invite.as_bytes());
+        self.put(caller, invite.as_bytes());
         let forwarded = self.sent();
         assert!(forwarded.starts_with("INVITE ") && self.last.flow.peer.to_string() == NODE);
         self.respond("100 Trying", &forwarded);
@@ -201,10 +211,10 @@ impl Bench {
         records.reverse();
         let routes = format!("Route: {}\r\n", records.join(","));
         let ack = head("ACK", "sip:n@10.1.0.1", ";tag=n", &routes, "1 ACK");
-        self.put(listener, CALLER, ack.as_bytes());
+        self.put(caller, ack.as_bytes());
         assert!(self.sent().starts_with("ACK "));
         let bye = head("BYE", "sip:n@10.1.0.1", ";tag=n", &routes, "2 BYE");
-        self.put(listener, CALLER, bye.as_bytes());
+        self.put(caller, bye.as_bytes());
         let forwarded = self.sent();
         assert!(forwarded.starts_with("BYE "));
         self.respond("200 OK", &forwarded);
@@ -214,9 +224,20 @@ impl Bench {
 
 #[test]
 fn a_call_allocates_nothing_in_steady_state() {
+    calls_allocate_nothing(Transport::Udp);
+}
+
+#[test]
+fn a_call_over_connections_allocates_nothing_in_steady_state() {
+    calls_allocate_nothing(Transport::Tcp);
+}
+
+fn calls_allocate_nothing(transport: Transport) {
+    let mut snapshot = snapshot();
+    snapshot.nodes[0].transport = transport;
     let last =
         Last { bytes: Vec::with_capacity(4096), flow: Flow::udp(Local::Listener(0), None, CALLER.parse().unwrap()) };
-    let mut bench = Bench { proxy: proxy(), snapshot: snapshot(), last, now: Time::from_secs(1), allocations: 0 };
+    let mut bench = Bench { proxy: proxy(), snapshot, last, transport, now: Time::from_secs(1), allocations: 0 };
     // Longer than any timer, so that everything that goes round has gone round.
     let calls_per_second = 2;
     for number in 0..calls_per_second * 420 {
