@@ -175,7 +175,7 @@ fn write_part(hasher: &mut impl Hasher, part: &[u8]) {
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 /// The magic cookie, then `raw` (a multiple of 5 bytes) in base32, as long as `text` has room for exactly that.
-fn encode(raw: &[u8], text: &mut [u8]) {
+pub(crate) fn encode(raw: &[u8], text: &mut [u8]) {
     let (cookie, digits) = text.split_at_mut(MAGIC_COOKIE.len());
     cookie.copy_from_slice(MAGIC_COOKIE);
     for (group, out) in raw.chunks_exact(5).zip(digits.chunks_exact_mut(8)) {
@@ -187,7 +187,7 @@ fn encode(raw: &[u8], text: &mut [u8]) {
 }
 
 /// Base32 in either case into `raw`; whether every digit was one. Looks at all of them whatever it finds.
-fn decode(digits: &[u8], raw: &mut [u8]) -> bool {
+pub(crate) fn decode(digits: &[u8], raw: &mut [u8]) -> bool {
     let mut valid = true;
     for (group, out) in digits.chunks_exact(8).zip(raw.chunks_exact_mut(5)) {
         let mut bits = 0u64;

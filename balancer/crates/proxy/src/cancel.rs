@@ -22,6 +22,9 @@ impl Core {
         known: Option<Handle>,
     ) {
         let Some(handle) = known.filter(|handle| self.servers.get(*handle).is_some_and(Server::is_invite)) else {
+            if self.relay_with_invite(step, packet, message) {
+                return;
+            }
             self.count(Counter::RejectedNoDialog);
             self.answer(step, packet, message, Reply::NO_DIALOG);
             return;
@@ -126,6 +129,9 @@ impl Core {
         let refused = message.to_tag() == Some(&fingerprint::to_tag(&self.config.secret, message)[..]);
         if refused {
             // We answered its INVITE without a transaction.
+            return;
+        }
+        if self.relay_with_invite(step, packet, message) {
             return;
         }
         let target = self.preprocess(step.snapshot, packet, message).and_then(|request| {

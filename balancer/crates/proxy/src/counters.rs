@@ -94,6 +94,10 @@ counted! {
         ResponsesRerouted = "responses_rerouted",
         /// Responses that could not be sent because the connection of their request is no more.
         ResponsesLost = "responses_lost",
+        /// Requests forwarded without a transaction, by the mode of their group.
+        RelayedRequests = "relayed_requests",
+        /// Responses to them that were passed on.
+        RelayedResponses = "relayed_responses",
         /// CANCELs that found their INVITE.
         Cancels = "cancels",
         /// Transport errors that found their transaction.

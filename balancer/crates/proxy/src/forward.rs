@@ -24,7 +24,7 @@ const INTERNAL_PREFIX: &[u8] = b"X-Switchtender-";
 /// Max-Forwards of a request that came without (RFC 3261 §16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
 /// A longer request is for a connection, as the path MTU is not known (RFC 3261 §18.1.1).
-const LARGEST_DATAGRAM: usize = 1300;
+pub(crate) const LARGEST_DATAGRAM: usize = 1300;
 
 /// The next hop of one attempt.
 #[derive(Clone, Copy, Debug)]
@@ -233,7 +233,7 @@ impl Core {
 }
 
 /// The token for Record-Route or Path; `None` where none is written.
-fn token(
+pub(crate) fn token(
     snapshot: &Snapshot,
     message: &Message<'_>,
     origin: &Origin,
@@ -277,7 +277,7 @@ fn lasting(hop: &Hop) -> Flow {
 
 /// Our address and transport as the peer on one side is to use them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Side<'a> {
+pub(crate) struct Side<'a> {
     sent_by: SentBy<'a>,
     transport: Transport,
 }
@@ -285,7 +285,7 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     /// Towards nodes the socket that all workers share, at the address that all replicas share, unless the requests must
     /// come to this one.
-    fn of(config: &'a Config, output: &mut impl Output, flow: Flow, this_replica: bool) -> Self {
+    pub(crate) fn of(config: &'a Config, output: &mut impl Output, flow: Flow, this_replica: bool) -> Self {
         let flow = match flow.local {
             Local::Worker => Flow { local: Local::NodeSide, ..flow },
             Local::Listener(_) | Local::NodeSide => flow,
@@ -300,7 +300,13 @@ impl<'a> Side<'a> {
 }
 
 /// `rport` asks for datagrams to come back the way they went (RFC 3581 §3); a connection does that by itself.
-fn push_via(edits: &mut Edits, message: &Message<'_>, transport: Transport, sent_by: SentBy<'_>, branch: &[u8]) {
+pub(crate) fn push_via(
+    edits: &mut Edits,
+    message: &Message<'_>,
+    transport: Transport,
+    sent_by: SentBy<'_>,
+    branch: &[u8],
+) {
     edits.push_field(message, HeaderName::Via, |writer| {
         writer.bytes(b"SIP/2.0/")?;
         writer.bytes(transport.name().as_bytes())?;
@@ -314,7 +320,7 @@ fn push_via(edits: &mut Edits, message: &Message<'_>, transport: Transport, sent
 
 /// `<sip:TOKEN@host:port;lr>`: the token is the user part; the one parameter besides `lr` is the transport that is not
 /// the default.
-fn push_own_uri(edits: &mut Edits, message: &Message<'_>, name: HeaderName, token: &[u8], side: Side<'_>) {
+pub(crate) fn push_own_uri(edits: &mut Edits, message: &Message<'_>, name: HeaderName, token: &[u8], side: Side<'_>) {
     edits.push_field(message, name, |writer| {
         writer.bytes(b"<sip:")?;
         writer.bytes(token)?;
@@ -340,7 +346,7 @@ pub(crate) fn write_length(edits: &mut Edits, message: &Message<'_>, transport: 
 
 /// The changes that every forwarded request takes, whatever carries it: Max-Forwards, the source in the caller's Via,
 /// Request-URI and Routes, no internal header fields.
-fn write_changes(edits: &mut Edits, message: &Message<'_>, shape: Shape, origin: &Origin) {
+pub(crate) fn write_changes(edits: &mut Edits, message: &Message<'_>, shape: Shape, origin: &Origin) {
     let hops = message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
     edits.set_max_forwards(message, hops);
     edits.set_source(message, origin.flow.peer);

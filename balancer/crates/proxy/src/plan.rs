@@ -71,7 +71,8 @@ impl Core {
             }
         }
         let node = match method {
-            Method::Bye => dialog_node(step.snapshot, packet, message, request, &hop),
+            // Calls of a group without transactions were never counted.
+            Method::Bye if !is_of_no_group(request) => dialog_node(step.snapshot, packet, message, request, &hop),
             _ => None,
         };
         let ends = node.map(|node| Ending { node, call: fingerprint::of_call_id(&self.config.secret, message) });
@@ -85,9 +86,9 @@ impl Core {
             Hop { flow, otherwise, large, node, legs: None, patience: None, timer_c: TIMER_C }
         };
         match target {
-            Target::Node { address, transport, slot } => {
+            Target::Node { address, transport, large, slot } => {
                 let flow = Flow { transport, ..Flow::udp(Local::Worker, None, address) };
-                Some((hop(flow, None, slot), shape))
+                Some((Hop { large, ..hop(flow, None, slot) }, shape))
             }
             Target::Caller { flow, otherwise, strict, forced } => {
                 if forced {
@@ -225,7 +226,7 @@ impl Core {
 }
 
 /// Whether a request without a To tag begins a dialog that we must stay on the path of.
-fn begins_dialog(method: Method, message: &Message<'_>) -> bool {
+pub(crate) fn begins_dialog(method: Method, message: &Message<'_>) -> bool {
     message.to_tag().is_none() && matches!(method, Method::Invite | Method::Subscribe | Method::Refer)
 }
 
@@ -236,7 +237,7 @@ pub(crate) fn hop_to_node(snapshot: &Snapshot, group: &Group, slot: NodeSlot, is
     Some(Hop {
         flow: Flow { transport: target.transport, ..Flow::udp(Local::Worker, None, target.sip) },
         otherwise: None,
-        large: Transport::Udp,
+        large: group.large_requests,
         node: Some(slot),
         legs: is_call.then_some(group.legs_per_call),
         patience: Some((failover.first_response_timeout, failover.progress_timeout)),
@@ -256,6 +257,10 @@ fn dialog_node(
         Found::Token(token) => snapshot.node_at(token.node),
         _ => snapshot.node_at(route::endpoint(&packet.flow, message)),
     })
+}
+
+fn is_of_no_group(request: &Preprocessed<'_>) -> bool {
+    matches!(request.token, Found::Token(Token { group: 0, .. }))
 }
 
 fn token_was_refused(message: &Message<'_>, request: &Preprocessed<'_>) -> bool {

@@ -14,6 +14,7 @@ use crate::plan::{Plan, Refusal};
 use crate::reply::{self, Reply};
 use crate::route::{self, Found, Preprocessed};
 use crate::slab::Handle;
+use crate::stateless::stateless_group;
 use crate::token::{Direction, Kind, Token};
 use crate::transaction::{MAX_ATTEMPTS, Origin, Server, ServerState, ServerTimer, T1, Tries};
 
@@ -100,7 +101,7 @@ impl Core {
     ) {
         match self.decide(step, packet, message, method) {
             Ok(Some(plan)) => self.open(step, packet, message, method, fingerprint, &plan),
-            Ok(None) => self.count(Counter::DroppedOverload),
+            Ok(None) => {}
             Err((reply, counter)) => {
                 self.count(counter);
                 self.answer(step, packet, message, reply);
@@ -109,7 +110,7 @@ impl Core {
     }
 
     /// Validation, Route preprocessing and target (RFC 3261 §16.3 to §16.5). Opens no transaction; refusals need none.
-    /// `Ok(None)`: dropped.
+    /// `Ok(None)`: dropped, or forwarded without a transaction.
     fn decide<N: Nodes, O: Output>(
         &mut self,
         step: &mut Step<'_, N, O>,
@@ -139,6 +140,7 @@ impl Core {
         let in_dialog = message.to_tag().is_some();
         self.check_limits(method, in_dialog)?;
         if self.transactions() >= self.config.max_transactions.saturating_mul(2) {
+            self.count(Counter::DroppedOverload);
             return Ok(None);
         }
 
@@ -157,6 +159,9 @@ impl Core {
                 Method::Invite => (Reply::NOT_FOUND, Counter::RejectedTarget),
                 _ => (Reply::METHOD_NOT_ALLOWED, Counter::RejectedTarget),
             });
+        }
+        if let Some((group, hash)) = stateless_group(step.snapshot, packet, message, &request) {
+            return self.relay_request(step, packet, message, &request, group, hash).map(|()| None);
         }
         self.plan_new(step, packet, message, method, &request).map(Some)
     }

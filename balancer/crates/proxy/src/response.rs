@@ -34,6 +34,7 @@ impl Core {
                 let passed = step.output.hand_over(worker, packet);
                 self.count(if passed { Counter::HandedOver } else { Counter::HandOversLost });
             }
+            Owner::Foreign if self.relay_response(step, packet, message, branch) => {}
             Owner::OtherWorker(_) | Owner::Foreign => self.count(Counter::StrayResponses),
         }
     }

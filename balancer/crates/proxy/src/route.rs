@@ -5,10 +5,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use switchtender_select::{NodeSlot, Snapshot, Transport};
+use switchtender_select::{Group, NodeSlot, Snapshot, Transport};
 use switchtender_sip::{HeaderName, Host, Message, Method, NameAddr, Scheme, Uri};
 
 use crate::config::{Config, Listener};
+use crate::fingerprint;
+use crate::forward::LARGEST_DATAGRAM;
 use crate::output::{Flow, Local, Packet};
 use crate::token::{Binding, Direction, Held, Keys, Kind, Reach, Token};
 use crate::transaction::{Removal, Shape};
@@ -40,7 +42,7 @@ pub(crate) enum Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// To a node.
-    Node { address: SocketAddr, transport: Transport, slot: Option<NodeSlot> },
+    Node { address: SocketAddr, transport: Transport, large: Transport, slot: Option<NodeSlot> },
     /// To the caller, out of the listener it came in on: one way, and another if that one is no more.
     Caller { flow: Flow, otherwise: Option<Flow>, strict: bool, forced: bool },
     /// To a caller whose flow is in another replica, or was in a former run of this one.
@@ -170,6 +172,7 @@ pub(crate) fn in_dialog(
                 return Some(Target::Node {
                     address: token.node,
                     transport: token.transport,
+                    large: for_large(snapshot, message, token.group),
                     slot: snapshot.node_at(token.node),
                 });
             }
@@ -187,7 +190,7 @@ pub(crate) fn in_dialog(
             None => snapshot.node(slot).map_or(transport, |node| node.transport),
             Some(_) => transport,
         };
-        return Some(Target::Node { address, transport, slot: Some(slot) });
+        return Some(Target::Node { address, transport, large: Transport::Udp, slot: Some(slot) });
     }
     if message.method() == Some(Method::Bye) && known_node {
         let next = request.next_route.as_ref().unwrap_or(&request.uri);
@@ -196,6 +199,16 @@ pub(crate) fn in_dialog(
         return Some(Target::Caller { flow, otherwise: None, strict: is_strict(request), forced: false });
     }
     None
+}
+
+/// The transport for requests that are too large for a datagram, of the group in a token. Looked up only for what may
+/// come to be that large.
+fn for_large(snapshot: &Snapshot, message: &Message<'_>, group: u32) -> Transport {
+    if message.bytes().len() < LARGEST_DATAGRAM / 2 {
+        return Transport::Udp;
+    }
+    let is_meant = |of: &&Group| fingerprint::of_group(&of.namespace, &of.name) == group;
+    snapshot.groups.iter().find(is_meant).map_or(Transport::Udp, |group| group.large_requests)
 }
 
 /// A way out to a caller: of the listener with this index, or where that is bound to an address of the other family, of

@@ -23,10 +23,12 @@ pub const MAX_TOKEN_LEN: usize = (MAX_RAW_LEN * 4).div_ceil(3);
 const FORMAT: u8 = 1;
 const CLEAR_LEN: usize = 2;
 const SIV_LEN: usize = 16;
+/// Bytes in front of what is sealed.
+pub(crate) const SEAL_LEN: usize = CLEAR_LEN + SIV_LEN;
 const MIN_SEALED_LEN: usize = 1 + 6 + 2 + 6 + 4 + 2;
 const MAX_SEALED_LEN: usize = 1 + 8 + 18 + 2 + 18 + 4 + 8 + 4 + 2;
-const MIN_RAW_LEN: usize = CLEAR_LEN + SIV_LEN + MIN_SEALED_LEN;
-const MAX_RAW_LEN: usize = CLEAR_LEN + SIV_LEN + MAX_SEALED_LEN;
+const MIN_RAW_LEN: usize = SEAL_LEN + MIN_SEALED_LEN;
+const MAX_RAW_LEN: usize = SEAL_LEN + MAX_SEALED_LEN;
 
 /// All that is needed to route the requests of a dialog, or those that come along a Path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,15 +194,37 @@ impl Keys {
     /// key. Exclusive access only because the cipher keeps its MAC state in place; nothing is changed and nothing is
     /// allocated.
     pub fn seal(&mut self, token: &Token, text: &mut [u8; MAX_TOKEN_LEN]) -> Option<usize> {
-        let (id, cipher) = self.ciphers.first_mut()?;
         let mut raw = [0; MAX_RAW_LEN];
-        let sealed_len = write(token, &mut raw[CLEAR_LEN + SIV_LEN..]);
-        let (clear, rest) = raw.split_at_mut(CLEAR_LEN);
-        clear.copy_from_slice(&[FORMAT, *id]);
-        let (siv, sealed) = rest.split_at_mut(SIV_LEN);
-        let tag = cipher.encrypt_inout_detached([&*clear], (&mut sealed[..sealed_len]).into()).ok()?;
+        let len = SEAL_LEN + write(token, &mut raw[SEAL_LEN..]);
+        self.seal_in_place(FORMAT, &mut raw[..len])?;
+        Some(encode(&raw[..len], text))
+    }
+
+    /// Seals what stands in `raw` behind room for [`SEAL_LEN`] bytes, which take format, key and authentication tag.
+    /// `None` without a key, or without that room.
+    pub(crate) fn seal_in_place(&mut self, format: u8, raw: &mut [u8]) -> Option<()> {
+        let (id, cipher) = self.ciphers.first_mut()?;
+        let (clear, rest) = raw.split_at_mut_checked(CLEAR_LEN)?;
+        clear.copy_from_slice(&[format, *id]);
+        let (siv, sealed) = rest.split_at_mut_checked(SIV_LEN)?;
+        let tag = cipher.encrypt_inout_detached([&*clear], sealed.into()).ok()?;
         siv.copy_from_slice(&tag);
-        Some(encode(&raw[..CLEAR_LEN + SIV_LEN + sealed_len], text))
+        Some(())
+    }
+
+    /// The reverse of [`Keys::seal_in_place`]: what was sealed stands behind [`SEAL_LEN`] bytes.
+    ///
+    /// # Errors
+    /// Says why `raw` cannot be trusted.
+    pub(crate) fn open_in_place(&mut self, format: u8, raw: &mut [u8]) -> Result<(), TokenError> {
+        let (clear, rest) = raw.split_at_mut_checked(CLEAR_LEN).ok_or(TokenError::Malformed)?;
+        let (siv, sealed) = rest.split_at_mut_checked(SIV_LEN).ok_or(TokenError::Malformed)?;
+        if clear[0] != format {
+            return Err(TokenError::UnknownFormat);
+        }
+        let (_, cipher) = self.ciphers.iter_mut().find(|(id, _)| *id == clear[1]).ok_or(TokenError::UnknownKey)?;
+        let tag = Tag::try_from(&*siv).map_err(|_| TokenError::Malformed)?;
+        cipher.decrypt_inout_detached([&*clear], sealed.into(), &tag).map_err(|_| TokenError::Forged)
     }
 
     /// The token whose text is the user part `text`.
@@ -213,15 +237,8 @@ impl Keys {
         if raw_len < MIN_RAW_LEN {
             return Err(TokenError::Malformed);
         }
-        let (clear, rest) = raw[..raw_len].split_at_mut(CLEAR_LEN);
-        let (siv, sealed) = rest.split_at_mut(SIV_LEN);
-        if clear[0] != FORMAT {
-            return Err(TokenError::UnknownFormat);
-        }
-        let (_, cipher) = self.ciphers.iter_mut().find(|(id, _)| *id == clear[1]).ok_or(TokenError::UnknownKey)?;
-        let tag = Tag::try_from(&*siv).map_err(|_| TokenError::Malformed)?;
-        cipher.decrypt_inout_detached([&*clear], (&mut *sealed).into(), &tag).map_err(|_| TokenError::Forged)?;
-        read(sealed).ok_or(TokenError::Forged)
+        self.open_in_place(FORMAT, &mut raw[..raw_len])?;
+        read(&raw[SEAL_LEN..raw_len]).ok_or(TokenError::Forged)
     }
 }
 

@@ -15,18 +15,24 @@ pub(crate) struct View<'a> {
     /// The Request-URI after Route preprocessing (RFC 3261 §16.4).
     uri: &'a Uri<'a>,
     flow: &'a Flow,
+    method: &'a [u8],
 }
 
 impl<'a> View<'a> {
     /// `uri`: the Request-URI that counts.
     pub(crate) fn new(message: &'a Message<'a>, uri: &'a Uri<'a>, flow: &'a Flow) -> Self {
-        Self { message, uri, flow }
+        Self { message, uri, flow, method: message.method_text().unwrap_or_default() }
+    }
+
+    /// As the INVITE that a CANCEL or an ACK belongs to.
+    pub(crate) fn of_invite(self) -> Self {
+        Self { method: b"INVITE", ..self }
     }
 }
 
 impl Request for View<'_> {
     fn method(&self) -> &[u8] {
-        self.message.method_text().unwrap_or_default()
+        self.method
     }
 
     fn request_uri(&self) -> UriParts<'_> {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::document;
-use crate::group::{Group, GroupSlot};
+use crate::group::{Group, GroupSlot, Mode};
 use crate::json::ConfigError;
 use crate::matching::{self, Matched};
 use crate::network::{canonical, canonical_socket};
@@ -120,6 +120,11 @@ impl Snapshot {
     /// The first group that takes this request, with the rule that held.
     pub fn classify(&self, request: &impl Request) -> Option<Matched<'_>> {
         matching::classify(&self.groups, request)
+    }
+
+    /// Whether any group forwards without transactions.
+    pub fn has_stateless(&self) -> bool {
+        self.groups.iter().any(|group| group.mode == Mode::Stateless)
     }
 
     /// The node at exactly this endpoint, present or recently removed.

@@ -70,6 +70,8 @@ CORE_HELP = {
     "sip_rejected_flow_failed": "Requests for a caller whose connection is no more, answered with 430.",
     "sip_responses_rerouted": "Responses that went over a new connection because that of their request was gone.",
     "sip_responses_lost": "Responses dropped because the connection of their request was gone.",
+    "sip_relayed_requests": "Requests forwarded without a transaction, as the mode of their group says.",
+    "sip_relayed_responses": "Responses passed on without a transaction.",
     "sip_cancels": "CANCELs that found their INVITE.",
     "sip_transport_errors": "Transport errors that found their transaction.",
     "sip_stray_transport_errors": "Transport errors that found no transaction.",

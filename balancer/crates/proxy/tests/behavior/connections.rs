@@ -394,3 +394,47 @@ fn rfc_3327_a_path_leads_back_through_the_flow_of_the_registration() {
     assert_eq!(bye.flow.transport, Transport::Tcp, "as the node spoke");
     assert!(bye.to_node(NODES[0]), "at its own endpoint, not the port of its connection");
 }
+
+#[test]
+fn rfc_3261_18_1_1_a_request_too_large_for_a_datagram_goes_over_tcp_where_the_group_says_so() {
+    for large in [Transport::Udp, Transport::Tcp] {
+        let mut world = World::new();
+        world.snapshot.groups[0].large_requests = large;
+        let mut invite = Request::invite();
+        invite.body = "v=0\r\n".repeat(220);
+        let sent = place(&mut world, &invite);
+        assert_eq!(sent.flow.transport, large);
+        assert!(sent.text.get("Via").unwrap().starts_with(&format!("SIP/2.0/{} ", large.name())));
+        let routes = sent.text.all("Record-Route");
+        assert!(routes[0].ends_with("@10.96.7.7:5070;lr>"), "what comes back need not be large: {routes:?}");
+        world.respond(&sent, sent.text.response(200, "OK", ""));
+        let ok = world.sent_response(200).text;
+        world.caller_sends(Request::in_dialog("ACK", "ack", &ok).text());
+        assert_eq!(world.sent_request("ACK").flow.transport, Transport::Udp);
+        let mut reinvite = Request::in_dialog("INVITE", "reinvite", &ok);
+        reinvite.body = invite.body;
+        world.caller_sends(reinvite.text());
+        world.sent_response(100);
+        assert_eq!(world.sent_request("INVITE").flow.transport, large, "in the dialog, too");
+    }
+}
+
+#[test]
+fn rfc_3261_18_1_1_without_a_connection_a_large_request_is_a_datagram_after_all() {
+    let mut world = World::new();
+    world.snapshot.groups[0].large_requests = Transport::Tcp;
+    let mut invite = Request::invite();
+    invite.body = "v=0\r\n".repeat(250);
+    let sent = place(&mut world, &invite);
+    world.fail_over(FailureKind::Connect, &sent.flow, &sent.text);
+    let again = world.sent_request("INVITE");
+    assert_eq!(again.flow, Flow::udp(Local::Worker, None, address(NODES[0])), "the same node");
+    assert!(again.text.get("Via").unwrap().starts_with("SIP/2.0/UDP "));
+    assert_eq!((world.ledger(NODES[0]).assigned, world.ledger(NODES[0]).in_flight), (1, 1), "one attempt, not two");
+    assert!(!world.ledger(NODES[0]).suspect);
+    world.fail_over(FailureKind::Icmp, &again.flow, &again.text);
+    let next = world.sent_request("INVITE");
+    assert!(next.to_node(NODES[1]));
+    assert_eq!(next.flow.transport, Transport::Tcp);
+    world.settle_down();
+}

@@ -18,6 +18,7 @@ mod passing;
 mod responses;
 mod robustness;
 mod siblings;
+mod stateless;
 mod text;
 mod torture;
 mod transactions;
