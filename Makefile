@@ -62,7 +62,7 @@ test-rust: build
 
 test-units: build
 	@echo "== Python: documents, Kubernetes client, operator, contract"
-	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract
+	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/test_claims.py
 
 test-sockets: build
 	@echo "== Python: the balancer on real sockets, the simulator"
@@ -133,8 +133,9 @@ generate: build ## Write the generated files anew (JSON schemas, configuration r
 	@$(BIN)/python -m tools.generate
 
 .PHONY: verify
-verify: build ## Fail when a generated file is stale
+verify: build ## Fail when a generated file is stale, or a page names a test that does not exist
 	@$(BIN)/python -m tools.generate --check
+	@$(BIN)/python -m tools.claims
 
 .PHONY: lock
 lock: | prerequisites ## Resolve the pinned Python requirements anew (hashes, no registry addresses)
