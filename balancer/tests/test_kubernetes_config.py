@@ -68,12 +68,6 @@ def test_groups_do_not_stand_in_the_file():
     assert "kubectl apply" in refused(CONFIG % "[]" + group)
 
 
-def test_what_is_not_built_is_refused():
-    assert "not built yet" in refused(
-        CONFIG.replace("address: $(POD_IP)", "address: $(POD_IP), transports: [TCP]") % "[]"
-    )
-
-
 @pytest.mark.parametrize(("networks", "host"), [
     ("[]", "10.96.7.7"), ("[10.0.0.0/8]", "10.96.7.7"), ('["fd00::/8"]', "fd00::7"),
 ])  # fmt: skip

@@ -92,7 +92,7 @@ def test_every_node_is_a_member_and_the_packet_core_takes_it(path):
     }
     node_of = nodes_behind([member.uid for member in entry.members], esl, {})
     core = Core(json.dumps(settings(config("default").spec)).encode())
-    core.apply(json.dumps(snapshot(assembly.groups, keys=[KEY], node_of=node_of)).encode())
+    core.apply(json.dumps(snapshot(assembly.groups, keys=[KEY], node_of=node_of, listeners=["public"])).encode())
     nodes = {node["uid"]: node for node in json.loads(core.nodes())["nodes"]}
     assert len(nodes) == len(set(node_of.values()))
     for member in wanted:
