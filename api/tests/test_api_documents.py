@@ -156,7 +156,7 @@ def test_a_password_file_is_read_only_where_a_member_needs_it():
 
 
 def test_what_the_full_sample_asks_for_and_is_not_built(full):
-    not_in_it = {"spec.sip.largeRequests", "spec.drain.onTimeout", "spec.drain.pauseNode"}
+    not_in_it = {"spec.drain.onTimeout", "spec.drain.pauseNode"}
     asked = {re.sub(r"\[\d+\]", "[]", problem.path) for problem in unsupported(full)}
     assert asked == {gap.path for gap in GAPS if gap.reason == "not built yet"} - not_in_it
 
@@ -177,7 +177,6 @@ BEYOND = [
     (group(capacity={"queue": {"maxWait": "0s"}}), "spec.capacity.queue"),
     (group(capacity={"callExpiry": "1h"}), "spec.capacity.callExpiry"),
     (group(routing={"score": "a"}), "spec.routing.score"),
-    (group(sip={"largeRequests": "TCP"}), "spec.sip.largeRequests"),
     (group(health={"ejection": {"failures": 0}}), "spec.health.ejection"),
     (group(egress={"group": "spare"}), "spec.egress"),
     (group(esl={"passwordFrom": {"secretKeyRef": {"name": "esl"}}}), "spec.esl.passwordFrom.secretKeyRef"),

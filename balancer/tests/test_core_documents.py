@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from core_calls import Call, Peer, open_node, peers
+from core_calls import WAIT, Call, Peer, open_node, peers
 from core_streams import Stream, stream_node
 
 from switchtender._core import Core
@@ -177,3 +178,16 @@ def test_connections_of_one_source_are_limited():
                 assert second.is_closed()
                 _Call(first, core).begin()
                 assert node.receive().method == "INVITE"
+
+
+def test_requests_too_large_for_a_datagram_go_over_tcp_where_a_group_says_so():
+    with Peer("127.0.0.2") as node, socket.create_server((node.host, node.port)) as listening, Peer() as caller:
+        listening.settimeout(WAIT)
+        with served(CONFIG % "" + GROUP % ("ivr", 0, "", member(node), "sip: {largeRequests: TCP}")) as core:
+            _Call(caller, core).begin()
+            assert node.receive().method == "INVITE"
+            large = _Call(caller, core, f"X-Long: {'x' * 1400}")
+            large.begin()
+            connected, _ = listening.accept()
+            with Stream(connected, node.endpoint) as taken:
+                assert taken.receive().get("Call-ID") == large.call_id

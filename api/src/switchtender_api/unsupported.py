@@ -83,7 +83,6 @@ GAPS: tuple[Gap, ...] = (
     Gap(BalancerGroup, "spec.capacity.queue", _anything, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.capacity.callExpiry", _anything, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.routing.score", _given, "nothing: leave it out"),
-    Gap(BalancerGroup, "spec.sip.largeRequests", _other_than("UDP"), "UDP"),
     Gap(BalancerGroup, "spec.health.ejection", _anything, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.egress", _given, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.drain.onTimeout", _other_than("Hold"), "Hold"),
