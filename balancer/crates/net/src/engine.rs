@@ -16,6 +16,8 @@ pub(crate) trait Engine: Send + Sized + 'static {
     fn unframed(&mut self, packet: &Packet<'_>, error: Error, world: &mut World<'_>);
     fn connection_closed(&mut self, flow: &Flow, world: &mut World<'_>);
     fn call_over(&mut self, call: u64, world: &mut World<'_>);
+    /// Takes over what outlives an engine that is to be made anew.
+    fn keep(&mut self, former: &mut Self, now: Time);
     fn expire(&mut self, world: &mut World<'_>);
     fn next_deadline(&self) -> Option<Time>;
     fn open_transactions(&self) -> usize;
@@ -55,7 +57,10 @@ impl Engine for Proxy {
         self.connection_closed(world.now, flow, world.snapshot, &world.nodes, world.outbox);
     }
     fn call_over(&mut self, call: u64, world: &mut World<'_>) {
-        self.call_over(world.now, call);
+        self.call_over(world.now, call, world.snapshot, &world.nodes, world.outbox);
+    }
+    fn keep(&mut self, former: &mut Self, now: Time) {
+        self.keep_records(former, now);
     }
     fn expire(&mut self, world: &mut World<'_>) {
         self.expire(world.now, world.snapshot, &world.nodes, world.outbox);

@@ -46,7 +46,7 @@ impl<E: Engine> Guard<E> {
     }
 
     /// After a panic: if the engine was only deciding, the datagram in hand is lost and that is all. Otherwise nothing
-    /// of its state is to be trusted, and it begins anew without transactions. Established calls go on either way
+    /// of its state is to be trusted, and it begins anew without transactions, but with what calls hold. Established calls go on either way
     /// (their routes are in their tokens), and counts are kept.
     pub(crate) fn recover(&mut self, panic: &(dyn Any + Send)) {
         self.outbox.tally.add(Traffic::Panics, 1);
@@ -55,7 +55,9 @@ impl<E: Engine> Guard<E> {
             self.earlier.absorb(self.engine.counters(), self.engine.post_dial_delay());
             self.shared.nodes.abandon(self.index);
             self.shared.fingerprints.forget(self.config.worker);
-            self.engine = E::new(self.config.clone());
+            let mut anew = E::new(self.config.clone());
+            anew.keep(&mut self.engine, self.outbox.now);
+            self.engine = anew;
         }
     }
 }

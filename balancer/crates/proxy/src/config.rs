@@ -135,6 +135,12 @@ impl Config {
         entries.iter().find(holds).map(|entry| &entry.address)
     }
 
+    /// Whether every caller on this socket is to be treated as behind NAT.
+    pub(crate) fn is_nat(&self, local: Local) -> bool {
+        let Local::Listener(index) = local else { return false };
+        self.listener(index).is_some_and(|listener| listener.nat)
+    }
+
     /// Whether its socket takes requests from where this flow comes: listeners may be for some networks only.
     pub(crate) fn admits(&self, flow: &Flow) -> bool {
         let Local::Listener(index) = flow.local else { return true };

@@ -11,11 +11,14 @@ use crate::branch::Branches;
 use crate::buffers::Buffers;
 use crate::config::{Config, SentBy};
 use crate::counters::{Counter, Counters};
+use crate::egress::Troubles;
 use crate::ended::on_no_call;
 use crate::fingerprint::Hashed;
 use crate::histogram::Histogram;
+use crate::hold::WaitingRoom;
 use crate::output::{Flow, Local, Output};
 use crate::recent::RecentCalls;
+use crate::records::CallRecords;
 use crate::slab::{Handle, Slab};
 use crate::timers::Timers;
 use crate::token::Keys;
@@ -43,6 +46,14 @@ pub(crate) struct Core {
     /// Calls that a BYE ended at nodes that do not report.
     pub(crate) ended_calls: RecentCalls,
     pub(crate) memory: Memory,
+    /// What calls hold of limited resources.
+    pub(crate) records: CallRecords,
+    /// A look at them is pending.
+    pub(crate) looks_at_records: bool,
+    /// New calls that wait for a node.
+    pub(crate) waiting: WaitingRoom,
+    /// Next hops outside that failed of late.
+    pub(crate) troubles: Troubles,
     pub(crate) counters: Counters,
     pub(crate) post_dial_delay: Histogram,
     pub(crate) overloaded: bool,
@@ -83,6 +94,10 @@ impl Core {
             challenges: RecentCalls::default(),
             ended_calls: RecentCalls::default(),
             memory: Memory::new(),
+            records: CallRecords::default(),
+            looks_at_records: false,
+            waiting: WaitingRoom::default(),
+            troubles: Troubles::default(),
             counters: Counters::default(),
             post_dial_delay: Histogram::default(),
             overloaded: false,

@@ -142,6 +142,20 @@ counted! {
         RejectedNoneReady = "rejected_none_ready",
         /// Refused: every node that was tried refused by itself.
         RejectedRefused = "rejected_refused",
+        /// Had to wait, since nothing but per-second limits were used up.
+        Held = "held",
+        /// Waited and then got a node.
+        HeldPlaced = "held_placed",
+        /// Waited in vain.
+        HeldExpired = "held_expired",
+        /// Went to another group, for lack of room; all else is counted there.
+        Spilled = "spilled",
+        /// Calls of nodes to the outside; of these nothing else is counted here but the next two.
+        Outward = "outward",
+        /// Of those, answered.
+        OutwardAnswered = "outward_answered",
+        /// Of those, refused or given up.
+        OutwardFailed = "outward_failed",
         /// Went on to the next node after its own refusal.
         FailoverRefusal = "failover_refusal",
         /// Went on after a status code the group retries on.

@@ -5,7 +5,7 @@
 //! refused, cancelled or never answered is given back at once, and a BYE ends its call however it is answered
 //! (RFC 3261 §15: who sent it takes the session for ended), once, though both sides hang up at the same moment.
 
-use switchtender_select::{Admission, NodeSlot, Nodes, Time};
+use switchtender_select::{Admission, NodeSlot, Nodes};
 
 use crate::core::{Core, Step};
 use crate::output::Output;
@@ -17,15 +17,21 @@ pub(crate) struct Ending {
     pub(crate) node: NodeSlot,
     /// Hash of its Call-ID.
     pub(crate) call: u64,
+    /// Its end counts at the node.
+    pub(crate) counts: bool,
+    /// It holds limited resources, here or in a sibling worker.
+    pub(crate) holds: bool,
 }
 
 /// Stands for the node of a call that a sibling saw end.
 const ELSEWHERE: NodeSlot = NodeSlot(u32::MAX);
 
 impl Core {
-    /// A call ended in a sibling worker: a BYE of the other side, should it come here, ends nothing more.
-    pub(crate) fn on_call_over(&mut self, now: Time, call: u64) {
-        self.ended_calls.note(call, ELSEWHERE, now);
+    /// A call ended in a sibling worker: it holds nothing any more, and a BYE of the other side, should it come here, ends
+    /// nothing more.
+    pub(crate) fn on_call_over<N: Nodes, O>(&mut self, step: &Step<'_, N, O>, call: u64) {
+        self.ended_calls.note(call, ELSEWHERE, step.now);
+        self.release_call(step, call);
     }
 
     /// A BYE came to an end: with this final response, or with none at all.
@@ -35,19 +41,25 @@ impl Core {
         ending: Ending,
         code: Option<u16>,
     ) {
-        let node = ending.node;
-        step.output.forget_call(ending.call);
+        let Ending { node, call, .. } = ending;
+        if matches!(code, Some(401 | 407)) {
+            // It comes again.
+            return;
+        }
+        step.output.forget_call(call);
+        let mut siblings_wait = ending.holds && !self.release_call(step, call);
         if is_unmeasured(step, node) {
-            let comes_again = matches!(code, Some(401 | 407));
-            let known =
-                self.ended_calls.node(ending.call, step.now).is_some_and(|(at, _)| at == node || at == ELSEWHERE);
-            if !comes_again && !known {
-                self.ended_calls.note(ending.call, node, step.now);
-                step.output.call_over(ending.call);
+            let known = self.ended_calls.node(call, step.now).is_some_and(|(at, _)| at == node || at == ELSEWHERE);
+            if !known && ending.counts {
+                self.ended_calls.note(call, node, step.now);
+                siblings_wait = true;
                 give_back(step, node);
             }
-        } else if code.is_some_and(|code| (200..300).contains(&code)) {
+        } else if ending.counts && code.is_some_and(|code| (200..300).contains(&code)) {
             step.nodes.ended(node);
+        }
+        if siblings_wait {
+            step.output.call_over(call);
         }
     }
 }

@@ -13,6 +13,8 @@ impl Core {
         self.changing = true;
         while let Some((due, key)) = self.timers.pop_due(step.now) {
             match key {
+                Due::Waiting => self.look_at_waiting(step),
+                Due::Records => self.look_at_records(step),
                 Due::Client(handle, timer) => {
                     if self
                         .clients
@@ -91,7 +93,7 @@ impl Core {
     /// Whether every transaction has a timer that leads to its end; see [`crate::Proxy::check_invariants`].
     pub(crate) fn waits_for_something(server: &Server) -> bool {
         match server.state {
-            ServerState::Proceeding => server.current.is_some(),
+            ServerState::Proceeding => server.current.is_some() || server.waiting,
             ServerState::Completed | ServerState::Confirmed | ServerState::Accepted => {
                 server.deadlines[ServerTimer::End as usize].is_some()
             }

@@ -3,17 +3,18 @@
 
 use std::time::Duration;
 
-use switchtender_select::{NodeSlot, Nodes, Wanted};
+use switchtender_select::{EgressTo, Group, NodeSlot, Nodes, Time};
 use switchtender_sip::{HeaderName, Message};
 
 use crate::core::{Core, Step};
 use crate::counters::Outcome;
 use crate::fingerprint;
+use crate::forward::Hop;
 use crate::output::{Event, Output, Refusal, Silence};
 use crate::plan::hop_to_node;
 use crate::reply::Reply;
 use crate::slab::Handle;
-use crate::transaction::{ClientTimer, MAX_ATTEMPTS, Tries};
+use crate::transaction::{ClientTimer, MAX_ATTEMPTS, Search, Tries};
 
 /// Where the group that could say is gone: Retry-After, in seconds …
 const RETRY_AFTER: (u16, u16) = (5, 15);
@@ -57,11 +58,21 @@ impl Core {
     ) {
         let Some(client) = self.clients.get(handle) else { return };
         let (server, node) = (client.server, client.node);
-        let group = self.servers.get(server).and_then(|server| server.group);
+        let Some((group, search)) = self.servers.get(server).map(|server| (server.group, server.search)) else {
+            return;
+        };
         let cause = group.and_then(|group| {
             let codes = step.snapshot.group(group).map(|group| &group.failover.retry_on.codes[..]).unwrap_or_default();
             cause(code, first, message, codes)
         });
+        let cause = match search {
+            // RFC 3263 §4.3: another one may do what this one cannot.
+            Search::NextHops(_) => (code == 503).then_some(Cause::Code),
+            Search::Nowhere | Search::Nodes | Search::Home(_) => cause,
+        };
+        if cause.is_some() {
+            self.note_next_hop(step.now, handle);
+        }
         if let (Some(cause), Some(node)) = (cause, node) {
             self.note(step, server, node, code, cause, message);
         }
@@ -91,6 +102,15 @@ impl Core {
                 self.keep_if_best(server, code, message);
                 self.conclude(step, server);
             }
+        }
+    }
+
+    /// The next hop outside that this attempt went to failed.
+    fn note_next_hop(&mut self, now: Time, handle: Handle) {
+        let Some(client) = self.clients.get(handle) else { return };
+        let search = self.servers.get(client.server).map(|server| server.search);
+        if let (None, Some(Search::NextHops(_))) = (client.node, search) {
+            self.note_trouble(now, client.flow.peer);
         }
     }
 
@@ -161,6 +181,7 @@ impl Core {
             }
             step.output.event(Event::TimedOut { node, what });
         }
+        self.note_next_hop(step.now, handle);
         // It had its time: a suspect node is free for the next call to find out whether it answers.
         self.settle(step, handle);
         if self.try_next(step, server, cause) {
@@ -198,6 +219,7 @@ impl Core {
             step.nodes.suspect(node);
             step.output.event(Event::TransportError { node });
         }
+        self.note_next_hop(step.now, handle);
         if awaited {
             self.try_of(server, |tries| tries.failed += 1);
             if !self.try_next(step, server, Cause::Transport) {
@@ -223,24 +245,42 @@ impl Core {
             Cause::Transport => (failover.retry_on.transport, Outcome::FailoverTransport),
         };
         let most = usize::from(failover.attempts).min(MAX_ATTEMPTS);
-        if !wanted
-            || server.pinned
-            || !server.is_pending()
-            || server.cancelled
-            || server.progressed
-            || server.attempts >= most
-        {
+        if !wanted || !server.is_pending() || server.cancelled || server.progressed || server.attempts >= most {
             return false;
         }
-        let (tried, attempts, is_call) = (server.tried, server.attempts, server.is_invite());
-        let tried = tried.get(..attempts).unwrap_or_default();
-        let Ok(node) = self.place(step, group, &Wanted::default(), tried) else { return false };
-        let Some(hop) = hop_to_node(snapshot, group, node, is_call) else { return false };
+        let is_call = server.is_invite() && server.search == Search::Nodes;
+        let Some(hop) = self.next(step, handle, group) else { return false };
         let launched = self.launch_again(step, handle, &hop);
         if launched && is_call {
             self.counters.count_outcome(group.slot, outcome);
         }
         launched
+    }
+
+    /// The next place to try, by the way the request is searching.
+    fn next<N: Nodes, O: Output>(&mut self, step: &Step<'_, N, O>, handle: Handle, group: &Group) -> Option<Hop> {
+        let server = self.servers.get(handle)?;
+        let (tried, attempts, is_call) = (server.tried, server.attempts, server.is_invite());
+        let (wanted, call) = (server.wanted, server.call);
+        let tried = tried.get(..attempts).unwrap_or_default();
+        match server.search {
+            Search::Nowhere => None,
+            Search::Nodes => {
+                let placed = self.place(step, group, &wanted, call, tried).ok()?;
+                hop_to_node(step.snapshot, step.snapshot.groups.get(placed.group)?, placed.node, is_call)
+            }
+            Search::Home(key) => {
+                let node = Self::home(step, group, key, tried).ok()?;
+                hop_to_node(step.snapshot, group, node, is_call)
+            }
+            Search::NextHops(tried) => {
+                let egress = group.egress.as_ref()?;
+                let EgressTo::NextHops(hops) = &egress.to else { return None };
+                let (hop, search) = self.next_hop(step.now, group, egress.listener, hops, tried)?;
+                self.servers.get_mut(handle)?.search = search;
+                Some(hop)
+            }
+        }
     }
 
     /// Nothing more is tried: the caller gets the best there is (RFC 3261 §16.7 step 6).

@@ -66,6 +66,14 @@ pub(crate) fn of_named_call(secret: &[u8; 16], call_id: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Hash over the Call-ID alone that is the same on every replica and in every run: nothing secret is in it.
+pub(crate) fn of_call_everywhere(message: &Message<'_>) -> u64 {
+    let mut hasher = SipHasher24::new_with_keys(0, 0);
+    hasher.write_u8(b'R');
+    part(&mut hasher, message.call_id().unwrap_or_default());
+    hasher.finish()
+}
+
 /// A group's name as it stands in tokens: not keyed, so the same on every replica and in every run.
 pub(crate) fn of_group(namespace: &str, name: &str) -> u32 {
     let mut hasher = SipHasher24::new_with_keys(0, 0);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use switchtender_select::{GroupSlot, NodeSlot, Nodes, Snapshot, Transport};
+use switchtender_select::{Group, GroupSlot, NodeSlot, Nodes, Snapshot, Transport, Wanted};
 use switchtender_sip::{Edits, HeaderName, Host, Index, Message, NameAddr, Output as Writer, Overflow, Scheme, Uri};
 
 use crate::branch::{STATELESS_LEN, stateless};
@@ -14,7 +14,7 @@ use crate::fingerprint;
 use crate::output::{Flow, Local, Output};
 use crate::route;
 use crate::slab::Handle;
-use crate::token::{Binding, Caller, Kind, MAX_TOKEN_LEN, Token};
+use crate::token::{Binding, Caller, Kind, MAX_TOKEN_LEN, Reach, Token};
 use crate::transaction::{
     Cancel, Client, ClientState, ClientTimer, Counted, MAX_ATTEMPTS, Origin, Record, Removal, Shape, T1, T1_64,
 };
@@ -166,9 +166,10 @@ impl Core {
     ) -> Option<()> {
         let server = self.servers.get(server)?;
         let (origin, shape, record, group) = (server.origin, server.shape, server.record, server.group);
+        let wanted = server.wanted;
         let branch = self.branches.mint(client.into(), server.loop_hash);
         let mut text = [0; MAX_TOKEN_LEN];
-        let token = match token(step.snapshot, message, &origin, record, group, hop) {
+        let token = match token(step.snapshot, message, &origin, record, (group, &wanted), hop) {
             Some(token) => {
                 self.refresh_keys(step.snapshot);
                 let len = self.keys.seal(&token, &mut text)?;
@@ -184,7 +185,7 @@ impl Core {
         let near = Side::of(config, step.output, lasting(hop), own_only);
         match record {
             Record::Nothing => {}
-            Record::FromCaller(_) | Record::FromNode(..) => {
+            Record::FromCaller(_) | Record::FromNode(..) | Record::Outward => {
                 let far = Side::of(config, step.output, origin.flow, own_only);
                 push_own_uri(edits, message, HeaderName::RecordRoute, token, near);
                 if far != near {
@@ -238,18 +239,31 @@ pub(crate) fn token(
     message: &Message<'_>,
     origin: &Origin,
     record: Record,
-    group: Option<GroupSlot>,
+    (group, wanted): (Option<GroupSlot>, &Wanted),
     hop: &Hop,
 ) -> Option<Token> {
     let call_id = message.call_id().unwrap_or_default();
     let from_tag = message.from_tag().unwrap_or_default();
     let (kind, reach) = match record {
         Record::Nothing => return None,
-        Record::FromNode(caller, listener) => {
+        Record::FromNode(caller, listener, group) => {
             let kind = Kind::Dialog(route::binding_of_node(call_id, from_tag));
             let node = route::endpoint(&origin.flow, message);
             let transport = origin.flow.transport;
-            return Some(Token { kind, node, transport, listener, caller, group: 0, resources: 0 });
+            return Some(Token { kind, node, transport, listener, caller, group, resources: 0 });
+        }
+        Record::Outward => {
+            let kind = Kind::Dialog(route::binding_of_node(call_id, from_tag));
+            let Flow { peer: address, transport, local, .. } = lasting(hop);
+            return Some(Token {
+                kind,
+                node: route::endpoint(&origin.flow, message),
+                transport: origin.flow.transport,
+                listener: route::listener_of(local),
+                caller: Caller { address, transport, reach: Reach::Direct { held: None } },
+                group: group.and_then(|slot| snapshot.group(slot)).map_or(0, hash_of),
+                resources: 0,
+            });
         }
         Record::FromCaller(reach) => (Kind::Dialog(Binding::new(call_id, from_tag)), reach),
         Record::Path(reach) => (Kind::Path, reach),
@@ -261,9 +275,19 @@ pub(crate) fn token(
         transport: lasting(hop).transport,
         listener: route::listener_of(origin.flow.local),
         caller: Caller { address: origin.flow.peer, transport: origin.flow.transport, reach },
-        group: group.map_or(0, |group| fingerprint::of_group(&group.namespace, &group.name)),
-        resources: 0,
+        group: group.map_or(0, hash_of),
+        resources: group.map_or(0, |group| resource_bits(group, wanted)),
     })
+}
+
+fn hash_of(group: &Group) -> u32 {
+    fingerprint::of_group(&group.namespace, &group.name)
+}
+
+/// The limited resources that a call holds, by their place among those of its group: the same on every replica.
+fn resource_bits(group: &Group, wanted: &Wanted) -> u16 {
+    let holds = |index: &usize| group.resources.get(*index).is_some_and(|one| wanted.resources.contains(one.slot));
+    (0..16).filter(holds).fold(0, |bits, index| bits | 1 << index)
 }
 
 /// How the next hop is spoken to from now on. What is large for a datagram goes to a node over a connection, and says

@@ -20,7 +20,10 @@ impl Core {
         handle: Handle,
         message: &Message<'_>,
     ) {
-        if let Some(node) = self.clients.get(handle).and_then(|client| client.node) {
+        let Some(client) = self.clients.get(handle) else { return };
+        let caller =
+            || self.servers.get(client.server).and_then(|server| step.snapshot.node_at(server.origin.flow.peer));
+        if let Some(node) = client.node.or_else(caller) {
             step.output.remember_call(fingerprint::of_call_id(&self.config.secret, message), node);
         }
     }

@@ -5,22 +5,24 @@
 use std::time::Duration;
 
 use switchtender_select::{
-    Admission, Group, GroupSlot, Matched, NoNode, NodeSlot, Nodes, Snapshot, Transport, Verdict, Wanted, judge,
-    may_send_in_dialog, place,
+    Admission, Group, GroupSlot, HashOn, HashSource, NoNode, NodeSlot, Nodes, ResourceSet, Snapshot, Time, Transport,
+    Verdict, Wanted, judge, may_send_in_dialog,
 };
 use switchtender_sip::{HeaderName, Message, Method};
 
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Outcome};
+use crate::egress;
 use crate::ended::Ending;
 use crate::fingerprint;
 use crate::forward::Hop;
 use crate::named;
 use crate::output::{Flow, Local, Output, Packet};
+use crate::placing::{CallKey, Placed};
 use crate::reply::Reply;
 use crate::route::{self, Found, Preprocessed, Target};
 use crate::token::{Kind, Token};
-use crate::transaction::{Record, Shape, TIMER_C, TIMER_C_STEP};
+use crate::transaction::{Record, Search, Shape, TIMER_C, TIMER_C_STEP};
 use crate::view::View;
 
 /// For so long a challenged attempt is taken to count as a session at its node: the next report, after which it does
@@ -29,14 +31,43 @@ const ATTEMPT_REMEMBERED: Duration = Duration::from_secs(1);
 
 /// What is to be done with a request; everything is decided before anything is changed.
 pub(crate) struct Plan {
-    pub(crate) hop: Hop,
+    pub(crate) way: Way,
     pub(crate) shape: Shape,
     pub(crate) record: Record,
     pub(crate) group: Option<GroupSlot>,
+    pub(crate) search: Search,
+    pub(crate) wanted: Wanted,
+    pub(crate) call: CallKey,
     /// The call that a BYE ends.
     pub(crate) ends: Option<Ending>,
-    /// No other node will do.
-    pub(crate) pinned: bool,
+    /// The node that makes this call to the outside and that it is counted at.
+    pub(crate) outward: Option<NodeSlot>,
+}
+
+/// What becomes of a request at first.
+#[allow(clippy::large_enum_variant)] // the large one is what is needed, nearly always
+pub(crate) enum Way {
+    /// It goes there.
+    Send(Hop),
+    /// It waits for a node, so long at most.
+    Wait(Time),
+}
+
+impl Plan {
+    /// To one place and no other.
+    pub(crate) fn to(hop: Hop, shape: Shape) -> Self {
+        Self {
+            way: Way::Send(hop),
+            shape,
+            record: Record::Nothing,
+            group: None,
+            search: Search::Nowhere,
+            wanted: Wanted::default(),
+            call: CallKey::default(),
+            ends: None,
+            outward: None,
+        }
+    }
 }
 
 /// A refusal, and under what it is counted.
@@ -70,13 +101,24 @@ impl Core {
                 return Err((Reply::unavailable(503, seconds), Counter::RejectedBudget));
             }
         }
+        let token = request.token.dialog(message);
+        let holds = token.is_some_and(|token| token.resources != 0);
         let node = match method {
             // Calls of a group without transactions were never counted.
             Method::Bye if !is_of_no_group(request) => dialog_node(step.snapshot, packet, message, request, &hop),
             _ => None,
         };
-        let ends = node.map(|node| Ending { node, call: fingerprint::of_call_id(&self.config.secret, message) });
-        Ok(Plan { hop, shape, record: Record::Nothing, group: None, ends, pinned: false })
+        let ends = node.map(|node| Ending {
+            node,
+            call: fingerprint::of_call_id(&self.config.secret, message),
+            counts: token.is_none_or(|token| counts(step.snapshot, token, message)),
+            holds,
+        });
+        if matches!(method, Method::Invite | Method::Update) {
+            // RFC 4028: what refreshes the session shows that it stands.
+            self.refresh_call(step.now, message);
+        }
+        Ok(Plan { ends, ..Plan::to(hop, shape) })
     }
 
     /// The next hop to a target, which may change the shape of the request. `None`: there is no way to it any more.
@@ -118,11 +160,13 @@ impl Core {
         let (hop, shape) =
             self.hop_to(target, request.shape).ok_or((Reply::FLOW_FAILED, Counter::RejectedFlowFailed))?;
         let record = if begins_dialog(method, message) {
-            Record::FromNode(token.caller, token.listener)
+            Record::FromNode(token.caller, token.listener, token.group)
         } else {
             Record::Nothing
         };
-        Ok(Plan { hop, shape, record, group: None, ends: None, pinned: false })
+        let group = group_of(step.snapshot, token.group).filter(|group| egress::counts_outward(group));
+        let node = route::node_of(step.snapshot, &packet.flow, message).filter(|_| method == Method::Invite);
+        Ok(Plan { record, outward: group.and(node).map(|node| node.slot), ..Plan::to(hop, shape) })
     }
 
     pub(crate) fn plan_new<N: Nodes, O: Output>(
@@ -138,35 +182,81 @@ impl Core {
         let matched = snapshot.classify(&view);
         let is_call = method == Method::Invite;
         let named = if is_call { self.named_node(step, message) } else { None };
-        let pinned =
-            named.and_then(|node| Some((named::group_of(snapshot, matched.map(|matched| matched.group), node)?, node)));
-        let (group, node) = if let Some((group, node)) = pinned {
-            self.count(Counter::NamedDialog);
-            (group, if named::may_take(step, group, node) { Ok(node) } else { Err(NoNode::Full) })
-        } else {
-            let Matched { group, resources, emergency, .. } =
-                matched.ok_or((Reply::NOT_FOUND, Counter::RejectedTarget))?;
-            let wanted = Wanted { hash: group.hash_key(&view), resources, emergency };
-            let challenger = self.challenger(step, group, message);
-            (group, challenger.map_or_else(|| self.place(step, group, &wanted, &[]), Ok))
+        let named = named.and_then(|node| {
+            Some((named::group_of(snapshot, matched.as_ref().map(|matched| matched.group), node)?, node))
+        });
+        let group = match (&named, &matched) {
+            (Some((group, _)), _) => *group,
+            (None, Some(matched)) => matched.group,
+            (None, None) => return Err((Reply::NOT_FOUND, Counter::RejectedTarget)),
         };
-        if is_call {
-            self.counters.count_outcome(group.slot, Outcome::Offered);
-        }
-        let node = node.map_err(|why| (self.no_room(group, is_call, why), Counter::RejectedOverLimit))?;
-        let mut hop =
-            hop_to_node(snapshot, group, node, is_call).ok_or((Reply::SERVER_ERROR, Counter::RejectedTarget))?;
-        if pinned.is_some() {
-            // Nobody is there to go on to.
-            hop.patience = None;
-        }
+        let wanted = Wanted {
+            hash: group.hash_key(&view),
+            // Only calls hold something for longer than a transaction.
+            resources: matched.as_ref().filter(|_| is_call).map_or(ResourceSet::EMPTY, |matched| matched.resources),
+            emergency: matched.as_ref().is_some_and(|matched| matched.emergency),
+        };
+        let call = CallKey::of(&self.config.secret, message);
+        let (placed, search) = if let Some((group, node)) = named {
+            self.count(Counter::NamedDialog);
+            // What it replaces goes as soon as it stands, so it is not held to the limits.
+            let may = named::may_take(step, group, node) && self.claim(step, (group, node), &wanted, call, false);
+            let placed = if may { Ok(Placed { group: group.index, node }) } else { Err(NoNode::Full) };
+            (placed, Search::Nowhere)
+        } else if method == Method::Register {
+            let key = address_of_record(&view);
+            let node = Self::home(step, group, key, &[]);
+            (node.map(|node| Placed { group: group.index, node }), Search::Home(key))
+        } else {
+            let challenger = self.challenger(step, group, message);
+            let challenger = challenger.filter(|node| self.claim(step, (group, *node), &wanted, call, true));
+            let placed = match challenger {
+                Some(node) => Ok(Placed { group: group.index, node }),
+                // Who comes now is not to overtake those that wait.
+                None if is_call && self.is_queued(group) => Err(NoNode::RateLimited),
+                None => self.place(step, group, &wanted, call, &[]),
+            };
+            (placed, Search::Nodes)
+        };
         let reach = route::reach(&self.config, packet, message);
         let record = match method {
             Method::Register => Record::Path(reach),
             _ if begins_dialog(method, message) => Record::FromCaller(reach),
             _ => Record::Nothing,
         };
-        Ok(Plan { hop, shape: request.shape, record, group: Some(group.slot), ends: None, pinned: pinned.is_some() })
+        let plan = |way, group: &Group| Plan {
+            way,
+            shape: request.shape,
+            record,
+            group: Some(group.slot),
+            search,
+            wanted,
+            call,
+            ends: None,
+            outward: None,
+        };
+        let placed = match placed {
+            Err(why) if is_call && search == Search::Nodes && self.may_wait(group, why) => {
+                self.counters.count_outcome(group.slot, Outcome::Offered);
+                return Ok(plan(Way::Wait(step.now + group.queue), group));
+            }
+            placed => placed,
+        };
+        // After a spill, all that follows is the other group's.
+        let there = placed.as_ref().ok().and_then(|placed| snapshot.groups.get(placed.group)).unwrap_or(group);
+        if is_call {
+            if there.index != group.index {
+                self.counters.count_outcome(group.slot, Outcome::Spilled);
+            }
+            self.counters.count_outcome(there.slot, Outcome::Offered);
+        }
+        let placed = placed.map_err(|why| (self.no_room(group, is_call, why), Counter::RejectedOverLimit))?;
+        let hop = hop_to_node(snapshot, there, placed.node, is_call);
+        let mut hop = hop.ok_or((Reply::SERVER_ERROR, Counter::RejectedTarget))?;
+        if search == Search::Nowhere {
+            hop.patience = None;
+        }
+        Ok(plan(Way::Send(hop), there))
     }
 
     /// The node that challenged this Call-ID, when the request brings credentials and the node may take it.
@@ -199,17 +289,6 @@ impl Core {
             self.count(Counter::Challenged);
             node
         })
-    }
-
-    pub(crate) fn place<N: Nodes, O>(
-        &mut self,
-        step: &Step<'_, N, O>,
-        group: &Group,
-        wanted: &Wanted,
-        tried: &[NodeSlot],
-    ) -> Result<NodeSlot, NoNode> {
-        let (rng, memory) = (&mut self.rng, &mut self.memory);
-        place(step.snapshot, group, wanted, step.nodes, tried, step.now, rng, memory).map(|placement| placement.slot)
     }
 
     /// The answer when no node can take it: the configured status with a small random Retry-After (design: never a
@@ -261,6 +340,21 @@ fn dialog_node(
 
 fn is_of_no_group(request: &Preprocessed<'_>) -> bool {
     matches!(request.token, Found::Token(Token { group: 0, .. }))
+}
+
+/// The key that a registration goes by: its address of record (RFC 3261 §10.2), the same on every replica.
+fn address_of_record(view: &View<'_>) -> u64 {
+    HashOn { source: HashSource::To, user_only: false }.key(view)
+}
+
+/// Whether the end of this token's dialog counts at its node: if its beginning did.
+fn counts(snapshot: &Snapshot, token: &Token, message: &Message<'_>) -> bool {
+    !route::is_begun_by_node(token, message) || group_of(snapshot, token.group).is_some_and(egress::counts_outward)
+}
+
+/// The group that a token names.
+fn group_of(snapshot: &Snapshot, hash: u32) -> Option<&Group> {
+    snapshot.groups.iter().find(|group| fingerprint::of_group(&group.namespace, &group.name) == hash)
 }
 
 fn token_was_refused(message: &Message<'_>, request: &Preprocessed<'_>) -> bool {

@@ -120,8 +120,15 @@ impl Proxy {
     }
 
     /// Takes note that a call ended in a sibling worker; see [`Output::call_over`].
-    pub fn call_over(&mut self, now: Time, call: u64) {
-        self.core.on_call_over(now, call);
+    pub fn call_over<N: Nodes, O: Output>(
+        &mut self,
+        now: Time,
+        call: u64,
+        snapshot: &Snapshot,
+        nodes: &N,
+        output: &mut O,
+    ) {
+        self.core.on_call_over(&Step { now, snapshot, nodes, output }, call);
         self.finish();
     }
 
@@ -129,6 +136,21 @@ impl Proxy {
     pub fn expire<N: Nodes, O: Output>(&mut self, now: Time, snapshot: &Snapshot, nodes: &N, output: &mut O) {
         self.core.expire(&mut Step { now, snapshot, nodes, output });
         self.finish();
+    }
+
+    /// Takes over what calls hold of limited resources from a proxy that is to be made anew: the calls stand.
+    pub fn keep_records(&mut self, former: &mut Self, now: Time) {
+        self.core.keep_records(&mut former.core, now);
+    }
+
+    /// Calls that hold limited resources.
+    pub fn call_records(&self) -> usize {
+        self.core.records.len()
+    }
+
+    /// New calls that wait for a node.
+    pub fn waiting_calls(&self) -> usize {
+        self.core.waiting.len()
     }
 
     /// When to call [`Proxy::expire`] next; `None`: nothing is pending.

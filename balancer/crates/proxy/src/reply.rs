@@ -10,7 +10,6 @@ use crate::core::{Core, Step};
 use crate::counters::Counter;
 use crate::fingerprint;
 use crate::output::{Flow, Output, Packet};
-use crate::route;
 use crate::transaction::Origin;
 
 /// A response that we make ourselves.
@@ -124,7 +123,7 @@ impl Reply {
 /// answered over it.
 pub(crate) fn origin(config: &Config, packet: &Packet<'_>, message: &Message<'_>) -> Option<Origin> {
     let via = message.top_via()?;
-    let nat = config.listener(route::listener_of(packet.flow.local)).is_some_and(|listener| listener.nat);
+    let nat = config.is_nat(packet.flow.local);
     let port = if via.rport.is_some() || nat { packet.flow.peer.port() } else { via.port_or_default() };
     if packet.flow.transport == Transport::Tcp {
         return Some(Origin { flow: packet.flow, reply_to: packet.flow });

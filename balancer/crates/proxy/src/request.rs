@@ -6,11 +6,13 @@ use switchtender_sip::{HeaderName, Message, Method, Scheme};
 use crate::branch::LoopHash;
 use crate::core::{Core, Step, published};
 use crate::counters::Counter;
+use crate::egress;
 use crate::ended::Ending;
 use crate::failover::is_shutdown;
 use crate::fingerprint;
+use crate::forward::Hop;
 use crate::output::{Event, Output, Packet};
-use crate::plan::{Plan, Refusal};
+use crate::plan::{Plan, Refusal, Way};
 use crate::reply::{self, Reply};
 use crate::route::{self, Found, Preprocessed};
 use crate::slab::Handle;
@@ -160,6 +162,9 @@ impl Core {
                 _ => (Reply::METHOD_NOT_ALLOWED, Counter::RejectedTarget),
             });
         }
+        if egress::is_outward(self.config.node_side.is_some(), step.snapshot, &packet.flow) {
+            return self.plan_outward(step, packet, message, method, &request).map(Some);
+        }
         if let Some((group, hash)) = stateless_group(step.snapshot, packet, message, &request) {
             return self.relay_request(step, packet, message, &request, group, hash).map(|()| None);
         }
@@ -225,11 +230,14 @@ impl Core {
     ) {
         let Some(origin) = reply::origin(&self.config, packet, message) else { return };
         self.changing = true;
-        let Some(handle) = self.insert_server(message, method, fingerprint, origin, step.now, plan) else { return };
+        let Some(handle) = self.insert_server(message, method, fingerprint, origin, step.now, plan) else {
+            self.release_call(step, plan.call.key);
+            return;
+        };
         self.open += 1;
         self.by_fingerprint.insert(fingerprint, handle);
         step.output.publish(published(fingerprint));
-        if let (Some(Ending { node, .. }), None) = (plan.ends, plan.hop.node)
+        if let (Some(Ending { node, .. }), Way::Send(Hop { node: None, .. })) = (plan.ends, &plan.way)
             && is_shutdown(message)
         {
             step.output.event(Event::ShutdownSeen { node });
@@ -238,8 +246,18 @@ impl Core {
             // RFC 3261 §16.2: a stateful proxy answers 100 within 200 ms; at once is within.
             self.respond_provisionally(step, handle, message, Reply::TRYING);
         }
-        if !self.launch(step, handle, message, &plan.hop) {
-            self.finish_with(step, handle, Reply::TOO_LARGE);
+        match (&plan.way, plan.group) {
+            (Way::Send(hop), _) => {
+                if !self.launch(step, handle, message, hop) {
+                    self.finish_with(step, handle, Reply::TOO_LARGE);
+                } else if let Some(node) = plan.outward {
+                    // A session that the node has already: in its next report, and in nobody's way until then.
+                    step.nodes.assign(node, 1, step.now);
+                    step.nodes.settle(node);
+                }
+            }
+            (Way::Wait(until), Some(group)) => self.wait(step, handle, group, *until),
+            (Way::Wait(_), None) => self.finish_with(step, handle, Reply::SERVER_ERROR),
         }
     }
 
@@ -267,7 +285,11 @@ impl Core {
             record: plan.record,
             loop_hash: self.loop_hash(message),
             group: plan.group,
-            pinned: plan.pinned,
+            search: plan.search,
+            wanted: plan.wanted,
+            call: plan.call,
+            waiting: false,
+            outward: plan.outward,
             ends: plan.ends,
             current: None,
             clients: [None; MAX_ATTEMPTS],

@@ -96,6 +96,7 @@ impl Core {
                 self.settle(step, handle);
                 self.comes_about(handle);
                 self.remember_call(step, handle, message);
+                self.settle_claim(step, handle);
                 self.pass_2xx(step, server, message);
             }
             (ClientState::Accepted, 200..=299) => {

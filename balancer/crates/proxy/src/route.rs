@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use switchtender_select::{Group, NodeSlot, Snapshot, Transport};
+use switchtender_select::{Group, Node, NodeSlot, Snapshot, Transport, canonical};
 use switchtender_sip::{HeaderName, Host, Message, Method, NameAddr, Scheme, Uri};
 
 use crate::config::{Config, Listener};
@@ -36,6 +36,16 @@ pub(crate) enum Found {
     /// Something that is not a token of ours: an unknown key, a forgery, another element's user part.
     Refused,
     Token(Token),
+}
+
+impl Found {
+    /// The token, if it is of the dialog of this request.
+    pub(crate) fn dialog(&self, message: &Message<'_>) -> Option<&Token> {
+        match self {
+            Self::Token(token) if direction(token, message).is_some() => Some(token),
+            _ => None,
+        }
+    }
 }
 
 /// Where a request in a dialog, or along a Path, goes.
@@ -136,6 +146,14 @@ pub(crate) fn binding_of_node(call_id: &[u8], node_tag: &[u8]) -> Binding {
     Binding::new(call_id, marked.get(..=len).unwrap_or_default())
 }
 
+/// Whether the token's dialog was begun by its node, along a Path or to the outside.
+pub(crate) fn is_begun_by_node(token: &Token, message: &Message<'_>) -> bool {
+    let call_id = message.call_id().unwrap_or_default();
+    let tags = [message.from_tag(), message.to_tag()];
+    let Kind::Dialog(binding) = token.kind else { return false };
+    tags.into_iter().any(|tag| binding_of_node(call_id, tag.unwrap_or_default()) == binding)
+}
+
 /// Which way the request goes in the token's dialog; `None`: it is of another dialog.
 pub(crate) fn direction(token: &Token, message: &Message<'_>) -> Option<Direction> {
     let call_id = message.call_id()?;
@@ -214,6 +232,9 @@ fn for_large(snapshot: &Snapshot, message: &Message<'_>, group: u32) -> Transpor
 /// A way out to a caller: of the listener with this index, or where that is bound to an address of the other family, of
 /// the first one that is not.
 fn new_flow(config: &Config, listener: u16, peer: SocketAddr, transport: Transport) -> Flow {
+    if listener == NODE_SIDE {
+        return Flow { transport, ..Flow::udp(Local::NodeSide, None, peer) };
+    }
     let reaches = |listener: &Listener| {
         let bound = listener.address;
         bound.is_ipv4() == peer.is_ipv4() || bound.ip().is_unspecified() && bound.is_ipv6()
@@ -237,11 +258,15 @@ pub(crate) fn to_caller(config: &Config, request: &Preprocessed<'_>, token: &Tok
     let held = caller.reach.connection_in(config.replica).map(|connection| Flow {
         transport: Transport::Tcp,
         connection: Some(connection),
-        ..Flow::udp(Local::Listener(listener), None, caller.address)
+        ..Flow::udp(local_of(listener), None, caller.address)
     });
-    let own = match caller.transport {
-        Transport::Udp => Some(Flow::udp(Local::Listener(listener), None, caller.address)),
-        Transport::Tcp => held,
+    let own = match (caller.transport, caller.reach) {
+        (Transport::Udp, _) => Some(Flow::udp(local_of(listener), None, caller.address)),
+        // One whom a node called: what is known of it is where it listens, not where it connects from.
+        (Transport::Tcp, Reach::Direct { held: None }) => {
+            Some(new_flow(config, listener, caller.address, Transport::Tcp))
+        }
+        (Transport::Tcp, _) => held,
     };
     let strict = is_strict(request);
     let same_host = |named: &Flow| !strict && named.peer.ip() == caller.address.ip().to_canonical();
@@ -298,12 +323,31 @@ fn ip_of(uri: &Uri<'_>) -> Option<IpAddr> {
     }
 }
 
-/// The listener that a socket stands for.
+/// What stands in a token for the side of the nodes: a node called there, and is called back from there.
+const NODE_SIDE: u16 = u16::MAX;
+
+/// The listener that a socket stands for in a token.
 pub(crate) fn listener_of(local: Local) -> u16 {
     match local {
         Local::Listener(index) => index,
-        Local::NodeSide | Local::Worker => 0,
+        Local::NodeSide | Local::Worker => NODE_SIDE,
     }
+}
+
+/// The reverse of [`listener_of`].
+pub(crate) fn local_of(listener: u16) -> Local {
+    if listener == NODE_SIDE { Local::NodeSide } else { Local::Listener(listener) }
+}
+
+/// The node that a request comes from: the one with exactly that endpoint, else one with that address, since a node may
+/// have further ports.
+pub(crate) fn node_of<'a>(snapshot: &'a Snapshot, flow: &Flow, message: &Message<'_>) -> Option<&'a Node> {
+    let at_endpoint = snapshot.node_at(endpoint(flow, message)).and_then(|slot| snapshot.node(slot));
+    at_endpoint.or_else(|| {
+        let address = canonical(flow.peer.ip());
+        let lives_there = |node: &&Node| canonical(node.sip.ip()) == address;
+        snapshot.node_by_ip(address).then(|| snapshot.nodes.iter().find(lives_there)).flatten()
+    })
 }
 
 /// Whether the caller can be reached at the address it names. Not so when its Via gives another address than the one it
@@ -317,7 +361,7 @@ pub(crate) fn reach(config: &Config, packet: &Packet<'_>, message: &Message<'_>)
         NameAddr::parse(value.span.of(message.bytes()))?.uri()
     };
     let named = first_of(HeaderName::RecordRoute).or_else(|| first_of(HeaderName::Contact));
-    let nat = config.listener(listener_of(packet.flow.local)).is_some_and(|listener| listener.nat)
+    let nat = config.is_nat(packet.flow.local)
         || message.top_via().is_some_and(|via| elsewhere(via.host.ip()))
         || named.is_some_and(|uri| elsewhere(ip_of(&uri)));
     let (replica, connection) = (config.replica, packet.flow.connection);

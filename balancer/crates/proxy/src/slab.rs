@@ -37,6 +37,12 @@ pub(crate) struct Slab<T> {
     len: usize,
 }
 
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
         Self { entries: Vec::new(), free: Vec::new(), len: 0 }
@@ -82,6 +88,16 @@ impl<T> Slab<T> {
         self.free.push(handle.slot);
         self.len -= 1;
         Some(value)
+    }
+
+    /// How many places there are, free ones included.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The entry in a place.
+    pub(crate) fn at(&self, place: usize) -> Option<&T> {
+        self.entries.get(place)?.value.as_ref()
     }
 
     /// Every entry, in no particular order.

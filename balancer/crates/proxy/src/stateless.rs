@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 
-use switchtender_select::{Group, Mode, NoNode, Nodes, Snapshot, Transport, place_stateless};
+use switchtender_select::{Group, Mode, NoNode, Nodes, Snapshot, Transport, Wanted, place_stateless};
 use switchtender_sip::{HeaderName, Message, Method, Output as Writer, Rport};
 
 use crate::core::{Core, Step, count_request};
@@ -136,7 +136,7 @@ impl Core {
         let branch = branch.get(..branch_len)?;
         let mut text = [0; MAX_TOKEN_LEN];
         // Without a group: its calls are not counted, so their ends are not, either.
-        let token = match forward::token(step.snapshot, message, &origin, record, None, hop) {
+        let token = match forward::token(step.snapshot, message, &origin, record, (None, &Wanted::default()), hop) {
             Some(token) => {
                 let len = self.keys.seal(&token, &mut text)?;
                 text.get(..len)?

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use switchtender_select::{GroupSlot, NodeSlot, Time};
+use switchtender_select::{GroupSlot, NodeSlot, Time, Wanted};
 use switchtender_sip::Method;
 
 use crate::branch::LoopHash;
 use crate::ended::Ending;
 use crate::output::Flow;
+use crate::placing::CallKey;
 use crate::slab::Handle;
 use crate::token::{Caller, Reach};
 
@@ -34,6 +35,10 @@ pub(crate) const MAX_ATTEMPTS: usize = 16;
 pub(crate) enum Due {
     Server(Handle, ServerTimer),
     Client(Handle, ClientTimer),
+    /// A look at the calls that wait.
+    Waiting,
+    /// A look at what calls hold.
+    Records,
 }
 
 /// Timers of a server transaction.
@@ -117,14 +122,31 @@ pub(crate) struct Shape {
     pub(crate) strict_next_hop: bool,
 }
 
+/// Where another attempt at a request may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// Nowhere: in dialogs, or where only one node will do.
+    #[default]
+    Nowhere,
+    /// To another node of the group.
+    Nodes,
+    /// To the next home of this key in the group: the request takes no room.
+    Home(u64),
+    /// To another next hop of the group's egress; one bit for each that was tried.
+    NextHops(u64),
+}
+
 /// What is written into a forwarded request so that later ones come through us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
     Nothing,
     /// Record-Route of a dialog that a caller begins; how to reach that caller.
     FromCaller(Reach),
-    /// Record-Route of a dialog that a node begins along a Path: the one it calls, and the listener of that one.
-    FromNode(Caller, u16),
+    /// Record-Route of a dialog that a node begins along a Path: the one it calls, the listener of that one, and the
+    /// group that it registered with, as in the token.
+    FromNode(Caller, u16, u32),
+    /// Record-Route of a dialog that a node begins with whoever is at the next hop.
+    Outward,
     /// Path of a registration; how to reach the one that registers.
     Path(Reach),
 }
@@ -133,7 +155,7 @@ impl Record {
     /// Whether it is of a caller that can only be reached over a connection of this replica: later requests of the node
     /// must come here, whatever address all replicas share.
     pub(crate) fn is_of_a_connection(self) -> bool {
-        let (Self::FromCaller(reach) | Self::Path(reach) | Self::FromNode(Caller { reach, .. }, _)) = self else {
+        let (Self::FromCaller(reach) | Self::Path(reach) | Self::FromNode(Caller { reach, .. }, ..)) = self else {
             return false;
         };
         matches!(reach, Reach::Flow { connection: Some(_), .. })
@@ -153,6 +175,8 @@ pub(crate) struct Tries {
     pub(crate) gone: u8,
     /// Status of the response kept as the best so far; 0: none.
     pub(crate) best: u16,
+    /// It waited for a node in vain, which was counted.
+    pub(crate) unplaced: bool,
 }
 
 /// The server transaction of a request and its response context (RFC 3261 §16.2).
@@ -175,8 +199,16 @@ pub(crate) struct Server {
     pub(crate) loop_hash: LoopHash,
     /// The group that a new request was matched to; `None` in dialogs: there is one place to go, and no next one.
     pub(crate) group: Option<GroupSlot>,
-    /// No other node will do.
-    pub(crate) pinned: bool,
+    /// Where another attempt may go.
+    pub(crate) search: Search,
+    /// What the request wants of its group's nodes.
+    pub(crate) wanted: Wanted,
+    /// Its call.
+    pub(crate) call: CallKey,
+    /// It waits for a node; there is no attempt yet.
+    pub(crate) waiting: bool,
+    /// The node that makes this call to the outside and that it is counted at.
+    pub(crate) outward: Option<NodeSlot>,
     /// The call that a BYE ends; taken when that is counted.
     pub(crate) ends: Option<Ending>,
     /// The attempt whose outcome is awaited.

@@ -7,11 +7,12 @@ use switchtender_sip::{HeaderName, Index, Message, Output as Writer};
 
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Outcome};
+use crate::ended::on_no_call;
 use crate::forward::{remove_internal, write_length};
 use crate::output::Output;
 use crate::reply::Reply;
 use crate::slab::Handle;
-use crate::transaction::{Server, ServerState, ServerTimer, T1, T1_64, T4};
+use crate::transaction::{Record, Server, ServerState, ServerTimer, T1, T1_64, T4};
 
 impl Core {
     /// Writes a response as it goes upstream into the scratch room: without our Via, with another status if given, and
@@ -183,8 +184,15 @@ impl Core {
         debug_assert!(server.is_pending(), "one final response is stored for a transaction");
         server.interval = T1;
         let (invite, reliable) = (server.is_invite(), server.is_reliable());
-        if let Some(ending) = server.ends.take() {
+        let (ends, outward) = (server.ends.take(), server.outward);
+        if let Some(ending) = ends {
             self.on_bye_over(step, ending, Some(code));
+        }
+        if invite && code >= 300 {
+            self.release_attempt(step, handle);
+            if let Some(node) = outward {
+                on_no_call(step, node);
+            }
         }
         self.set_server_state(handle, ServerState::Completed);
         self.transmit_response(step, handle);
@@ -227,7 +235,12 @@ impl Core {
 
     fn count_final(&mut self, handle: Handle, code: u16) {
         let Some(server) = self.servers.get(handle) else { return };
-        let Some(group) = server.group.filter(|_| server.is_invite()) else { return };
+        let Some(group) = server.group.filter(|_| server.is_invite() && !server.tries.unplaced) else { return };
+        if server.record == Record::Outward {
+            let outcome = if code < 300 { Outcome::OutwardAnswered } else { Outcome::OutwardFailed };
+            self.counters.count_outcome(group, outcome);
+            return;
+        }
         let outcome = match code {
             200..=299 => Outcome::Answered,
             300..=399 => Outcome::Redirected,

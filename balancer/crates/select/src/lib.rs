@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod affinity;
 mod algorithm;
 mod document;
 mod ejection;
@@ -30,6 +31,7 @@ mod time;
 mod transport;
 mod verdict;
 
+pub use affinity::home;
 pub use algorithm::{Algorithm, choose_among};
 pub use group::{
     Egress, EgressTo, Failover, Group, GroupSlot, Member, Mode, NextHop, OverLimit, OverLimitAction, Resource, RetryOn,

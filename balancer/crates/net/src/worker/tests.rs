@@ -143,6 +143,7 @@ impl Engine for Scripted {
         let text = format!("worker {} hears that {} closed", self.config.worker, flow.peer);
         world.outbox.send(&Flow::udp(Local::Listener(0), None, witness), text.as_bytes());
     }
+    fn keep(&mut self, _former: &mut Self, _now: Time) {}
     fn call_over(&mut self, call: u64, world: &mut World<'_>) {
         let Some(witness) = self.witness else { return };
         let text = format!("call {call} is over, hears worker {}", self.config.worker);

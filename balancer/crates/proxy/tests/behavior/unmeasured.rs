@@ -117,7 +117,7 @@ fn a_call_that_ended_in_a_sibling_is_not_given_back_twice() {
     assert_eq!(told.len(), 1, "the siblings are told once");
     // The sibling is another worker of the same process, with the same nodes.
     world.restart(crate::world::config());
-    world.proxy.call_over(world.now, told[0]);
+    world.proxy.call_over(world.now, told[0], &world.snapshot, &world.book, &mut world.wire);
     world.receive_at(Local::NodeSide, NODES[0], bye_of_node.text());
     let bye = world.sent_request("BYE");
     world.receive_at(PUBLIC, &bye.to.to_string(), bye.text.response(200, "OK", ""));

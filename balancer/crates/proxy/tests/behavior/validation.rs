@@ -184,11 +184,14 @@ fn refusals_go_back_where_the_request_came_from() {
 }
 
 #[test]
-fn a_new_request_over_the_node_side_is_matched_like_any_other() {
+fn a_stranger_on_the_side_of_the_nodes_gets_403() {
     let mut world = World::new();
-    world.receive_at(switchtender_proxy::Local::NodeSide, CALLER, Request::invite().text());
-    assert_eq!(world.sent_response(100).from, switchtender_proxy::Local::NodeSide);
-    world.sent_request("INVITE");
+    for source in [CALLER, "10.2.3.4:5060"] {
+        world.receive_at(switchtender_proxy::Local::NodeSide, source, Request::invite().text());
+        assert_eq!(world.sent_response(403).from, switchtender_proxy::Local::NodeSide);
+        world.silent();
+    }
+    assert_eq!(world.count(Counter::RejectedOutward), 2);
 }
 
 #[test]

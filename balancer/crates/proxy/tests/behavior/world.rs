@@ -56,6 +56,11 @@ pub struct Ledger {
     /// What the control side says of it otherwise.
     pub admission: Option<Admission>,
     pub requests_last_second: u64,
+    pub legs_last_second: u64,
+    /// Restarts that the control side saw.
+    pub epoch: u32,
+    /// In use of each resource in this life.
+    pub taken: BTreeMap<u8, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -91,12 +96,13 @@ impl Nodes for Book {
             suspect: ledger.suspect,
             in_flight: u64::try_from(ledger.in_flight).unwrap_or(0),
             requests_last_second: ledger.requests_last_second,
+            legs_last_second: ledger.legs_last_second,
             ..NodeLoad::default()
         }
     }
 
     fn assign(&self, slot: NodeSlot, legs: u32, _now: Time) {
-        assert_eq!(legs, 2, "the group's legs per call");
+        assert!(matches!(legs, 1 | 2), "the legs per call of some group");
         self.edit(slot, |ledger| {
             ledger.assigned += 1;
             ledger.in_flight += 1;
@@ -127,15 +133,30 @@ impl Nodes for Book {
     fn answered(&self, slot: NodeSlot) {
         self.edit(slot, |ledger| ledger.suspect = false);
     }
-    fn reserve(&self, _node: NodeSlot, _wanted: ResourceSet, _limit: &dyn Fn(ResourceSlot) -> Option<u32>) -> bool {
-        true
+
+    fn reserve(&self, node: NodeSlot, wanted: ResourceSet, limit: &dyn Fn(ResourceSlot) -> Option<u32>) -> bool {
+        let fits = wanted.iter().all(|one| limit(one).is_none_or(|limit| self.in_use(node, one) < limit));
+        if fits {
+            self.edit(node, |ledger| wanted.iter().for_each(|one| *ledger.taken.entry(one.0).or_default() += 1));
+        }
+        fits
     }
-    fn release(&self, _node: NodeSlot, _taken: ResourceSet, _epoch: u32) {}
-    fn epoch(&self, _node: NodeSlot) -> u32 {
-        0
+
+    fn release(&self, node: NodeSlot, taken: ResourceSet, epoch: u32) {
+        self.edit(node, |ledger| {
+            for one in taken.iter().filter(|_| ledger.epoch == epoch) {
+                let count = ledger.taken.entry(one.0).or_default();
+                *count = count.checked_sub(1).expect("given back more than was taken");
+            }
+        });
     }
-    fn in_use(&self, _node: NodeSlot, _resource: ResourceSlot) -> u32 {
-        0
+
+    fn epoch(&self, node: NodeSlot) -> u32 {
+        self.of(node).epoch
+    }
+
+    fn in_use(&self, node: NodeSlot, resource: ResourceSlot) -> u32 {
+        self.of(node).taken.get(&resource.0).copied().unwrap_or(0)
     }
 }
 
@@ -211,6 +232,16 @@ pub struct Setup {
     pub attempts: u8,
     pub retry_on: &'static str,
     pub user_pattern: Option<&'static str>,
+    pub legs: u32,
+    /// Further fields of the group, each with its comma.
+    pub group: &'static str,
+    /// What each member has besides.
+    pub member: &'static str,
+    /// What each rule has besides.
+    pub rule: &'static str,
+    pub over_limit: &'static str,
+    /// Further groups, each with a comma in front.
+    pub others: &'static str,
 }
 
 impl Default for Setup {
@@ -221,6 +252,12 @@ impl Default for Setup {
             attempts: 3,
             retry_on: r#"{"own_refusal": true, "timeout": true, "transport": true, "codes": [410]}"#,
             user_pattern: None,
+            legs: 2,
+            group: "",
+            member: "",
+            rule: "",
+            over_limit: r#"{"action": "Reject", "status": 503, "retry_after_s": [5, 15]}"#,
+            others: "",
         }
     }
 }
@@ -236,29 +273,34 @@ impl Setup {
             .collect();
         let members: Vec<String> = (0..self.nodes.len())
             .map(|index| {
-                format!(r#"{{"node": {index}, "weight": 1.0, "priority": {}, "draining": false}}"#, 100 - index)
+                let (priority, more) = (100 - index, self.member);
+                format!(r#"{{"node": {index}, "weight": 1.0, "priority": {priority}, "draining": false{more}}}"#)
             })
             .collect();
         let rules = match self.user_pattern {
             Some(pattern) => format!(
-                r#"[{{"request_uri": {{"user": null, "host": null, "user_pattern": "{pattern}"}}, "sources": []}}]"#
+                r#"[{{"request_uri": {{"user": null, "host": null, "user_pattern": "{pattern}"}}, "sources": []{}}}]"#,
+                self.rule
             ),
             None => "[]".to_owned(),
         };
         format!(
             r#"{{"format": 1, "keys": [{}], "nodes": [{}], "groups": [{{
                 "namespace": "voice", "name": "ivr", "uid": "g", "generation": 1, "priority": 0, "match": {rules},
-                "algorithm": "LeastLoad", "legs_per_call": 2,
+                "algorithm": "LeastLoad", "legs_per_call": {}, {}
                 "failover": {{"attempts": {}, "retry_on": {}, "first_response_timeout_ms": 2000,
                               "progress_timeout_ms": 10000, "cool_down_ms": [1000, 2000]}},
                 "timer_c_ms": 180000,
-                "over_limit": {{"action": "Reject", "status": 503, "retry_after_s": [5, 15]}},
-                "panic_threshold": 0.5, "members": [{}]}}]}}"#,
+                "over_limit": {}, "panic_threshold": 0.5, "members": [{}]}}{}]}}"#,
             keys.join(", "),
             nodes.join(", "),
+            self.legs,
+            self.group,
             self.attempts,
             self.retry_on,
-            members.join(", ")
+            self.over_limit,
+            members.join(", "),
+            self.others
         )
     }
 }
@@ -339,8 +381,12 @@ impl World {
 
     /// Swaps the snapshot.
     pub fn apply(&mut self, setup: &Setup) {
+        self.apply_json(&setup.json());
+    }
+
+    pub fn apply_json(&mut self, json: &str) {
         let generation = self.snapshot.generation + 1;
-        self.snapshot = Snapshot::from_json(setup.json().as_bytes(), &mut self.slots.at(self.now)).unwrap();
+        self.snapshot = Snapshot::from_json(json.as_bytes(), &mut self.slots.at(self.now)).unwrap();
         self.snapshot.generation = generation;
     }
 

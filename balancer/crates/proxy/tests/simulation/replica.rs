@@ -335,7 +335,7 @@ impl Replica {
         match input {
             Input::Received(packet) => proxy.receive(now, packet, snapshot, load, &mut shell),
             Input::HandedOver(packet) => proxy.handed_over(now, packet, snapshot, load, &mut shell),
-            Input::CallOver(call) => proxy.call_over(now, *call),
+            Input::CallOver(call) => proxy.call_over(now, *call, snapshot, load, &mut shell),
             Input::Failed(failure) => proxy.transport_error(now, failure, snapshot, load, &mut shell),
             Input::Expired => proxy.expire(now, snapshot, load, &mut shell),
         }
