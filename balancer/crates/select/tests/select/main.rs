@@ -17,6 +17,7 @@ mod distribution;
 mod documents;
 mod histories;
 mod identities;
+mod keys;
 mod matching;
 mod request;
 mod reserves;
