@@ -17,7 +17,7 @@
 {{- fail (printf "balancer.config.%s is the chart's own; %s" . (eq . "http" | ternary "set balancer.httpPort" "leave it out")) -}}
 {{- end -}}
 {{- end -}}
-{{- $listener := dict "name" "public" "address" $values.listenAddress "port" (int $values.sipPort) "transports" (list "UDP") "nat" (eq (include "switchtender.nat" .) "true") -}}
+{{- $listener := dict "name" "public" "address" $values.listenAddress "port" (int $values.sipPort) "transports" $values.service.protocols "nat" (eq (include "switchtender.nat" .) "true") -}}
 {{- $host := $values.advertise.host | default $values.service.loadBalancerIP -}}
 {{- if $host -}}
 {{- $port := $values.advertise.port | default ($values.hostNetwork | ternary $values.sipPort ($values.service.port | default $values.sipPort)) -}}

@@ -337,7 +337,8 @@ def test_nodes_outside_come_in_with_their_own_address(helm):
     )["spec"]
     assert (service["type"], service["externalTrafficPolicy"]) == ("NodePort", "Local")
     assert service["ports"] == [
-        {"name": "nodes-udp", "port": 5070, "targetPort": 5070, "protocol": "UDP", "nodePort": 30070}
+        {"name": f"nodes-{name.lower()}", "port": 5070, "targetPort": 5070, "protocol": name, "nodePort": 30070}
+        for name in ("UDP", "TCP")
     ]
     assert "externalTrafficPolicy" not in helm.template().one("Service", "st-switchtender-nodes")["spec"]
 
@@ -431,11 +432,12 @@ def test_images_by_digest_tag_and_version(helm):
 def test_network_policy_covers_each_side(helm):
     rendered = helm.template({"networkPolicy.enabled": True, "networkPolicy.callers": ["198.51.100.0/24"]})
     policy = rendered.one("NetworkPolicy", "st-switchtender-balancer")["spec"]
+    nodes = {(port, protocol) for port in (5070, 5071) for protocol in ("UDP", "TCP")}
     inward = {(port["port"], port["protocol"]) for rule in policy["ingress"] for port in rule["ports"]}
-    assert inward == {(5060, "UDP"), (5060, "TCP"), (5070, "UDP"), (5071, "UDP"), (8080, "TCP")}
+    assert inward == {(5060, "UDP"), (5060, "TCP"), (8080, "TCP"), *nodes}
     assert {"ipBlock": {"cidr": "198.51.100.0/24"}} in policy["ingress"][0]["from"]
     outward = {(port.get("port"), port["protocol"]) for rule in policy["egress"] for port in rule["ports"]}
-    assert {(8021, "TCP"), (5060, "UDP"), (8080, "TCP"), (6443, "TCP")} <= outward
+    assert {(8021, "TCP"), (5060, "UDP"), (5060, "TCP"), (53, "UDP"), (8080, "TCP"), (6443, "TCP")} <= outward
     # The operator asks balancers, and balancers let it in.
     operator = rendered.one("NetworkPolicy", "st-switchtender-operator")["spec"]
     to_balancers = operator["egress"][1]["to"][0]["podSelector"]["matchLabels"]
@@ -526,7 +528,6 @@ def test_notes_begin_with_three_commands_that_fit(helm):
 def test_notes_warn_of_what_will_not_work(helm):
     assert "SIP headers name the pods' own addresses" in _notes(helm, {})
     assert "SIP headers" not in _notes(helm, {"balancer.advertise.host": "sip.example.com"})
-    assert "answers UDP only" in _notes(helm, {})
     assert "NetworkPolicies do not apply" in _notes(helm, {"balancer.hostNetwork": True, "networkPolicy.enabled": True})
     assert "deletes every BalancerGroup" in _notes(helm, {"crds.keep": False})
 
