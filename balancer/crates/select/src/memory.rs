@@ -1,6 +1,6 @@
-//! What a worker remembers between choices: whose turn it is, group by group.
+//! What a worker remembers between choices, group by group: whose turn it is, tables to draw from.
 
-use crate::algorithm::RoundRobinCursor;
+use crate::algorithm::{RoundRobinCursor, Standing};
 use crate::ejection::Ejections;
 use crate::group::GroupSlot;
 
@@ -15,6 +15,20 @@ pub struct Memory {
 pub(crate) struct GroupMemory {
     pub(crate) cursor: RoundRobinCursor,
     pub(crate) ejections: Ejections,
+    tiers: Vec<Standing>,
+    /// For what is found out anew each time.
+    pub(crate) spare: Standing,
+}
+
+impl GroupMemory {
+    /// What is kept of the group, with the tier of that place from the top.
+    pub(crate) fn tier(&mut self, tier: usize) -> (&mut RoundRobinCursor, &mut Ejections, &mut Standing) {
+        if self.tiers.len() <= tier {
+            self.tiers.resize_with(tier + 1, Standing::default);
+        }
+        let standing = self.tiers.get_mut(tier).unwrap_or(&mut self.spare);
+        (&mut self.cursor, &mut self.ejections, standing)
+    }
 }
 
 impl Memory {

@@ -1,8 +1,8 @@
 //! The choice of a node for a call: tiers, reserves, panic and the over-limit policy around an algorithm.
 
-use crate::algorithm::{Contender, Manner};
+use crate::algorithm::{Algorithm, Contender, Keep, Manner, Standing, Tier, reported_weight};
 use crate::ejection::Ejections;
-use crate::group::{Group, Member, OverLimitAction};
+use crate::group::{Group, Member, OverLimitAction, WeightsFrom};
 use crate::load::{Admission, Evaluation, NodeLoad, Nodes};
 use crate::memory::{GroupMemory, Memory};
 use crate::resources::ResourceSet;
@@ -157,7 +157,7 @@ pub fn place(
 ) -> Result<Placement, NoNode> {
     let mut within = |group: &Group| {
         let look = Look { group, wanted, nodes, excluded, now };
-        look.place(rng, memory.of(group.slot))
+        look.place(snapshot.generation, rng, memory.of(group.slot))
     };
     within(group).or_else(|why| {
         let OverLimitAction::Spill(other) = group.over_limit.action else { return Err(why) };
@@ -213,42 +213,38 @@ struct Look<'a, N> {
 }
 
 impl<N: Nodes> Look<'_, N> {
-    fn place(&self, rng: &mut Rng, memory: &mut GroupMemory) -> Result<Placement, NoNode> {
-        let GroupMemory { cursor, ejections } = memory;
-        ejections.forget();
-        let manner = Manner::of(self.group);
+    fn place(&self, generation: u64, rng: &mut Rng, memory: &mut GroupMemory) -> Result<Placement, NoNode> {
+        memory.ejections.forget();
+        let manner = Manner::of(self.group, self.wanted.hash);
         for pass in PASSES {
-            if !self.applies(pass, ejections) {
+            if !self.applies(pass, &mut memory.ejections) {
                 continue;
             }
-            let mut start = 0;
-            for tier in self.group.members.chunk_by(|left, right| left.tier() == right.tier()) {
-                let contenders = tier.iter().enumerate().filter_map(|(offset, member)| {
-                    if self.excluded.contains(&member.slot) {
-                        return None;
-                    }
-                    let load = self.nodes.load(member.slot, self.now);
-                    let (evaluation, verdict) = self.assess(pass, start + offset, member, &load, ejections);
-                    (verdict == Verdict::Eligible).then(|| Contender {
-                        member: start + offset,
-                        slot: member.slot,
-                        evaluation,
-                        weight: weight(member, &load),
-                    })
-                });
-                if let Some(winner) = manner.pick(contenders, rng, cursor) {
+            // What is kept of a tier is true of what is tried first only.
+            let keep = if pass == Pass::Ready { Keep::Until { generation, now: self.now } } else { Keep::Nothing };
+            let mut rest = self.group.members.as_slice();
+            for place in 0.. {
+                let Some(first) = rest.first() else { break };
+                // Members of a tier stand together, in the order in which tiers are tried.
+                let (members, others) = rest.split_at(rest.partition_point(|member| member.tier() <= first.tier()));
+                let (cursor, ejections, kept) = memory.tier(place);
+                let mut nothing = Standing::default();
+                let standing = if keep == Keep::Nothing { &mut nothing } else { kept };
+                let start = self.group.members.len() - rest.len();
+                let mut tier = TierLook { look: self, pass, start, members, ejections };
+                if let Some(winner) = manner.pick(&mut tier, keep, standing, cursor, rng) {
                     return Ok(Placement {
                         group: self.group.index,
-                        member: winner.member,
+                        member: start + winner.member,
                         slot: winner.slot,
                         evaluation: winner.evaluation,
                         beyond: self.beyond(pass),
                     });
                 }
-                start += tier.len();
+                rest = others;
             }
         }
-        Err(self.reason(ejections))
+        Err(self.reason(&mut memory.ejections))
     }
 
     fn applies(&self, pass: Pass, ejections: &mut Ejections) -> bool {
@@ -337,6 +333,17 @@ impl<N: Nodes> Look<'_, N> {
         })
     }
 
+    fn contender(&self, index: usize, member: &Member, load: &NodeLoad, evaluation: Evaluation) -> Contender {
+        let mut weight = weight(member, load);
+        if self.group.algorithm == Algorithm::Weighted && self.group.weights_from == WeightsFrom::Reported {
+            // Our calls since the report count as well; a node that reports nothing goes by its static weight.
+            let max = if load.admission == Admission::Unmeasured { 0.0 } else { load.max_sessions };
+            weight = reported_weight(weight, evaluation.effective, max, load.idle_cpu).unwrap_or(weight);
+        }
+        let (slot, ramp, score) = (member.slot, load.weight_factor, load.score);
+        Contender { member: index, slot, evaluation, weight, ramp, score }
+    }
+
     fn reason(&self, ejections: &mut Ejections) -> NoNode {
         let reasons = self.group.members.iter().enumerate().map(|(index, member)| {
             if self.excluded.contains(&member.slot) {
@@ -346,6 +353,52 @@ impl<N: Nodes> Look<'_, N> {
             NoNode::of(self.assess(Pass::Ready, index, member, &load, ejections).1)
         });
         reasons.max().unwrap_or(NoNode::Empty)
+    }
+}
+
+/// A tier as one call finds it in one pass.
+struct TierLook<'a, 'b, N> {
+    look: &'a Look<'a, N>,
+    pass: Pass,
+    /// Where the tier begins among the members.
+    start: usize,
+    members: &'a [Member],
+    ejections: &'b mut Ejections,
+}
+
+impl<N: Nodes> Tier for TierLook<'_, '_, N> {
+    fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    fn fixed(&self, index: usize) -> Option<(u64, f64)> {
+        self.members.get(index).map(|member| (member.identity, member.weight))
+    }
+
+    fn contender(&mut self, index: usize) -> Option<Contender> {
+        let member = self.members.get(index)?;
+        if self.look.excluded.contains(&member.slot) {
+            return None;
+        }
+        let load = self.look.nodes.load(member.slot, self.look.now);
+        let (evaluation, verdict) = self.look.assess(self.pass, self.start + index, member, &load, self.ejections);
+        (verdict == Verdict::Eligible).then(|| self.look.contender(index, member, &load, evaluation))
+    }
+
+    fn standing(&mut self, index: usize) -> Option<(Contender, bool)> {
+        let member = self.members.get(index)?;
+        let load = self.look.nodes.load(member.slot, self.look.now);
+        let (evaluation, verdict) = self.look.assess(self.pass, self.start + index, member, &load, self.ejections);
+        let is_in = !matches!(
+            verdict,
+            Verdict::Draining
+                | Verdict::ZeroWeight
+                | Verdict::Closed
+                | Verdict::Unknown
+                | Verdict::Unreachable
+                | Verdict::Ejected
+        );
+        is_in.then(|| (self.look.contender(index, member, &load, evaluation), verdict == Verdict::Eligible))
     }
 }
 

@@ -3,9 +3,38 @@
 //! Always taking the emptiest node would send every replica's calls to the same one until the next report. Two random
 //! candidates avoid that herd at nearly the same balance. Uniform draws would starve big nodes: see the tests.
 
-use super::{Chooser, Contender};
+use super::standing::Standing;
+use super::{Chooser, Contender, Tier};
 use crate::rng::Rng;
 
+/// So many draws at most to find two that can take the call: enough where half of them can, and where fewer can, a scan
+/// is not much dearer.
+const DRAWS: usize = 8;
+
+/// Draws from the table and judges the drawn ones only. `None`: none of them can take the call, scan.
+pub(super) fn draw(tier: &mut impl Tier, standing: &Standing, rng: &mut Rng) -> Option<Contender> {
+    let mut first: Option<Contender> = None;
+    let mut refused = usize::MAX;
+    for _ in 0..DRAWS {
+        let index = standing.draws.draw(rng)?;
+        // Without replacement.
+        if index == refused || first.is_some_and(|first| first.member == index) {
+            continue;
+        }
+        let Some(contender) = tier.contender(index) else {
+            refused = index;
+            continue;
+        };
+        match first {
+            Some(first) => return Some(lighter(first, contender)),
+            None if standing.draws.drawable() == 1 => return Some(contender),
+            None => first = Some(contender),
+        }
+    }
+    first
+}
+
+/// The same by a look at everyone.
 pub(super) struct LeastLoad<'a> {
     rng: &'a mut Rng,
     first: Option<(f64, Contender)>,
@@ -22,9 +51,7 @@ impl Chooser for LeastLoad<'_> {
     /// Weighted sampling of two without replacement in one pass (Efraimidis and Spirakis 2006): each contender waits an
     /// exponential time with its size as the rate; the two shortest waits are the draw.
     fn offer(&mut self, contender: Contender) {
-        // An unlimited node of weight w still has a size; a size of 0 cannot occur among eligible ones, but is harmless.
-        let size = (contender.evaluation.capacity * contender.weight).max(f64::MIN_POSITIVE);
-        let wait = -(1.0 - self.rng.unit_f64()).ln() / size;
+        let wait = wait(self.rng, size(&contender));
         if self.first.is_none_or(|(shortest, _)| wait < shortest) {
             self.second = self.first.replace((wait, contender));
         } else if self.second.is_none_or(|(shorter, _)| wait < shorter) {
@@ -34,11 +61,23 @@ impl Chooser for LeastLoad<'_> {
 
     fn pick(self) -> Option<Contender> {
         let (_, first) = self.first?;
-        match self.second {
-            Some((_, second)) if pressure(&second) < pressure(&first) => Some(second),
-            _ => Some(first),
-        }
+        Some(self.second.map_or(first, |(_, second)| lighter(first, second)))
     }
+}
+
+/// A random time until a contender of this size comes first.
+pub(super) fn wait(rng: &mut Rng, size: f64) -> f64 {
+    // A size of 0 cannot occur among eligible ones, but is harmless.
+    -(1.0 - rng.unit_f64()).ln() / size.max(f64::MIN_POSITIVE)
+}
+
+/// What a node is drawn by. An unlimited node of weight w still has a size.
+pub(super) fn size(contender: &Contender) -> f64 {
+    contender.evaluation.capacity * contender.weight
+}
+
+fn lighter(first: Contender, second: Contender) -> Contender {
+    if pressure(&second) < pressure(&first) { second } else { first }
 }
 
 /// Utilization against the part that the weight gives it: a node of weight 2 may be twice as full as one of weight 1.

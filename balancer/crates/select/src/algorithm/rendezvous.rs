@@ -20,9 +20,9 @@ pub(crate) fn nearer(key: u64, identity: u64, weight: f64, best: f64) -> Option<
     (distance < best).then_some(distance)
 }
 
-/// The number of a pair, in (0, 1].
+/// The number of a pair, in (0, 1]. Both are hashes already.
 #[allow(clippy::cast_precision_loss)] // 53 bits fit a double exactly
-fn unit(key: u64, identity: u64) -> f64 {
-    let bits = mixed(key ^ mixed(identity.wrapping_add(0x9e37_79b9_7f4a_7c15)));
+pub(crate) fn unit(key: u64, identity: u64) -> f64 {
+    let bits = mixed(key ^ identity);
     ((bits >> 11) + 1) as f64 * (1.0 / (1_u64 << 53) as f64)
 }

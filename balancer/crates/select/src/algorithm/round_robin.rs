@@ -1,6 +1,7 @@
-//! `RoundRobin`: in turn, smoothly weighted, so that weights 3, 1, 2 interleave instead of coming in runs.
+//! `RoundRobin` and `Weighted`: in turn, smoothly weighted, so that weights 3, 1, 2 interleave instead of coming in runs.
 
 use super::{Chooser, Contender};
+use crate::rng::Rng;
 use crate::snapshot::NodeSlot;
 
 /// Whose turn it is: one per worker and group, kept over configuration changes (turns are remembered by node).
@@ -23,18 +24,21 @@ const FORGOTTEN_AFTER: u64 = 4096;
 
 pub(super) struct RoundRobin<'a> {
     cursor: &'a mut RoundRobinCursor,
+    rng: &'a mut Rng,
     total: f64,
     best: Option<(usize, Contender)>,
+    /// One of those without weight, each as likely as the other, and how many there were.
+    weightless: (u64, Option<Contender>),
 }
 
 impl<'a> RoundRobin<'a> {
-    pub(super) fn new(cursor: &'a mut RoundRobinCursor) -> Self {
+    pub(super) fn new(cursor: &'a mut RoundRobinCursor, rng: &'a mut Rng) -> Self {
         cursor.round += 1;
         if cursor.round % FORGOTTEN_AFTER == 0 {
             let oldest = cursor.round - FORGOTTEN_AFTER;
             cursor.turns.retain(|turn| turn.round > oldest);
         }
-        Self { cursor, total: 0.0, best: None }
+        Self { cursor, rng, total: 0.0, best: None, weightless: (0, None) }
     }
 
     /// Index of the node's turn. `hint`: members come in the same order each time, so it mostly is where it was.
@@ -52,8 +56,16 @@ impl<'a> RoundRobin<'a> {
 
 impl Chooser for RoundRobin<'_> {
     /// Everyone eligible gains its weight, the richest goes and pays the sum: over any stretch each gets its part, as
-    /// evenly spread as can be. A node that cannot take calls neither gains nor pays.
+    /// evenly spread as can be. A node that cannot take calls neither gains nor pays. Where none has a weight (by what they
+    /// report) but can take the call, any of them does.
     fn offer(&mut self, contender: Contender) {
+        if contender.weight <= 0.0 {
+            self.weightless.0 += 1;
+            if self.rng.below(self.weightless.0) == 0 {
+                self.weightless.1 = Some(contender);
+            }
+            return;
+        }
         let index = self.turn(contender.slot, contender.member);
         let round = self.cursor.round;
         let Some(turn) = self.cursor.turns.get_mut(index) else { return };
@@ -68,7 +80,7 @@ impl Chooser for RoundRobin<'_> {
     }
 
     fn pick(self) -> Option<Contender> {
-        let (index, contender) = self.best?;
+        let Some((index, contender)) = self.best else { return self.weightless.1 };
         if let Some(turn) = self.cursor.turns.get_mut(index) {
             turn.credit -= self.total;
         }

@@ -82,7 +82,7 @@ fn every_error_says_where_it_is() {
         ("/groups/0/match", json!([{"request_uri": {"user_pattern": ""}}]), "1024 bytes"),
         ("/groups/0/match", json!([{"request_uri": {"method": "INVITE"}}]), "unknown field"),
         ("/groups/0/match", json!([{"sources": ["10.0.0.0/33"]}]), "at most 32"),
-        ("/groups/0/algorithm", json!("Hash"), "LeastLoad, RoundRobin"),
+        ("/groups/0/algorithm", json!("Hashed"), "LeastLoad, Weighted, RoundRobin, Random, Hash, Packed, First"),
         ("/groups/0/legs_per_call", json!(0), "1 to 100"),
         ("/groups/0/legs_per_call", json!(1.5), "whole number"),
         ("/groups/0/failover/attempts", json!(0), "1 to 16"),
