@@ -96,13 +96,21 @@ def test_documents_and_report_are_the_golden_ones(name, dispatcher, load_balance
 # --- the talk's tables ------------------------------------------------------------------------------------------
 
 
-def test_the_dispatcher_table_of_the_talk_is_checked_as_it_stands(run, tmp_path):
-    result = run("--dispatcher", DATA / "talk-dispatcher.txt")
+@pytest.mark.parametrize(
+    ("tables", "counted"),
+    [
+        (("--dispatcher",), "2 groups, 4 members"),
+        (("--load-balancer",), "1 group, 3 members"),
+        (("--dispatcher", "--load-balancer"), "3 groups, 7 members"),
+    ],
+)
+def test_the_tables_of_the_talk_are_checked_as_they_stand(run, tmp_path, tables, counted):
+    result = run(*(part for table in tables for part in (table, DATA / f"talk{table[1:]}.txt")))
     assert result.exit_code == 0
     file = tmp_path / "switchtender.yaml"
     file.write_text(result.stdout)
     checked = CliRunner().invoke(main, ["check", str(file)])
-    assert checked.stdout == f"{file}: valid; 2 groups, 4 members\n", checked.output
+    assert checked.stdout == f"{file}: valid; {counted}\n", checked.output
 
 
 def test_the_load_balancer_table_of_the_talk_keeps_what_opensips_drops():
@@ -122,22 +130,25 @@ def test_the_load_balancer_table_of_the_talk_keeps_what_opensips_drops():
     assert group.match.rules == ()  # a call takes the reported sessions anyway
 
 
-async def test_an_imported_table_is_served(tmp_path):
-    table = (DATA / "talk-dispatcher.txt").read_text()
-    table = table.replace("192.168.1.3", "127.0.0.20").replace("192.168.1.5", "127.0.0.20")
-    made = imported(table, form=Form(config=False))
+async def test_imported_tables_are_served(tmp_path):
+    # The talk's tables at addresses of this host; two of the five boxes with an Event Socket are there.
+    tables = [(DATA / f"talk-{name}.txt").read_text() for name in ("dispatcher", "load-balancer")]
+    for before, after in (("192.168.1.3", "127.0.0.20"), ("192.168.1.5", "127.0.0.20"), ("10.0.0.2", "127.0.0.2")):
+        tables = [table.replace(before, after) for table in tables]
+    made = imported(*tables, form=Form(config=False))
     file = tmp_path / "switchtender.yaml"
     config = yaml.safe_dump(config_of(tmp_path / "state", address="127.0.0.202"))
     file.write_text(f"{config}---\n{made.documents}")
-    nodes = [Node(f"fs{host}", host, {"max_sessions": 20}) for host in (208, 209)]
+    nodes = [Node(f"fs{host}", host, {"max_sessions": 20}) for host in (208, 237)]
     with simulated(nodes, tmp_path, "--heartbeat-interval", "1"):
-        async with served(file) as serving:
-            async with asyncio.timeout(10):
-                while (states := await serving.states())["127.0.0.208"][0] != "ready" or states["127.0.0.209"][
-                    0
-                ] != "ready":
-                    await asyncio.sleep(0.02)
-            assert set(states) == {"127.0.0.208", "127.0.0.209", "127.0.0.200", "127.0.0.201"}
+        async with served(file) as serving, asyncio.timeout(10):
+            there = {"127.0.0.208", "127.0.0.237"}
+            while {name for name, (state, _) in (await serving.states()).items() if state == "ready"} < there:
+                await asyncio.sleep(0.02)
+            entries = {entry["node"]: entry for entry in (await serving.get("/api/v1/nodes"))["nodes"]}
+    assert set(entries) == {f"127.0.0.{host}" for host in (200, 201, 208, 209, 237, 238, 239)}
+    assert entries["127.0.0.237"]["group"] == "lb-1"
+    assert entries["127.0.0.237"]["maxSessions"] == 20
 
 
 # --- addresses --------------------------------------------------------------------------------------------------
