@@ -16,6 +16,7 @@ mod choosing;
 mod distribution;
 mod documents;
 mod histories;
+mod homes;
 mod identities;
 mod keys;
 mod matching;
