@@ -262,12 +262,15 @@ impl<'a> Uri<'a> {
     }
 }
 
-/// Every parameter of `one` is equal in `other`, or absent there and of those that may be.
+/// Every parameter of `one` is equal in `other`, or absent there and of those that may be. Of a repeated one the first
+/// counts, as wherever parameters are read.
 fn agree(one: Params<'_>, other: Params<'_>) -> bool {
     const DECISIVE: [&[u8]; 5] = [b"user", b"ttl", b"method", b"maddr", b"transport"];
-    one.into_iter().all(|param| match other.get(param.name) {
-        Some(found) => same_unescaped(param.value.unwrap_or_default(), found.value.unwrap_or_default(), true),
-        None => !DECISIVE.iter().any(|name| param.name.eq_ignore_ascii_case(name)),
+    one.into_iter().all(|param| match (one.get(param.name), other.get(param.name)) {
+        (Some(first), Some(found)) => {
+            same_unescaped(first.value.unwrap_or_default(), found.value.unwrap_or_default(), true)
+        }
+        _ => !DECISIVE.iter().any(|name| param.name.eq_ignore_ascii_case(name)),
     })
 }
 

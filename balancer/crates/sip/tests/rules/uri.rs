@@ -118,6 +118,7 @@ fn equivalence() {
         ("sip:%61lice@example.com;transport=TCP", "sip:alice@EXAMPLE.com;Transport=tcp"),
         ("sip:bob@h", "sip:bob@h;newparam=5"),
         ("sip:bob@h;a=1", "sip:bob@h;b=2"),
+        ("sip:h;transport=;transport=tcp", "sip:h;transport="),
         (
             "sip:h;transport=tcp;method=REGISTER?to=sip:b%40h&x=1",
             "sip:h;method=register;transport=tcp?X=1&to=sip:b%40h",
