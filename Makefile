@@ -99,6 +99,11 @@ bench: build ## Time the packet core: parse, forward, select
 bench-benefit: build ## What routing by reported load is worth: Kamailio and our algorithms on the same calls (docs/benefit.md)
 	@$(BIN)/python -m tests.benefit --page docs/benefit.md
 
+# Two targets at a time, each for FUZZ_SECONDS (60); tools/fuzz runs those that it is given.
+.PHONY: fuzz
+fuzz: | prerequisites ## Fuzz messages, values, streams and the whole proxy (FUZZ_SECONDS=60 each)
+	@tools/fuzz
+
 .PHONY: dist
 dist: .venv/.python-members ## Wheels and hashed requirements for the images, in dist/ (see deploy/images)
 	@$(BIN)/python -m tools.dist
@@ -117,6 +122,7 @@ lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, st
 	@$(BIN)/python -m mypy.stubtest switchtender._core | tail -n 1
 	@echo "== Rust"
 	@$(CARGO) fmt $(CARGO_MANIFEST) --all --check
+	@$(CARGO) fmt --manifest-path balancer/fuzz/Cargo.toml --check
 	@$(CARGO) clippy --quiet $(CARGO_MANIFEST) --workspace --all-targets --locked -- -D warnings
 	@tools/cargo-deny
 
@@ -125,6 +131,7 @@ fmt: build ## Format Python and Rust
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format --quiet .
 	@$(CARGO) fmt $(CARGO_MANIFEST) --all
+	@$(CARGO) fmt --manifest-path balancer/fuzz/Cargo.toml
 
 # --- generated files ------------------------------------------------------------------------------------------
 
