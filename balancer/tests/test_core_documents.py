@@ -12,7 +12,7 @@ from core_calls import WAIT, Call, Peer, open_node, peers
 from core_streams import Stream, stream_node
 
 from switchtender._core import Core
-from switchtender.config.limits import WHOLE
+from switchtender.config.limits import WHOLE, Part
 from switchtender.config.settings import settings
 from switchtender.config.snapshot import GroupMembers, snapshot
 from switchtender.config.state_dir import TokenKey
@@ -191,3 +191,47 @@ def test_requests_too_large_for_a_datagram_go_over_tcp_where_a_group_says_so():
             connected, _ = listening.accept()
             with Stream(connected, node.endpoint) as taken:
                 assert taken.receive().get("Call-ID") == large.call_id
+
+
+def test_a_node_without_room_in_every_resource_is_passed_by():
+    with peers(3) as (caller, small, large):
+        rules = '{requestUri: {userPattern: "^conf"}, resources: [conf]}, {}'
+        members = f"{member(small, 'small', ', resources: [{name: conf, limit: 0}]')}, {member(large, 'large')}"
+        rest = "capacity: {legsPerCall: 1, resources: [{name: ch, source: Reported}, {name: conf, limit: 2}]}"
+        with served(CONFIG % "" + GROUP % ("ivr", 0, rules, members, rest)) as core:
+            for _ in range(2):
+                _Call(caller, core, uri="sip:conf1@example.com").begin()
+                large.answer(large.receive(), "180 Ringing")
+                caller.expect(180)
+            _Call(caller, core, uri="sip:conf1@example.com").begin()
+            caller.expect(503)
+            assert small.is_silent()
+
+
+def test_a_replica_holds_to_its_part_of_a_limit():
+    with peers(2) as (caller, node):
+        rest = "capacity: {resources: [{name: conf, limit: 3}]}"
+        text = CONFIG % "" + GROUP % ("ivr", 0, "{resources: [conf]}", member(node), rest)
+        with served(text, part=Part(2, 1)) as core:
+            _Call(caller, core).begin()
+            node.answer(node.receive(), "180 Ringing")
+            caller.expect(180)
+            _Call(caller, core).begin()
+            caller.expect(503)
+
+
+def test_calls_from_a_node_leave_by_its_group_and_nowhere_else():
+    with Peer("127.0.0.2") as node, Peer("127.0.0.3") as other, Peer("127.0.0.4") as carrier:
+        egress = f'egress: {{listener: inside, nextHops: [{{sip: "sip:{carrier.endpoint}"}}]}}'
+        text = CONFIG % "" + GROUP % ("ivr", 0, "", member(node), egress)
+        with served(text + GROUP % ("none", 0, "{methods: [INFO]}", member(other), "")) as core:
+            addresses = json.loads(core.addresses())
+            side = (addresses["node_side"]["address"], addresses["node_side"]["port"])
+            allowed, refused = _Call(node, core), _Call(other, core)
+            allowed.to = refused.to = side
+            allowed.begin()
+            invite = carrier.receive()
+            assert invite.method == "INVITE"
+            assert invite.source[1] == addresses["listeners"][1]["port"]
+            refused.begin()
+            other.expect(403)
