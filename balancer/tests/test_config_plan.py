@@ -60,9 +60,9 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path):
 
 
 def test_what_is_not_built_yet_is_refused_and_not_ignored(config_file, config_text):
-    [problem] = refused(config_file, config_text + "  routing: {algorithm: Hash}\n")
-    assert "spec.routing.algorithm" in problem
-    assert "LeastLoad, RoundRobin" in problem
+    [problem] = refused(config_file, config_text + "  drain: {pauseNode: true}\n")
+    assert "spec.drain.pauseNode" in problem
+    assert "not built yet" in problem
 
 
 def test_a_claim_above_the_allowed_priority_is_refused(config_file, config_text):
@@ -72,7 +72,7 @@ def test_a_claim_above_the_allowed_priority_is_refused(config_file, config_text)
 
 
 def test_all_problems_come_at_once(config_file, config_text):
-    text = config_text + "  routing: {algorithm: Hash, mode: Stateless}\n"
+    text = config_text + "  drain: {pauseNode: true, onTimeout: Release}\n"
     assert len(refused(config_file, text, environ={})) == 3
 
 

@@ -121,7 +121,7 @@ def test_the_policy_switches_with_the_head_and_whole():
 BAD_POLICIES = {
     "an enum value of a newer version": {"routing": {"algorithm": "Astrology"}},
     "a value out of bounds": {"match": {"priority": -1}},
-    "something not built": {"routing": {"algorithm": "Hash"}},
+    "something not built": {"drain": {"pauseNode": True}},
     "a password beside the Secrets": {"esl": {"passwordFrom": {"env": "ESL_PASSWORD"}}},
     "a priority that is not allowed": {"match": {"priority": 1001}},
 }
@@ -295,7 +295,7 @@ def assembled_now(*sets):
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["LeastLoad", "RoundRobin", "Astrology", "Hash", None]), max_size=8))
+@given(st.lists(st.sampled_from(["LeastLoad", "RoundRobin", "Astrology", None]), max_size=8))
 def test_the_policy_in_force_is_always_the_last_good_one(policies):
     memory, good = Memory(), None
     for generation, wanted in enumerate(policies, 1):
@@ -324,3 +324,12 @@ def test_many_problems_are_told_in_short():
     assert whole.problem.endswith("more")
     assert len(whole.problem) < 1000
     assert len(told) < 500
+
+
+def test_calls_that_cannot_go_on_to_another_group_are_told_of():
+    spilling = {"capacity": {"overLimit": {"action": "Spill", "group": "spare"}}}
+    alone = assembled_now(seen(head("ivr", FS[0], policy=spilling)))
+    assert [entry.group.name for entry in alone.groups] == ["ivr"], "it is served all the same"
+    assert "capacity.overLimit.group: this balancer serves no group spare" in texts(alone)["ivr"]
+    both = assembled_now(seen(head("ivr", FS[0], policy=spilling)), seen(head("spare", FS[1])))
+    assert both.rejected == {}

@@ -308,3 +308,24 @@ def test_every_member_is_readable_by_a_balancer():
     assert (read.findings, read.unknown, read.skipped) == ((), (), ())
     assert read.set is not None
     assert [member.name for member in read.set.spec.members] == ["p", "q"]
+
+
+def test_a_pod_may_be_a_backup():
+    members = planned(
+        raw_pod("p", annotations={"switchtender.dev/backup": "true"}),
+        raw_pod("q", "10.0.1.8", annotations={"switchtender.dev/backup": "false"}),
+    ).by_name()
+    assert members["p"]["backup"] is True
+    assert "backup" not in members["q"], "an older balancer is told no more than it must know"
+    cluster = Cluster().add(raw_pod("p", annotations={"switchtender.dev/backup": "maybe"}))
+    notes = [event.message for event in cluster.settle().events if event.reason == "BadAnnotation"]
+    assert notes == ['p: annotation switchtender.dev/backup: found "maybe"; accepted: true or false']
+
+
+@pytest.mark.parametrize(("known", "noted"), [("conf", False), ("ch", True)])
+def test_a_resource_that_the_group_does_not_have_is_named(known: str, noted: bool):
+    cluster = Cluster(group=raw_group({"capacity": {"resources": [{"name": known, "limit": 9}]}}))
+    cluster.add(raw_pod("p", annotations=OVERRIDES))
+    notes = [event.message for event in cluster.settle().events if event.reason == "BadAnnotation"]
+    text = "p: annotation switchtender.dev/resources: no resource conf in capacity.resources"
+    assert notes == ([text] if noted else [])

@@ -19,7 +19,7 @@ SPECS: list[dict[str, Any]] = [
     {"members": {**SELECTOR, "static": STATIC}},
     {"members": {"static": STATIC[:1]}},
     {"sip": {"addressFrom": {"type": "HostIP"}}},
-    {"routing": {"algorithm": "Hash"}},
+    {"drain": {"pauseNode": True}},
     {"balancer": "edge"},
     {"members": {}},
 ]

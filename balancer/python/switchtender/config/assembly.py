@@ -15,7 +15,7 @@ from switchtender.config.snapshot import GroupMembers
 from switchtender_api import claims, rules
 from switchtender_api.constants import LABEL_GROUP
 from switchtender_api.objects import kubernetes_gaps
-from switchtender_api.problems import Finding
+from switchtender_api.problems import Finding, format_path
 from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, BalancerGroupSpec, SetMember, precedence
 from switchtender_api.v1alpha1.base import ObjectMeta
 from switchtender_api.v1alpha1.destinations import MemberState
@@ -151,6 +151,11 @@ def assemble(sets: Iterable[SeenSet], place: Place, memory: Memory) -> Assembly:
             words.setdefault(key, []).extend(left_out)
         groups.append(GroupMembers(policy.group, members))
         acts_on += (Slice(policy.head if seen.head else seen, seen) for seen in slices[key])
+    for key, policy in accepted.items():
+        for path, name in rules.others_named(policy.group):
+            if (key[0], name) not in accepted:
+                text = f"{format_path(path)}: this balancer serves no group {name} of the namespace: calls are refused"
+                words.setdefault(key, []).append(text)
     ours = {seen.key for seen in sets if seen.balancer == place.config.metadata.name} | accepted.keys()
     rejected = {
         key: Rejection(*key, (heads[key].group_uid or "") if key in heads else "", brief(problems))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,15 +22,11 @@ from switchtender_api.constants import (
     ANNOTATION_WEIGHT,
 )
 from switchtender_api.problems import Finding, format_path
-from switchtender_api.unsupported import GAPS
 from switchtender_api.v1alpha1.base import Model
 from switchtender_api.v1alpha1.members import Resources, Tier, Weight
 from switchtender_api.v1alpha1.units import Boolean, Time
 from switchtender_api.validation import findings_of
 from switchtender_operator.domain.pods import Pod
-
-_RESOURCES_MISSING = any(gap.path == "spec.members.static[].resources" for gap in GAPS)
-"""Balancers do not act on a node's own resources yet; the table of gaps is where that changes."""
 
 
 class Overrides(Model):
@@ -99,9 +95,13 @@ def read_overrides(pod: Pod) -> ReadOverrides:
         wrong = {finding.path[0] for finding in findings}
         sound = {field: value[field] for field in value if field not in wrong}
         values = Overrides.model_validate(sound, by_alias=True, by_name=False)
-    if values.resources and _RESOURCES_MISSING:
-        problems.append(f"annotation {ANNOTATION_RESOURCES}: not built yet, nothing acts on it")
     return ReadOverrides(values, tuple(problems))
+
+
+def unknown_resources(values: Overrides, known: Container[str]) -> list[str]:
+    """Return what is wrong with resources that the group does not have: they limit nothing."""
+    names = [resource.name for resource in values.resources if resource.name not in known]
+    return [f"annotation {ANNOTATION_RESOURCES}: no resource {name} in capacity.resources" for name in names]
 
 
 def _problem(finding: Finding) -> str:

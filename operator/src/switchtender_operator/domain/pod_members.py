@@ -19,7 +19,7 @@ from switchtender_operator.domain.addresses import Location, NoAddress, locate
 from switchtender_operator.domain.drains import pod_drain
 from switchtender_operator.domain.members import Destinations, Member, Roster, marked, member_of
 from switchtender_operator.domain.notes import BAD_ANNOTATION, NODE_LEFT_OUT, POD_UNREADABLE, Note, warning
-from switchtender_operator.domain.overrides import ReadOverrides, read_overrides
+from switchtender_operator.domain.overrides import ReadOverrides, read_overrides, unknown_resources
 from switchtender_operator.domain.pods import Pod
 
 
@@ -30,6 +30,7 @@ class Terms:
     sip: Sip
     esl: Esl
     destinations: Destinations
+    resources: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ def _look(pod: Pod, terms: Terms) -> _Look:
     if location is None:
         return _Look(tuple(notes))
     overrides = read_overrides(pod)
-    notes += (warning(BAD_ANNOTATION, f"{pod.name}: {problem}") for problem in overrides.problems)
+    problems = (*overrides.problems, *unknown_resources(overrides.values, terms.resources))
+    notes += (warning(BAD_ANNOTATION, f"{pod.name}: {problem}") for problem in problems)
     return _Look(tuple(notes), _render(pod, terms, location, overrides), overrides.drain)
 
 

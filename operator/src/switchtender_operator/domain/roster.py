@@ -44,7 +44,8 @@ def _parts(world: GroupWorld, force: InForce, written: Written, now: datetime) -
     paused = _paused(world, written)
     destinations = _destinations(world, policy.balancer)
     if force.follow and world.pods is not None:
-        terms = Terms(policy.sip, policy.esl, destinations)
+        resources = frozenset(resource.name for resource in policy.capacity.resources)
+        terms = Terms(policy.sip, policy.esl, destinations, resources)
         yield pod_members(world.pods.values(), terms, policy.drain, paused, now)
     elif force.follow or force.keep:
         yield _kept(written, pods=True)
