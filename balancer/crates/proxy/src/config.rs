@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use switchtender_select::Network;
 use switchtender_sip::{Host, Uri};
 
-use crate::output::{Flow, Local, Output};
+use crate::output::{Flow, Local};
 
 /// The settings of one [`crate::Proxy`]. Workers of one process share everything but `worker`, `worker_address` and
 /// `seed`.
@@ -102,13 +102,12 @@ pub(crate) enum SentBy<'a> {
 }
 
 impl SentBy<'_> {
-    /// The address that a socket is bound to; where that is none, the one that the peer of `flow` sees.
-    pub(crate) fn bound(bound: SocketAddr, output: &mut impl Output, flow: &Flow) -> Self {
+    /// The address that a socket is bound to; where that is every one, the one that the peer of `flow` sees, if known.
+    pub(crate) fn bound(bound: SocketAddr, flow: &Flow) -> Option<Self> {
         if bound.ip().is_unspecified() {
-            let ip = flow.local_ip.unwrap_or_else(|| output.local_ip(flow.local, flow.peer));
-            return Self::Address(SocketAddr::new(ip.to_canonical(), bound.port()));
+            return Some(Self::Address(SocketAddr::new(flow.local_ip?.to_canonical(), bound.port())));
         }
-        Self::Address(bound)
+        Some(Self::Address(bound))
     }
 
     pub(crate) fn write(self, output: &mut switchtender_sip::Output<'_>) -> Result<(), switchtender_sip::Overflow> {
@@ -124,8 +123,37 @@ impl SentBy<'_> {
 }
 
 impl Config {
+    /// Our address in header fields towards the peer of `flow`; never an unspecified one. `None`: the socket is bound to
+    /// every address, none is advertised, and the flow does not tell which one the peer sees.
+    pub(crate) fn sent_by(&self, flow: &Flow) -> Option<SentBy<'_>> {
+        let (advertised, bound) = match flow.local {
+            Local::Worker => (None, self.worker_address),
+            Local::Listener(index) => match self.listener(index) {
+                Some(listener) => (listener.advertise.as_ref(), listener.address),
+                None => (None, self.worker_address),
+            },
+            Local::NodeSide => match (&self.node_side, self.listeners.first()) {
+                (Some(side), _) => (self.advertised_to(flow.peer.ip()), side.address),
+                (None, Some(listener)) => (listener.advertise.as_ref(), listener.address),
+                (None, None) => (None, self.worker_address),
+            },
+        };
+        advertised.map(SentBy::Advertised).or_else(|| SentBy::bound(bound, flow))
+    }
+
     pub(crate) fn listener(&self, index: u16) -> Option<&Listener> {
         self.listeners.get(usize::from(index)).or_else(|| self.listeners.first())
+    }
+
+    /// The port that a socket is bound to.
+    pub(crate) fn port_of(&self, local: Local) -> u16 {
+        let first = |index| self.listener(index).map_or(self.worker_address, |listener| listener.address);
+        match local {
+            Local::Worker => self.worker_address,
+            Local::Listener(index) => first(index),
+            Local::NodeSide => self.node_side.as_ref().map_or_else(|| first(0), |side| side.address),
+        }
+        .port()
     }
 
     /// What nodes in `node`'s network are told for the node side; `None` where the bound address has to do.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use switchtender_select::{Key, Memory, NodeSlot, Nodes, Rng, Snapshot, Time};
@@ -16,7 +17,7 @@ use crate::ended::on_no_call;
 use crate::fingerprint::Hashed;
 use crate::histogram::Histogram;
 use crate::hold::WaitingRoom;
-use crate::output::{Flow, Local, Output};
+use crate::output::{Flow, Output};
 use crate::recent::RecentCalls;
 use crate::records::CallRecords;
 use crate::slab::{Handle, Slab};
@@ -129,22 +130,10 @@ impl Core {
 
     /// Our address in header fields towards the peer of `flow`; never an unspecified one.
     pub(crate) fn sent_by<'a>(config: &'a Config, output: &mut impl Output, flow: &Flow) -> SentBy<'a> {
-        let (advertised, bound) = match flow.local {
-            Local::Worker => (None, config.worker_address),
-            Local::Listener(index) => match config.listener(index) {
-                Some(listener) => (listener.advertise.as_ref(), listener.address),
-                None => (None, config.worker_address),
-            },
-            Local::NodeSide => match (&config.node_side, config.listeners.first()) {
-                (Some(side), _) => (config.advertised_to(flow.peer.ip()), side.address),
-                (None, Some(listener)) => (listener.advertise.as_ref(), listener.address),
-                (None, None) => (None, config.worker_address),
-            },
-        };
-        match advertised {
-            Some(advertised) => SentBy::Advertised(advertised),
-            None => SentBy::bound(bound, output, flow),
-        }
+        config.sent_by(flow).unwrap_or_else(|| {
+            let port = config.port_of(flow.local);
+            SentBy::Address(SocketAddr::new(output.local_ip(flow.local, flow.peer).to_canonical(), port))
+        })
     }
 
     /// Every change of a server transaction's state goes this way, so that the open ones are counted.

@@ -185,6 +185,10 @@ impl Core {
         let near = Side::of(config, step.output, lasting(hop), own_only);
         match record {
             Record::Nothing => {}
+            // The node gets the other one with the response: it is none of the callee's business.
+            Record::FromNode(..) | Record::Outward if Side::of_origin(config, origin.flow, own_only).is_some() => {
+                push_own_uri(edits, message, HeaderName::RecordRoute, token, near);
+            }
             Record::FromCaller(_) | Record::FromNode(..) | Record::Outward => {
                 let far = Side::of(config, step.output, origin.flow, own_only);
                 push_own_uri(edits, message, HeaderName::RecordRoute, token, near);
@@ -310,16 +314,27 @@ impl<'a> Side<'a> {
     /// Towards nodes the socket that all workers share, at the address that all replicas share, unless the requests must
     /// come to this one.
     pub(crate) fn of(config: &'a Config, output: &mut impl Output, flow: Flow, this_replica: bool) -> Self {
+        let known = Self::of_origin(config, flow, this_replica);
+        known.unwrap_or_else(|| {
+            let local = if flow.local == Local::Worker { Local::NodeSide } else { flow.local };
+            let ip = output.local_ip(local, flow.peer).to_canonical();
+            let sent_by = SentBy::Address(SocketAddr::new(ip, config.port_of(local)));
+            Self { sent_by, transport: flow.transport }
+        })
+    }
+
+    /// As [`Side::of`], where it takes nobody to ask which address of ours the peer of `flow` sees.
+    pub(crate) fn of_origin(config: &'a Config, flow: Flow, this_replica: bool) -> Option<Self> {
         let flow = match flow.local {
             Local::Worker => Flow { local: Local::NodeSide, ..flow },
             Local::Listener(_) | Local::NodeSide => flow,
         };
         let own = config.node_side.as_ref().filter(|_| this_replica && flow.local == Local::NodeSide);
         let sent_by = match own {
-            Some(side) => SentBy::bound(side.address, output, &flow),
-            None => Core::sent_by(config, output, &flow),
+            Some(side) => SentBy::bound(side.address, &flow)?,
+            None => config.sent_by(&flow)?,
         };
-        Self { sent_by, transport: flow.transport }
+        Some(Self { sent_by, transport: flow.transport })
     }
 }
 
@@ -345,16 +360,18 @@ pub(crate) fn push_via(
 /// `<sip:TOKEN@host:port;lr>`: the token is the user part; the one parameter besides `lr` is the transport that is not
 /// the default.
 pub(crate) fn push_own_uri(edits: &mut Edits, message: &Message<'_>, name: HeaderName, token: &[u8], side: Side<'_>) {
-    edits.push_field(message, name, |writer| {
-        writer.bytes(b"<sip:")?;
-        writer.bytes(token)?;
-        writer.bytes(b"@")?;
-        side.sent_by.write(writer)?;
-        if side.transport == Transport::Tcp {
-            writer.bytes(b";transport=tcp")?;
-        }
-        writer.bytes(b";lr>")
-    });
+    edits.push_field(message, name, |writer| write_own_uri(writer, token, side));
+}
+
+pub(crate) fn write_own_uri(writer: &mut Writer<'_>, token: &[u8], side: Side<'_>) -> Result<(), Overflow> {
+    writer.bytes(b"<sip:")?;
+    writer.bytes(token)?;
+    writer.bytes(b"@")?;
+    side.sent_by.write(writer)?;
+    if side.transport == Transport::Tcp {
+        writer.bytes(b";transport=tcp")?;
+    }
+    writer.bytes(b";lr>")
 }
 
 /// A stream has no other end of message than the one that Content-Length tells (RFC 3261 §18.3).

@@ -27,6 +27,7 @@ mod placing;
 mod plan;
 mod proxy;
 mod recent;
+mod record_route;
 mod records;
 mod relay;
 mod reply;

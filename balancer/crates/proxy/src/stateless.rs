@@ -16,6 +16,7 @@ use crate::fingerprint;
 use crate::forward::{self, Hop, Side, push_own_uri, push_via, remove_internal, write_changes, write_length};
 use crate::output::{Flow, Local, Output, Packet};
 use crate::plan::{Refusal, begins_dialog};
+use crate::record_route;
 use crate::relay::{self, Relay};
 use crate::reply::{self, Reply};
 use crate::route::{self, Found, Preprocessed};
@@ -194,9 +195,11 @@ impl Core {
             self.count(Counter::ResponsesLost);
             return true;
         }
-        let Self { edits, scratch, counters, .. } = self;
+        let Self { edits, scratch, counters, keys, .. } = self;
         edits.clear();
         edits.remove_first(message, HeaderName::Via, 1);
+        record_route::hide_nearer(edits, message);
+        record_route::hide_path(edits, message, keys);
         remove_internal(edits, message);
         write_length(edits, message, flow.transport);
         let mut writer = Writer::new(scratch);

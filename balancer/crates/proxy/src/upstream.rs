@@ -8,8 +8,9 @@ use switchtender_sip::{HeaderName, Index, Message, Output as Writer};
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Outcome};
 use crate::ended::on_no_call;
-use crate::forward::{remove_internal, write_length};
+use crate::forward::{Side, remove_internal, write_length};
 use crate::output::Output;
+use crate::record_route;
 use crate::reply::Reply;
 use crate::slab::Handle;
 use crate::transaction::{Record, Server, ServerState, ServerTimer, T1, T1_64, T4};
@@ -23,10 +24,21 @@ impl Core {
         message: &Message<'_>,
         status: Option<(u16, &[u8])>,
     ) -> Option<usize> {
-        let Self { edits, scratch, counters, servers, .. } = self;
-        let transport = servers.get(handle)?.origin.reply_to.transport;
+        let Self { config, edits, scratch, counters, servers, keys, .. } = self;
+        let server = servers.get(handle)?;
+        let (transport, record, origin) = (server.origin.reply_to.transport, server.record, server.origin);
         edits.clear();
         edits.remove_first(message, HeaderName::Via, 1);
+        match record {
+            Record::FromCaller(_) => record_route::hide_nearer(edits, message),
+            Record::FromNode(..) | Record::Outward => {
+                if let Some(far) = Side::of_origin(config, origin.flow, record.is_of_a_connection()) {
+                    record_route::add_farther(edits, message, keys, far);
+                }
+            }
+            Record::Path(_) => record_route::hide_path(edits, message, keys),
+            Record::Nothing => {}
+        }
         remove_internal(edits, message);
         if let Some((code, reason)) = status {
             edits.set_status(message, code, reason);

@@ -125,7 +125,7 @@ fn rfc_5658_one_record_route_where_both_sides_are_one_socket_and_one_transport()
         let sent = place_over(&mut world, &invite());
         assert_eq!(sent.text.all("Record-Route").len(), routes);
         let ok = answer_over(&mut world, &sent);
-        assert_eq!(ok.all("Record-Route").len(), routes);
+        assert_eq!(ok.all("Record-Route").len(), 1, "the caller gets the one that is for it");
     }
 }
 
@@ -383,9 +383,10 @@ fn rfc_3327_a_path_leads_back_through_the_flow_of_the_registration() {
     assert_eq!(invite.flow, connection());
     let routes = invite.text.all("Record-Route");
     assert!(routes[0].ends_with("@sip.example.com:5060;transport=tcp;lr>"), "{routes:?}");
-    assert!(routes[1].ends_with("@10.0.0.9:5070;transport=tcp;lr>"), "{routes:?}");
     world.respond(&invite, invite.text.response(200, "OK", ""));
-    world.sent_response(200);
+    let ok = world.sent_response(200);
+    let routes = ok.text.all("Record-Route");
+    assert!(routes[1].ends_with("@10.0.0.9:5070;transport=tcp;lr>"), "{routes:?}");
 
     let mut bye = tcp(Request::by_node("BYE", "phone", &invite.text));
     bye.via = vec!["SIP/2.0/TCP 192.168.1.5;branch=z9hG4bKphone".into()];

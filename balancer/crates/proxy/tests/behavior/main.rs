@@ -11,6 +11,7 @@ mod connections;
 mod dialog;
 mod documentation;
 mod failover;
+mod families;
 mod forwarding;
 mod holding;
 mod limits;

@@ -180,8 +180,8 @@ impl Output for Wire {
         self.sent.push_back(Sent { from, local_ip, to, flow: *flow, text: Text::received(bytes) });
     }
 
-    fn local_ip(&mut self, _from: Local, _to: SocketAddr) -> IpAddr {
-        IpAddr::from([198, 51, 100, 99])
+    fn local_ip(&mut self, _from: Local, to: SocketAddr) -> IpAddr {
+        if to.is_ipv4() { IpAddr::from([198, 51, 100, 99]) } else { "2001:db8::99".parse().unwrap() }
     }
 
     fn event(&mut self, event: Event) {
