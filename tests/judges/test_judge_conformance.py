@@ -193,7 +193,8 @@ def test_other_requests_that_begin_a_dialog_take_record_routes(stand, caller, no
     received = node.expect(method)
     assert len(own_lines(received, "Record-Route")) == 2
     node.reply(received, 202, "Accepted", tag="n")
-    assert caller.expect(202).list("Record-Route") == received.list("Record-Route")
+    near, far = received.list("Record-Route")
+    assert caller.expect(202).list("Record-Route") == [far], "the nodes' side is none of the caller's business"
 
 
 @pytest.mark.parametrize(("given", "seen"), [(None, "70"), (1, "0"), (70, "69"), (255, "254")])
@@ -208,14 +209,16 @@ def test_max_forwards_is_one_less_or_seventy(stand, caller, node, given, seen):
 
 @pytest.mark.parametrize("code", [180, 183, 199])
 def test_provisional_responses_lose_our_via_and_nothing_else(stand, caller, node, code):
-    """RFC 3261 §16.7 steps 3 and 5."""
+    """RFC 3261 §16.7 steps 3 and 5; but for the Record-Route that is for the nodes (step 8)."""
     caller.send(request("INVITE", node.uri, caller), TARGET)
     caller.expect(100)
     offered = node.expect("INVITE")
     odd = ["Require: 100rel", "RSeq: 1", "subject:  x ,y", "X-Fold: a\r\n\tb", "Retry-After: 300", "Server: a (b)"]
     sent = node.reply(offered, code, "Odd \xe4 reason", tag="n;x=y", fields=odd, body=BODY)
     came = caller.expect(code)
-    assert came.raw == without(Message(sent), f"Via: {offered.list('Via')[0]}\r\n")
+    for line in (f"Via: {offered.list('Via')[0]}\r\n", f"Record-Route: {offered.list('Record-Route')[0]}\r\n"):
+        sent = without(Message(sent), line)
+    assert came.raw == sent
     node.reply(offered, 404, "Not Found", tag="n")
     node.expect("ACK")
 
@@ -477,6 +480,6 @@ def test_a_long_way_through_many_proxies_fits(stand, caller, node):
     assert answer.body == body
     up = Dialog.of_caller(caller, answer)
     up.first_hop = TARGET
-    up.routes = up.routes[-2:]
+    up.routes = up.routes[-1:]
     up.send("ACK")
     assert node.expect("ACK")

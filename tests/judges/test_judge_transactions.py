@@ -347,7 +347,7 @@ def test_register_takes_a_path_and_calls_come_back_along_it(stand, caller, node)
     assert offered.uri == target
     assert offered.list("Route") == []
     assert offered.source == TARGET
-    assert len(offered.list("Record-Route")) == 2
+    assert len(offered.list("Record-Route")) == 1
     caller.reply(offered, 180, "Ringing", tag="c")
     node.expect(180)
     caller.reply(offered, 200, "OK", tag="c", contact=f"<{target}>")
