@@ -129,10 +129,10 @@ def test_before_its_first_report_a_node_is_unknown(core):
 
 
 def test_a_report_is_evaluated_by_the_packet_paths_arithmetic(core):
-    core.report("fs1", admission="open", sessions=40, max_sessions=100, cap=81.0, headroom=1, share=0.5, idle=93.5)
+    core.report("fs1", admission="open", sessions=40, max_sessions=100, cap=81.0, headroom=1, share=0.5, idle_cpu=93.5)
     entry = nodes(core)["fs1"]
     assert 0 <= entry["reported"] < 60
-    assert (entry["cap"], entry["idle"], entry["sessions_per_second_limit"]) == (81, 93.5, None)
+    assert (entry["cap"], entry["idle_cpu"], entry["sessions_per_second_limit"]) == (81, 93.5, None)
     (place,) = entry["groups"]
     assert (place["effective"], place["capacity"], place["free"], place["utilization"]) == (40, 80, 40, 0.5)
     assert (place["namespace"], place["name"], place["verdict"], place["eligible"]) == (

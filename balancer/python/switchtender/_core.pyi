@@ -133,49 +133,66 @@ class Core:
         headroom: float = 0.0,
         share: float = 1.0,
         sessions_per_second: float | None = None,
-        idle: float | None = None,
+        idle_cpu: float | None = None,
         baseline_assigned: int = 0,
         baseline_ended: int = 0,
         weight_factor: float = 1.0,
+        score: float = 1.0,
     ) -> None:
         """Publish what the load model makes of a node's report, as one unit.
 
         `admission` is "open" (new calls by the arithmetic), "unmeasured" (no numbers: own counts against `cap`),
         "closed" (its own will: paused, draining, disabled; never overridden), "unreachable" (stale or down: overridden
         below the panic threshold) or "unknown" (as before the first report). `sessions_per_second` is the node's limit
-        (None: its default of 30). `idle` is the host's idle CPU in percent, for display. Raises KeyError for an unknown
-        uid and ValueError for an unknown admission, a number that is not finite, or a share outside (0, 1].
+        (None: its default of 30). `idle_cpu` is the host's idle CPU in percent, which `Weighted` goes by. `score`, not
+        below 0, is the group's scorer's: it multiplies the weight, and `First` goes by it. Raises KeyError for an
+        unknown uid and ValueError for an unknown admission, a number that is not finite, a negative score, or a share
+        outside (0, 1].
         """
+    def restarted(self, uid: str) -> None:
+        """The node began anew: what calls had taken of its resources is free, and an ejection ends. KeyError for an
+        unknown uid."""
     def nodes(self) -> bytes:
         """JSON: every node, present or recently removed, evaluated now by the packet path's arithmetic.
 
-        `{"generation", "nodes": [{"uid", "name", "sip", "removed": bool, "admission": str, "reported": seconds since
-        the report | null (none yet), "sessions", "max_sessions", "cap": number | null, "headroom", "share",
-        "weight_factor", "sessions_per_second_limit": number | null, "idle": number | null, "assigned",
-        "ended" (totals), "assigned_since", "ended_since" (the report's baseline), "in_flight", "cooling": seconds
-        left, "suspect": bool, "legs_per_second", "requests_per_second",
-        "groups": [{"namespace", "name", "weight", "priority", "draining": bool, "effective", "capacity", "free",
-        "utilization", "eligible": bool, "verdict": str, "last_resort": bool}]}]}`
+        `{"generation", "nodes": [{"uid", "name", "sip", "transport": "UDP" | "TCP", "removed": bool, "admission": str,
+        "reported": seconds since the report | null (none yet), "sessions", "max_sessions", "cap": number | null,
+        "headroom", "share", "weight_factor", "score", "sessions_per_second_limit": number | null,
+        "idle_cpu": number | null, "assigned", "ended" (totals), "assigned_since", "ended_since" (the report's
+        baseline), "in_flight", "cooling": seconds left, "suspect": bool, "failures": calls that failed in a row,
+        "ejected_for_ms": time left, "answered_ago": seconds since it answered anything | null (never),
+        "legs_per_second", "requests_per_second", "resources": {name: {"in_use", "limit": number | null}},
+        "groups": [{"namespace", "name", "weight", "weight_now", "priority", "backup": bool, "draining": bool,
+        "effective", "capacity", "free", "utilization", "eligible": bool, "verdict": str, "last_resort": bool}]}]}`
         """
     def explain(self, request: bytes) -> bytes:
-        """JSON in: `{"request_uri": str, "method": "INVITE", "source": ip, "from", "to", "call_id", "headers": {}}`
-        (only `request_uri` is required). JSON out: `{"generation", "group": {"namespace", "name"} | null,
-        "rule": index | null, "algorithm", "candidates": [{"uid", "name", "sip", "weight", "priority", "draining",
-        "effective", "capacity", "free", "utilization", "eligible", "verdict", "last_resort"}], "eligible": count,
-        "choice": {"uid", "name", "sip"} | null, "reason": null | "NoGroup" | "Empty" | "Excluded" | "Full" |
-        "RateLimited" | "Cooling" | "NotReady"}`.
-        Nothing is counted. Raises ConfigError for a question that cannot be read.
+        """JSON in: `{"message": a whole request as text}` or `{"request_uri": str, "method": "INVITE", "from", "to",
+        "call_id", "headers": {name: value}}`; and with either `{"source": ip, "listener": name (the first one),
+        "group": "namespace/name" (ask this one, whichever would match)}`.
+
+        JSON out: `{"generation", "group": {"namespace", "name"} | null, "matches": bool, "rule": index | null,
+        "mode": "Stateful" | "Stateless", "algorithm", "hash": hex | null, "wanted": {"legs", "resources": [name],
+        "emergency": bool}, "candidates": [{"uid", "name", "sip", "transport", "weight", "weight_now" (with factor and
+        score), "score", "priority", "backup", "draining", "admission", "sessions", "assigned_since", "ended_since",
+        "in_flight", "idle_cpu", "effective", "capacity", "free", "utilization", "eligible", "verdict", "last_resort",
+        "resources": {name: {"in_use", "limit"}} (of those wanted), "taken": bool, "why": words}],
+        "spill": {"group", "candidates"} | null, "eligible": count, "choice": {"uid", "name", "sip", "transport",
+        "group"} | null, "reason": null | "NoGroup" | "Empty" | "NotReady" | "Excluded" | "Cooling" | "Full" |
+        "Resource" | "RateLimited"}`; without a group only `generation`, `group`, `matches`, `rule`, `candidates`,
+        `choice` and `reason`. Nothing is counted. Raises ConfigError for a question that cannot be read.
         """
     def stats(self) -> bytes:
         """JSON: `{"counters": [{"name", "labels": {}, "value"}], "gauges": [the same], "histograms": [{"name",
         "labels": {}, "buckets": [[upper bound in seconds, count up to it], …], "sum": seconds, "count"}],
         "workers": [{"worker", "running": bool, "generation", "open_transactions", "transactions", "loop_lag": seconds,
-        "overloaded": bool, "received", "sent", "panics"}],
+        "overloaded": bool, "received", "sent", "tcp_connections", "panics"}],
         "groups": [{"namespace", "name", "uid", "generation"}] (the versions in force)}`.
 
         Names are Prometheus names without prefix; a counter's ends in `_total`. Per group, labels `namespace` and
         `group`: `calls_offered_total`, `calls_total{outcome}`, `calls_rejected_total{cause}`, `failovers_total{cause}`.
         Over all: `datagrams_received_total`, `datagrams_sent_total`, `datagrams_dropped_total{cause}`,
+        `tcp_connections_{accepted,opened}_total`, `tcp_connections_{closed,refused}_total{cause}`,
+        `tcp_connects_failed_total{cause}`, `tcp_framing_errors_total`, the gauge `tcp_connections`,
         `events_lost_total`, `worker_panics_total`, `transactions_lost_at_stop_total`, `sip_*_total` and more; the
         histogram is `post_dial_delay_seconds`. Values are at most 10 ms old.
         """
@@ -184,7 +201,8 @@ class Core:
         `(kind, time, worker, uid, code, detail)`.
 
         Kinds: "node_refused" (code: SIP status, detail: phrase), "node_timed_out" (detail: what was waited for),
-        "node_transport_error", "shutdown_seen", "worker_panicked" (uid empty, detail: message), "log" (uid empty,
+        "node_transport_error", "shutdown_seen", "node_ejected" (detail: for how long), "node_returned" (its
+        first answer after that), "worker_panicked" (uid empty, detail: message), "log" (uid empty,
         code: a `logging` level, detail: message). Lost ones are counted in `stats()`; nothing depends on them.
         """
     @property

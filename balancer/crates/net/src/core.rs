@@ -133,6 +133,9 @@ impl Core {
         for slot in control.slots.take_fresh() {
             self.shared.nodes.open(slot);
         }
+        for node in snapshot.nodes.iter().filter(|node| !node.removed) {
+            self.shared.nodes.configure(node.slot, node.ejection.as_ref());
+        }
         control.generation += 1;
         snapshot.generation = control.generation;
         let former = self.shared.snapshot.swap(Arc::new(snapshot));
@@ -182,9 +185,19 @@ impl Core {
         true
     }
 
+    /// The node began anew: what calls had taken of its resources is free, and an ejection ends. False for an unknown
+    /// uid.
+    pub fn restarted(&self, uid: &str) -> bool {
+        let control = lock(&self.control);
+        let Some(slot) = control.slots.node(uid) else { return false };
+        self.shared.nodes.restarted(slot);
+        true
+    }
+
     /// JSON: every node, evaluated now.
     pub fn nodes(&self) -> Vec<u8> {
-        views::nodes(&self.shared, monotonic())
+        let names = lock(&self.control).slots.resources().to_vec();
+        views::nodes(&self.shared, &names, monotonic())
     }
 
     /// JSON in and out: where a request would go, and why. Counts nothing.
@@ -192,7 +205,7 @@ impl Core {
     /// # Errors
     /// [`ConfigError`] for a question that cannot be read.
     pub fn explain(&self, request: &[u8]) -> Result<Vec<u8>, ConfigError> {
-        explain::explain(request, &self.shared, monotonic())
+        explain::explain(request, &self.shared, &self.settings, monotonic())
     }
 
     /// JSON: what was counted.

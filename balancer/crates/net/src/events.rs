@@ -3,6 +3,8 @@
 use switchtender_proxy::{Event, Refusal, Silence};
 use switchtender_select::{NodeSlot, Time};
 
+use crate::nodes::Turned;
+
 /// A log record's weight, as Python's `logging` counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -21,6 +23,8 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) enum What {
     Proxy(Event),
+    /// A node was ejected, or came back from that.
+    Turned(Turned),
     /// A panic was caught; the message.
     Panicked(Box<str>),
     Log(Level, Box<str>),
@@ -53,6 +57,13 @@ impl What {
             Self::Proxy(Event::TimedOut { node, what }) => ("node_timed_out", Some(node), 0, silence(what).to_owned()),
             Self::Proxy(Event::TransportError { node }) => ("node_transport_error", Some(node), 0, String::new()),
             Self::Proxy(Event::ShutdownSeen { node }) => ("shutdown_seen", Some(node), 0, String::new()),
+            Self::Turned(Turned::Ejected(node, time)) => (
+                "node_ejected",
+                Some(node),
+                0,
+                format!("for {} s after calls that failed in a row", time.as_secs_f64()),
+            ),
+            Self::Turned(Turned::Returned(node)) => ("node_returned", Some(node), 0, String::new()),
             Self::Panicked(message) => ("worker_panicked", None, 0, message.into()),
             Self::Log(Level::Warning, message) => ("log", None, 30, message.into()),
             Self::Log(Level::Error, message) => ("log", None, 40, message.into()),
@@ -101,6 +112,14 @@ mod tests {
             detail: "System Paused".into(),
         };
         assert_eq!(record, expected);
+    }
+
+    #[test]
+    fn an_ejection_says_for_how_long() {
+        let turned = Turned::Ejected(NodeSlot(4), std::time::Duration::from_millis(1500));
+        let record = What::Turned(turned).told(Time::ZERO, 0, |_| Some("fs1".into()));
+        assert_eq!((record.kind, record.uid.as_str()), ("node_ejected", "fs1"));
+        assert_eq!(record.detail, "for 1.5 s after calls that failed in a row");
     }
 
     #[test]

@@ -37,10 +37,15 @@ impl<E: Engine> Guard<E> {
 
     /// Call the engine at the outbox's time.
     pub(crate) fn call(&mut self, snapshot: &Snapshot, act: impl FnOnce(&mut E, &mut World<'_>)) {
-        let nodes = self.shared.nodes.of_worker(self.index);
+        let nodes = self.shared.nodes.of_worker(self.index, self.outbox.now);
         let (engine, outbox) = (&mut self.engine, &mut self.outbox);
         let mut world = World { now: outbox.now, snapshot, nodes, outbox };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(engine, &mut world))) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| act(engine, &mut world)));
+        let turned = world.nodes.take_turned();
+        if let Some(turned) = turned {
+            self.outbox.record(What::Turned(turned));
+        }
+        if let Err(panic) = outcome {
             self.recover(&*panic);
         }
     }

@@ -7,6 +7,7 @@
 mod bind;
 mod core;
 mod counts;
+mod ejection;
 mod engine;
 mod events;
 mod explain;

@@ -3,16 +3,20 @@
 //! Every worker writes cells of its own (no contention, a total is the sum when read); the control side publishes what a
 //! node reported as one unit. A node's cells are found by its slot, which `select`'s registry hands out.
 //!
-//! Memory: about 3.2 KiB per node and worker (three histories of 128 buckets) and 0.9 KiB per node (64 resources among them); 1,000 nodes under
-//! 4 workers take 13 MiB. Slots of nodes that left are used again after an hour, so it does not grow beyond the nodes of
+//! Memory: about 3.2 KiB per node and worker (three histories of 128 buckets) and 1 KiB per node (64 resources among
+//! them); 1,000 nodes under 4 workers take 14 MiB. Slots of nodes that left are used again after an hour, so it does not grow beyond the nodes of
 //! an hour.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use switchtender_select::{Admission, Cell64, History, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Time};
+use switchtender_select::{
+    Admission, Cell64, Ejection, History, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Time,
+};
 
+use crate::ejection::Failures;
 use crate::publication::Publication;
 use crate::resources::Resources;
 
@@ -23,7 +27,10 @@ const INVITE_WAY: Duration = Duration::from_millis(20);
 /// A report older than this clears nothing.
 const OLDEST_BASELINE: Duration = Duration::from_secs(2);
 
-const WORDS: usize = 12;
+/// Answers are noted as exactly as this, so that workers do not fight over one line for each.
+const ANSWER_STEP: Duration = Duration::from_millis(100);
+
+const WORDS: usize = 13;
 
 /// What the control side makes of a node's report. Sessions are legs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,14 +49,16 @@ pub struct Report {
     pub share: f64,
     /// Its sessions-per-second limit, where it told one.
     pub sessions_per_second: Option<f64>,
-    /// The host's idle CPU in percent; for display only.
-    pub idle: Option<f64>,
+    /// The host's idle CPU in percent.
+    pub idle_cpu: Option<f64>,
     /// [`Baseline::assigned`] that these numbers stand on.
     pub baseline_assigned: u64,
     /// [`Baseline::ended`] that these numbers stand on.
     pub baseline_ended: u64,
     /// Multiplies the configured weight, in [0, 1].
     pub weight_factor: f64,
+    /// What the group's scorer makes of it, not below 0: multiplies the weight; `First` goes by it.
+    pub score: f64,
 }
 
 impl Default for Report {
@@ -63,10 +72,11 @@ impl Default for Report {
             headroom: 0.0,
             share: 1.0,
             sessions_per_second: None,
-            idle: None,
+            idle_cpu: None,
             baseline_assigned: 0,
             baseline_ended: 0,
             weight_factor: 1.0,
+            score: 1.0,
         }
     }
 }
@@ -116,6 +126,9 @@ struct NodeCell {
     report: Publication<WORDS>,
     cooling_until: AtomicU64,
     suspect: AtomicBool,
+    failures: Failures,
+    /// When it last answered anything; 0 = never.
+    answered: AtomicU64,
     resources: Resources,
     /// The totals when the slot was given to this node: what the former one left. Written by the control side only.
     origin_assigned: AtomicU64,
@@ -129,6 +142,8 @@ impl NodeCell {
             report: Publication::new(pack(&Report::default(), Time::ZERO)),
             cooling_until: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
+            failures: Failures::default(),
+            answered: AtomicU64::new(0),
             resources: Resources::default(),
             origin_assigned: AtomicU64::new(0),
             origin_ended: AtomicU64::new(0),
@@ -143,6 +158,8 @@ impl NodeCell {
         self.origin_ended.store(ended, Ordering::Relaxed);
         self.cooling_until.store(0, Ordering::Relaxed);
         self.suspect.store(false, Ordering::Relaxed);
+        self.failures.forget();
+        self.answered.store(0, Ordering::Relaxed);
         self.resources.restart();
         let unknown = Report { baseline_assigned: assigned, baseline_ended: ended, ..Report::default() };
         self.report.publish(pack(&unknown, Time::ZERO));
@@ -185,8 +202,9 @@ impl NodeCell {
             suspect: self.suspect.load(Ordering::Relaxed),
             in_flight: self.sum(|worker| worker.in_flight.get()),
             weight_factor: report.weight_factor,
-            idle_cpu: report.idle,
-            ..NodeLoad::default()
+            idle_cpu: report.idle_cpu,
+            score: report.score,
+            ejected_until: self.failures.until(),
         }
     }
 }
@@ -201,6 +219,10 @@ pub(crate) struct Account {
     /// Totals since the node became known.
     pub(crate) assigned: u64,
     pub(crate) ended: u64,
+    /// Calls that failed there in a row.
+    pub(crate) failures: u32,
+    /// When it last answered anything.
+    pub(crate) answered: Option<Time>,
 }
 
 /// All nodes' cells, by slot. A cell is made when its slot is first given out and never moves.
@@ -268,7 +290,22 @@ impl NodeTable {
             load: cell.load(now),
             assigned: cell.assigned().saturating_sub(cell.origin_assigned.load(Ordering::Relaxed)),
             ended: cell.ended().saturating_sub(cell.origin_ended.load(Ordering::Relaxed)),
+            failures: cell.failures.in_a_row(),
+            answered: Some(cell.answered.load(Ordering::Relaxed)).filter(|at| *at > 0).map(Time::from_nanos),
         })
+    }
+
+    /// What the configuration says of ejecting the node.
+    pub(crate) fn configure(&self, slot: NodeSlot, ejection: Option<&Ejection>) {
+        let Some(cell) = self.cell(slot) else { return };
+        cell.failures.configure(ejection);
+    }
+
+    /// The node began anew: what its calls had taken is free, and nothing is known against it.
+    pub(crate) fn restarted(&self, slot: NodeSlot) {
+        let Some(cell) = self.cell(slot) else { return };
+        cell.resources.restart();
+        cell.failures.forget();
     }
 
     /// A worker lost its transactions: what it had in flight is nowhere any more.
@@ -280,20 +317,37 @@ impl NodeTable {
         }
     }
 
-    /// The table as one worker sees and writes it.
-    pub(crate) fn of_worker(&self, worker: usize) -> WorkerNodes<'_> {
-        WorkerNodes { table: self, worker }
+    /// The table as one worker sees and writes it at a time.
+    pub(crate) fn of_worker(&self, worker: usize, now: Time) -> WorkerNodes<'_> {
+        WorkerNodes { table: self, worker, now, turned: Cell::new(None) }
     }
 }
 
+/// What turned for a node while a worker wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turned {
+    /// It failed too often in a row, and is left alone for so long.
+    Ejected(NodeSlot, Duration),
+    /// It answered after that.
+    Returned(NodeSlot),
+}
+
 /// The table in a worker's hands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct WorkerNodes<'a> {
     table: &'a NodeTable,
     worker: usize,
+    now: Time,
+    /// The last that turned: one input does not turn two.
+    turned: Cell<Option<Turned>>,
 }
 
 impl<'a> WorkerNodes<'a> {
+    /// What turned since this was made.
+    pub(crate) fn take_turned(&self) -> Option<Turned> {
+        self.turned.take()
+    }
+
     fn mine(&self, slot: NodeSlot) -> Option<&'a WorkerCell> {
         self.table.cell(slot)?.workers.get(self.worker)
     }
@@ -336,6 +390,9 @@ impl Nodes for WorkerNodes<'_> {
     fn suspect(&self, slot: NodeSlot) {
         let Some(cell) = self.table.cell(slot) else { return };
         cell.suspect.store(true, Ordering::Relaxed);
+        if let Some(time) = cell.failures.failed(self.now) {
+            self.turned.set(Some(Turned::Ejected(slot, time)));
+        }
     }
 
     fn answered(&self, slot: NodeSlot) {
@@ -343,6 +400,12 @@ impl Nodes for WorkerNodes<'_> {
         // Read first: it is nearly always clear, and a store would take the line from the other workers.
         if cell.suspect.load(Ordering::Relaxed) {
             cell.suspect.store(false, Ordering::Relaxed);
+        }
+        if self.now.since(Time::from_nanos(cell.answered.load(Ordering::Relaxed))) >= ANSWER_STEP {
+            cell.answered.store(self.now.as_nanos(), Ordering::Relaxed);
+        }
+        if cell.failures.answered(self.now) {
+            self.turned.set(Some(Turned::Returned(slot)));
         }
     }
 
@@ -381,16 +444,18 @@ fn pack(report: &Report, now: Time) -> [u64; WORDS] {
         report.headroom.to_bits(),
         report.share.to_bits(),
         optional(report.sessions_per_second),
-        optional(report.idle),
+        optional(report.idle_cpu),
         report.baseline_assigned,
         report.baseline_ended,
         report.weight_factor.to_bits(),
+        report.score.to_bits(),
         now.as_nanos(),
     ]
 }
 
 fn unpack(words: &[u64; WORDS]) -> (Report, Time) {
-    let [admission, sessions, max_sessions, cap, headroom, share, rate, idle, assigned, ended, factor, now] = *words;
+    let [admission, sessions, max_sessions, cap, headroom, share, rate, idle, assigned, ended, factor, score, now] =
+        *words;
     let optional = |bits| Some(f64::from_bits(bits)).filter(|number| !number.is_nan());
     let report = Report {
         admission: match admission {
@@ -406,10 +471,11 @@ fn unpack(words: &[u64; WORDS]) -> (Report, Time) {
         headroom: f64::from_bits(headroom),
         share: f64::from_bits(share),
         sessions_per_second: optional(rate),
-        idle: optional(idle),
+        idle_cpu: optional(idle),
         baseline_assigned: assigned,
         baseline_ended: ended,
         weight_factor: f64::from_bits(factor),
+        score: f64::from_bits(score),
     };
     (report, Time::from_nanos(now))
 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use switchtender_proxy::{Counter, Histogram, Outcome};
-use switchtender_select::{Candidate, Group, Node, NodeSlot, Snapshot, Time, Wanted, candidates};
+use switchtender_select::{Candidate, Group, Node, NodeSlot, Nodes, ResourceSlot, Snapshot, Time, Wanted, candidates};
 
 use crate::bind::Sockets;
 use crate::counts::{Page, Traffic};
@@ -48,9 +49,10 @@ impl Addresses {
 }
 
 /// Every node, present or recently removed, with what each of its groups makes of it now.
-pub(crate) fn nodes(shared: &Shared, now: Time) -> Vec<u8> {
+/// `names`: of resources, by slot.
+pub(crate) fn nodes(shared: &Shared, names: &[String], now: Time) -> Vec<u8> {
     let snapshot = shared.snapshot.load_full();
-    let view = shared.nodes.of_worker(0);
+    let view = shared.nodes.of_worker(0, now);
     let mut memberships: HashMap<NodeSlot, Vec<Value>> = HashMap::new();
     for group in &snapshot.groups {
         for candidate in candidates(group, &Wanted::default(), &view, &[], now) {
@@ -62,18 +64,21 @@ pub(crate) fn nodes(shared: &Shared, now: Time) -> Vec<u8> {
     }
     let entry = |node: &Node| {
         let account = shared.nodes.account(node.slot, now)?;
-        Some(node_json(node, &account, memberships.get(&node.slot), now))
+        let mut entry = node_json(node, &account, memberships.get(&node.slot), now);
+        entry["resources"] = resources_json(&snapshot, names, &view, node.slot);
+        Some(entry)
     };
     let nodes: Vec<Value> = snapshot.nodes.iter().filter_map(entry).collect();
     bytes(&json!({"generation": snapshot.generation, "nodes": nodes}))
 }
 
 fn node_json(node: &Node, account: &Account, groups: Option<&Vec<Value>>, now: Time) -> Value {
-    let Account { report, reported, load, assigned, ended } = account;
+    let Account { report, reported, load, assigned, ended, failures, answered } = account;
     json!({
         "uid": &*node.uid,
         "name": &*node.name,
         "sip": node.sip.to_string(),
+        "transport": node.transport.name(),
         "removed": node.removed,
         "admission": report.admission.name(),
         "reported": reported.map(|at| now.since(at).as_secs_f64()),
@@ -84,7 +89,8 @@ fn node_json(node: &Node, account: &Account, groups: Option<&Vec<Value>>, now: T
         "share": report.share,
         "weight_factor": report.weight_factor,
         "sessions_per_second_limit": report.sessions_per_second,
-        "idle": report.idle,
+        "score": report.score,
+        "idle_cpu": report.idle_cpu,
         "assigned": assigned,
         "ended": ended,
         "assigned_since": load.assigned,
@@ -92,10 +98,31 @@ fn node_json(node: &Node, account: &Account, groups: Option<&Vec<Value>>, now: T
         "in_flight": load.in_flight,
         "cooling": load.cooling_until.since(now).as_secs_f64(),
         "suspect": load.suspect,
+        "failures": failures,
+        "ejected_for_ms": millis(load.ejected_until.since(now)),
+        "answered_ago": answered.map(|at| now.since(at).as_secs_f64()),
         "legs_per_second": load.legs_last_second,
         "requests_per_second": load.requests_last_second,
         "groups": groups.map_or(&[][..], Vec::as_slice),
     })
+}
+
+/// What calls use of a node's limited resources, and the strictest limit that a group sets there.
+fn resources_json(snapshot: &Snapshot, names: &[String], view: &impl Nodes, node: NodeSlot) -> Value {
+    let mut resources = Map::new();
+    for (name, slot) in names.iter().zip((0..).map(ResourceSlot)) {
+        let members = snapshot.groups.iter().filter_map(|group| group.member(node));
+        let limit = members.filter_map(|member| member.limit(slot, 0)).min();
+        let in_use = view.in_use(node, slot);
+        if limit.is_some() || in_use > 0 {
+            resources.insert(name.clone(), json!({"in_use": in_use, "limit": limit}));
+        }
+    }
+    Value::Object(resources)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A member's numbers for calls of its group.
@@ -104,7 +131,9 @@ pub(crate) fn candidate_json(group: &Group, candidate: &Candidate) -> Map<String
     let evaluation = candidate.evaluation;
     let fields = [
         ("weight", json!(member.map(|member| member.weight))),
+        ("weight_now", json!(candidate.weight)),
         ("priority", json!(member.map(|member| member.priority))),
+        ("backup", json!(member.map(|member| member.backup))),
         ("draining", json!(member.map(|member| member.draining))),
         ("effective", json!(evaluation.effective)),
         ("capacity", json!(evaluation.capacity)),

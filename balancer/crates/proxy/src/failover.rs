@@ -196,7 +196,9 @@ impl Core {
         let awaited = self.is_current(handle);
         let Some(client) = self.clients.get(handle) else { return };
         let server = client.server;
+        // One that was abandoned was held against the node then.
         if client.state == crate::transaction::ClientState::Calling
+            && !client.abandoned
             && let Some(node) = client.node
         {
             step.nodes.suspect(node);

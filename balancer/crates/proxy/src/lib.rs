@@ -48,3 +48,4 @@ pub use histogram::Histogram;
 pub use output::{ConnectionId, Event, FailureKind, Flow, Local, Output, Packet, Refusal, Silence, TransportFailure};
 pub use proxy::Proxy;
 pub use switchtender_select::{Nodes, Snapshot, Time, Transport};
+pub use view::View;

@@ -10,7 +10,8 @@ use switchtender_sip::{HeaderName, Host, Message, NameAddr, Uri};
 use crate::output::{Flow, Local};
 
 /// A request as matching sees it.
-pub(crate) struct View<'a> {
+#[derive(Debug)]
+pub struct View<'a> {
     message: &'a Message<'a>,
     /// The Request-URI after Route preprocessing (RFC 3261 §16.4).
     uri: &'a Uri<'a>,
@@ -20,7 +21,7 @@ pub(crate) struct View<'a> {
 
 impl<'a> View<'a> {
     /// `uri`: the Request-URI that counts.
-    pub(crate) fn new(message: &'a Message<'a>, uri: &'a Uri<'a>, flow: &'a Flow) -> Self {
+    pub fn new(message: &'a Message<'a>, uri: &'a Uri<'a>, flow: &'a Flow) -> Self {
         Self { message, uri, flow, method: message.method_text().unwrap_or_default() }
     }
 

@@ -65,7 +65,8 @@ impl Core {
 
     #[pyo3(signature = (
         uid, *, admission, sessions = 0.0, max_sessions = 0.0, cap = None, headroom = 0.0, share = 1.0,
-        sessions_per_second = None, idle = None, baseline_assigned = 0, baseline_ended = 0, weight_factor = 1.0,
+        sessions_per_second = None, idle_cpu = None, baseline_assigned = 0, baseline_ended = 0, weight_factor = 1.0,
+        score = 1.0,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
     fn report(
@@ -79,10 +80,11 @@ impl Core {
         headroom: f64,
         share: f64,
         sessions_per_second: Option<f64>,
-        idle: Option<f64>,
+        idle_cpu: Option<f64>,
         baseline_assigned: u64,
         baseline_ended: u64,
         weight_factor: f64,
+        score: f64,
     ) -> PyResult<()> {
         finite(&[
             ("sessions", sessions),
@@ -91,9 +93,13 @@ impl Core {
             ("weight_factor", weight_factor),
             ("cap", cap.unwrap_or_default()),
             ("sessions_per_second", sessions_per_second.unwrap_or_default()),
-            ("idle", idle.unwrap_or_default()),
+            ("idle_cpu", idle_cpu.unwrap_or_default()),
+            ("score", score),
         ])?;
         check_share(share)?;
+        if score < 0.0 {
+            return Err(PyValueError::new_err(format!("score is negative: {score}")));
+        }
         let admission = Admission::from_name(admission)
             .ok_or_else(|| PyValueError::new_err(format!("unknown admission {admission:?}")))?;
         let report = net::Report {
@@ -104,12 +110,18 @@ impl Core {
             headroom,
             share,
             sessions_per_second,
-            idle,
+            idle_cpu,
             baseline_assigned,
             baseline_ended,
             weight_factor,
+            score,
         };
         let known = py.detach(|| self.0.report(uid, &report));
+        if known { Ok(()) } else { Err(PyKeyError::new_err(uid.to_owned())) }
+    }
+
+    fn restarted(&self, py: Python<'_>, uid: &str) -> PyResult<()> {
+        let known = py.detach(|| self.0.restarted(uid));
         if known { Ok(()) } else { Err(PyKeyError::new_err(uid.to_owned())) }
     }
 

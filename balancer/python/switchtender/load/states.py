@@ -117,10 +117,11 @@ class Published:
     headroom: float = 0.0
     share: float = 1.0
     sessions_per_second: float | None = None
-    idle: float | None = None
+    idle_cpu: float | None = None
     baseline_assigned: int = 0
     baseline_ended: int = 0
     weight_factor: float = 1.0
+    score: float = 1.0
 
 
 def stale_after(model: NodeModel, policy: Policy) -> float:
@@ -276,7 +277,7 @@ def publish(
         headroom=headroom(model, policy) + turn_taking(model, policy, replicas),
         share=share(model, replicas),
         sessions_per_second=None if model.sessions_per_second is None else float(model.sessions_per_second),
-        idle=model.idle_cpu,
+        idle_cpu=model.idle_cpu,
         baseline_assigned=model.baseline_assigned,
         baseline_ended=model.baseline_ended,
         weight_factor=weight_factor(model, policy, now),

@@ -376,7 +376,7 @@ fn a_panic_while_deciding_costs_one_datagram() {
         _ => None,
     });
     assert_eq!(messages.collect::<Vec<_>>(), ["told to: deciding".into()]);
-    assert_eq!(world.shared.nodes.of_worker(0).load(NodeSlot(0), monotonic()).in_flight, 1);
+    assert_eq!(world.shared.nodes.of_worker(0, Time::ZERO).load(NodeSlot(0), monotonic()).in_flight, 1);
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn a_panic_in_a_change_rebuilds_the_worker_and_is_counted() {
     assert_eq!(world.ask("life"), "None", "nothing of the former engine is left");
     assert_eq!(world.ask("echo x"), before, "the same worker, serving");
     world.until(|_| world.sum(Traffic::Panics) == 1);
-    let view = world.shared.nodes.of_worker(0).load(NodeSlot(0), monotonic());
+    let view = world.shared.nodes.of_worker(0, Time::ZERO).load(NodeSlot(0), monotonic());
     assert_eq!((view.assigned, view.in_flight), (1, 0), "counts are kept, what was in flight is nowhere");
     assert_eq!(world.shared.fingerprints.owner(7 << 8, 9), None);
     // 5 µs per datagram, those before the panic included.
