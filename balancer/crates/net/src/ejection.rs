@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn fail(failures: &Failures, times: u32, now: Time) -> Option<u64> {
-        (0..times).filter_map(|_| failures.failed(now)).next().map(|time| time.as_secs())
+        (0..times).find_map(|_| failures.failed(now)).map(|time| time.as_secs())
     }
 
     #[test]

@@ -174,7 +174,8 @@ fn written<'a>(object: &mut switchtender_select::json::Object<'a>, uri: &Field<'
     })?;
     uri.name()?;
     let mut text = format!("{method} {} SIP/2.0\r\n", line(uri)?);
-    let mut put = |name: &str, value: &str| text.push_str(&format!("{name}: {value}\r\n"));
+    let mut put =
+        |name: &str, value: &str| [name, ": ", value, "\r\n"].into_iter().for_each(|part| text.push_str(part));
     for (name, attribute) in [("From", "from"), ("To", "to")] {
         if let Some(field) = object.optional(attribute) {
             let value = line(&field)?;
