@@ -166,11 +166,9 @@ BEYOND = [
     (config(nodeSide={"advertise": [{"service": "nodes"}]}), "spec.nodeSide.advertise[].service"),
     (group(members={"selector": {"matchLabels": {"app": "fs"}}}), "spec.members.selector"),
     (group(members={"static": [{"name": "a", "sip": "sip:fs1.example.com"}]}), "spec.members.static[].sip"),
-    (group(routing={"mode": "Stateless"}), "spec.routing.mode"),
     (group(routing={"score": "a"}), "spec.routing.score"),
     (group(health={"ejection": {"failures": 0}}), "spec.health.ejection"),
     (group(esl={"passwordFrom": {"secretKeyRef": {"name": "esl"}}}), "spec.esl.passwordFrom.secretKeyRef"),
-    (group(routing={"algorithm": "Hash"}), "spec.routing.algorithm"),
     (group(drain={"onTimeout": "Release"}), "spec.drain.onTimeout"),
     (group(drain={"pauseNode": True}), "spec.drain.pauseNode"),
 ]

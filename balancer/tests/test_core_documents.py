@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from core_calls import WAIT, Call, Peer, open_node, peers
+from core_calls import WAIT, Call, Message, Peer, open_node, peers
 from core_streams import Stream, stream_node
 
 from switchtender._core import Core
@@ -235,3 +236,34 @@ def test_calls_from_a_node_leave_by_its_group_and_nowhere_else():
             assert invite.source[1] == addresses["listeners"][1]["port"]
             refused.begin()
             other.expect(403)
+
+
+def next_invite(*nodes: Peer) -> tuple[Peer, Message]:
+    """The next INVITE at any of the nodes, and which; what ends the calls before is passed by."""
+    while True:
+        ready, _, _ = select.select([node.socket for node in nodes], [], [], WAIT)
+        assert ready
+        node = next(node for node in nodes if node.socket in ready)
+        request = node.receive()
+        if request.method == "INVITE":
+            return node, request
+
+
+@pytest.mark.parametrize("mode", ["Stateful", "Stateless"])
+def test_a_key_leads_to_one_node(mode):
+    with peers(3) as (caller, one, two):
+        members = f"{member(one, 'one')}, {member(two, 'two')}"
+        rest = f"routing: {{mode: {mode}, algorithm: Hash, hashOn: {{type: RequestURI, userOnly: true}}}}"
+        with served(CONFIG % "" + GROUP % ("ivr", 0, "", members, rest)) as core:
+            taken = set()
+            for number in range(24):  # all of them lead to the same node once in 2^23
+                nodes = set()
+                for host in ("example.com", "example.org"):
+                    _Call(caller, core, uri=f"sip:{number}@{host}").begin()
+                    node, invite = next_invite(one, two)
+                    node.answer(invite, "486 Busy Here")
+                    caller.expect(486)
+                    nodes.add(node.endpoint)
+                assert len(nodes) == 1
+                taken |= nodes
+            assert len(taken) == 2

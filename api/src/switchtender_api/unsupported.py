@@ -73,8 +73,6 @@ GAPS: tuple[Gap, ...] = (
     Gap(BalancerGroup, "spec.esl.passwordFrom.secretKeyRef", _given, "env or file", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.esl.passwordFrom.env", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.esl.passwordFrom.file", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
-    Gap(BalancerGroup, "spec.routing.mode", _other_than("Stateful"), "Stateful"),
-    Gap(BalancerGroup, "spec.routing.algorithm", _other_than("LeastLoad", "RoundRobin"), "LeastLoad, RoundRobin"),
     Gap(BalancerGroup, "spec.routing.score", _given, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.health.ejection", _anything, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.drain.onTimeout", _other_than("Hold"), "Hold"),
