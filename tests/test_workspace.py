@@ -6,11 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from switchtender.config.plan import read_plan
+from switchtender_api.objects import kubernetes_gaps, read_group
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+GROUPS = sorted((ROOT / "deploy" / "samples" / "groups").glob("*.yaml"))
 SAMPLES = sorted((ROOT / "docs" / "samples").glob("*.yaml"))
 
 
@@ -49,3 +52,10 @@ def test_the_readme_shows_the_sample_as_it_is():
     shown = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     sample = (ROOT / "docs" / "samples" / "standalone.yaml").read_text()
     assert shown == "".join(line for line in sample.splitlines(keepends=True) if not line.startswith("# "))
+
+
+@pytest.mark.parametrize("sample", GROUPS, ids=lambda sample: sample.name)
+def test_groups_of_the_samples_are_whole_and_built(sample):
+    read = read_group(yaml.safe_load(sample.read_text()))
+    assert (read.findings, read.unknown) == ((), ())
+    assert kubernetes_gaps(read.group) == []

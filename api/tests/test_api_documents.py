@@ -167,7 +167,6 @@ BEYOND = [
     (group(members={"selector": {"matchLabels": {"app": "fs"}}}), "spec.members.selector"),
     (group(members={"static": [{"name": "a", "sip": "sip:fs1.example.com"}]}), "spec.members.static[].sip"),
     (group(routing={"score": "a"}), "spec.routing.score"),
-    (group(health={"ejection": {"failures": 0}}), "spec.health.ejection"),
     (group(esl={"passwordFrom": {"secretKeyRef": {"name": "esl"}}}), "spec.esl.passwordFrom.secretKeyRef"),
     (group(drain={"onTimeout": "Release"}), "spec.drain.onTimeout"),
     (group(drain={"pauseNode": True}), "spec.drain.pauseNode"),

@@ -249,11 +249,10 @@ def next_invite(*nodes: Peer) -> tuple[Peer, Message]:
             return node, request
 
 
-@pytest.mark.parametrize("mode", ["Stateful", "Stateless"])
-def test_a_key_leads_to_one_node(mode):
+def test_a_key_leads_to_one_node_without_any_memory():
     with peers(3) as (caller, one, two):
         members = f"{member(one, 'one')}, {member(two, 'two')}"
-        rest = f"routing: {{mode: {mode}, algorithm: Hash, hashOn: {{type: RequestURI, userOnly: true}}}}"
+        rest = "routing: {mode: Stateless, algorithm: Hash, hashOn: {type: RequestURI, userOnly: true}}"
         with served(CONFIG % "" + GROUP % ("ivr", 0, "", members, rest)) as core:
             taken = set()
             for number in range(24):  # all of them lead to the same node once in 2^23

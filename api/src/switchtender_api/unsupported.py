@@ -46,10 +46,6 @@ def _given(value: object) -> bool:
     return value is not None and value != ()
 
 
-def _anything(_value: object) -> bool:
-    return True
-
-
 def _by_name(uri: SipUri) -> bool:
     return host_address(uri.host) is None
 
@@ -74,7 +70,6 @@ GAPS: tuple[Gap, ...] = (
     Gap(BalancerGroup, "spec.esl.passwordFrom.env", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.esl.passwordFrom.file", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.routing.score", _given, "nothing: leave it out"),
-    Gap(BalancerGroup, "spec.health.ejection", _anything, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.drain.onTimeout", _other_than("Hold"), "Hold"),
     Gap(BalancerGroup, "spec.drain.pauseNode", bool, "false"),
 )
