@@ -183,6 +183,7 @@ pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(1);
 ///
 /// An unmeasured node has no report: `effective` is our own open calls over the share, `capacity` its cap. Numbers that
 /// are not finite count on the safe side: no room.
+#[inline]
 pub fn evaluate(load: &NodeLoad, legs: u32) -> Evaluation {
     let legs = f64::from(legs.max(1));
     let share = if load.share.is_finite() { load.share.clamp(SMALLEST_SHARE, 1.0) } else { SMALLEST_SHARE };

@@ -16,13 +16,20 @@ pub(crate) struct GroupMemory {
     pub(crate) cursor: RoundRobinCursor,
     pub(crate) ejections: Ejections,
     tiers: Vec<Standing>,
-    /// For what is found out anew each time.
+    /// For looks at a tier of which nothing is kept.
     pub(crate) spare: Standing,
 }
 
 impl GroupMemory {
-    /// What is kept of the group, with the tier of that place from the top.
-    pub(crate) fn tier(&mut self, tier: usize) -> (&mut RoundRobinCursor, &mut Ejections, &mut Standing) {
+    /// What is kept of the group, with the tier of that place from the top; with none, where nothing is to be kept.
+    pub(crate) fn tier(
+        &mut self,
+        tier: usize,
+        is_kept: bool,
+    ) -> (&mut RoundRobinCursor, &mut Ejections, &mut Standing) {
+        if !is_kept {
+            return (&mut self.cursor, &mut self.ejections, &mut self.spare);
+        }
         if self.tiers.len() <= tier {
             self.tiers.resize_with(tier + 1, Standing::default);
         }

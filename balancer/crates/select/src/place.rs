@@ -1,6 +1,6 @@
 //! The choice of a node for a call: tiers, reserves, panic and the over-limit policy around an algorithm.
 
-use crate::algorithm::{Algorithm, Contender, Keep, Manner, Standing, Tier, reported_weight};
+use crate::algorithm::{Algorithm, Contender, Keep, Manner, Tier, reported_weight};
 use crate::ejection::Ejections;
 use crate::group::{Group, Member, OverLimitAction, WeightsFrom};
 use crate::load::{Admission, Evaluation, NodeLoad, Nodes};
@@ -227,9 +227,7 @@ impl<N: Nodes> Look<'_, N> {
                 let Some(first) = rest.first() else { break };
                 // Members of a tier stand together, in the order in which tiers are tried.
                 let (members, others) = rest.split_at(rest.partition_point(|member| member.tier() <= first.tier()));
-                let (cursor, ejections, kept) = memory.tier(place);
-                let mut nothing = Standing::default();
-                let standing = if keep == Keep::Nothing { &mut nothing } else { kept };
+                let (cursor, ejections, standing) = memory.tier(place, keep != Keep::Nothing);
                 let start = self.group.members.len() - rest.len();
                 let mut tier = TierLook { look: self, pass, start, members, ejections };
                 if let Some(winner) = manner.pick(&mut tier, keep, standing, cursor, rng) {
@@ -293,16 +291,18 @@ impl<N: Nodes> Look<'_, N> {
         load: &NodeLoad,
         ejections: &mut Ejections,
     ) -> (Evaluation, Verdict) {
-        let mut load = *load;
-        if self.now < load.ejected_until && !self.is_ejected(index, &load, ejections) {
-            load.ejected_until = Time::ZERO;
+        let forgiven;
+        let mut load = load;
+        if self.now < load.ejected_until && !self.is_ejected(index, load, ejections) {
+            forgiven = NodeLoad { ejected_until: Time::ZERO, ..*load };
+            load = &forgiven;
         }
-        let (evaluation, verdict) = self.judge_with_resources(Pass::Ready, member, &load);
+        let (evaluation, verdict) = self.judge_with_resources(Pass::Ready, member, load);
         let again = match (pass, verdict) {
             (Pass::Panic, Verdict::Unreachable | Verdict::Ejected) => {
-                NodeLoad { admission: last_admission(&load), ejected_until: Time::ZERO, ..load }
+                NodeLoad { admission: last_admission(load), ejected_until: Time::ZERO, ..*load }
             }
-            (Pass::OverLimit | Pass::Emergency, Verdict::Full | Verdict::Resource) => load,
+            (Pass::OverLimit | Pass::Emergency, Verdict::Full | Verdict::Resource) => *load,
             // What an earlier pass could take, it took.
             (Pass::Emergency | Pass::Panic | Pass::OverLimit, Verdict::Eligible) => {
                 return (evaluation, Verdict::Excluded);

@@ -14,6 +14,7 @@ impl Rng {
     }
 
     /// The next 64 random bits.
+    #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -30,6 +31,7 @@ impl Rng {
     }
 
     /// Uniform in `[0, 1)`, 53 random bits.
+    #[inline]
     #[allow(clippy::cast_precision_loss)] // 53 bits fit a double exactly
     pub fn unit_f64(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)

@@ -79,6 +79,7 @@ impl Alias {
     }
 
     /// An index; `None` when nothing has a size. One random number gives column and part.
+    #[inline]
     pub(crate) fn draw(&self, rng: &mut Rng) -> Option<usize> {
         let wide = u128::from(rng.next_u64()) * u128::try_from(self.columns.len()).ok()?;
         let (index, part) = (usize::try_from(wide >> 64).ok()?, wide & u128::from(u64::MAX));
@@ -96,7 +97,7 @@ mod tests {
     fn draws_are_in_proportion_to_size() {
         let mut seed = Rng::new(1);
         let mut alias = Alias::default();
-        for count in 1..=200_usize {
+        for count in [1, 2, 3, 4, 5, 7, 10, 33, 64, 199, 200_usize] {
             let size = |_| if seed.below(5) == 0 { 0.0 } else { 0.001 + 1000.0 * seed.unit_f64() };
             let mut sizes: Vec<f64> = (0..count).map(size).collect();
             sizes[count / 2] = 1.0;

@@ -11,6 +11,7 @@
     clippy::indexing_slicing
 )]
 
+mod algorithms;
 mod arithmetic;
 mod choosing;
 mod distribution;

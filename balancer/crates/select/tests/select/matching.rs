@@ -110,3 +110,64 @@ fn without_a_match_nobody_takes_it() {
     assert!(!takes(rule, &call(Some("bob"), "x", "192.0.2.1")));
     assert!(Snapshot::default().classify(&call(Some("bob"), "x", "192.0.2.1")).is_none());
 }
+
+#[test]
+fn to_and_from_are_matched_like_the_request_uri() {
+    let with = |field: &str, value: Value| json!({ field: value });
+    let call = call(Some("x"), "x", "192.0.2.1");
+    assert!(takes(with("to", json!({"user": "bob", "host": "BILOXI.example"})), &call));
+    assert!(!takes(with("to", json!({"user": "alice"})), &call));
+    assert!(takes(with("from", json!({"user_pattern": "^al"})), &call));
+    assert!(!takes(with("from", json!({"host": "biloxi.example"})), &call));
+    let mut nobody = call.clone();
+    (nobody.to, nobody.from) = (None, None);
+    assert!(!takes(with("to", json!({"user_pattern": ".*"})), &nobody), "what cannot be read does not hold");
+}
+
+#[test]
+fn methods_listeners_and_header_fields() {
+    let mut message = call(None, "x", "192.0.2.1");
+    message.method = "MESSAGE";
+    message.listener = Some(1);
+    message.headers = vec![("X-Tenant", "gold-7"), ("Subject", "")];
+    for (rule, expected) in [
+        (json!({"methods": ["INVITE", "MESSAGE"]}), true),
+        (json!({"methods": ["message"]}), false),
+        (json!({"listeners": [1, 2]}), true),
+        (json!({"listeners": [0]}), false),
+        (json!({"headers": [{"name": "x-tenant"}, {"name": "Subject"}]}), true),
+        (json!({"headers": [{"name": "Missing"}]}), false),
+        (json!({"headers": [{"name": "X-Tenant", "value": "gold-7"}]}), true),
+        (json!({"headers": [{"name": "X-Tenant", "value": "gold"}]}), false),
+        (json!({"headers": [{"name": "X-Tenant", "pattern": "^gold-\\d$"}]}), true),
+        (json!({"headers": [{"name": "X-Tenant", "pattern": "^silver"}]}), false),
+        (json!({"headers": [{"name": "X-Tenant"}, {"name": "Missing"}]}), false),
+    ] {
+        assert_eq!(takes(rule.clone(), &message), expected, "{rule}");
+    }
+    message.listener = None;
+    assert!(!takes(json!({"listeners": [0, 1]}), &message), "the node side is no listener");
+}
+
+#[test]
+fn nothing_is_parsed_that_no_rule_asks_for_and_nothing_twice() {
+    let asked = |rules: Value| {
+        let mut document = document("LeastLoad", 1, &[(1.0, 0)]);
+        document["groups"][0]["match"] = rules;
+        let call = call(Some("bob"), "x", "192.0.2.1");
+        read(&document).classify(&call);
+        call.parsed.get()
+    };
+    assert_eq!(asked(json!([{"request_uri": {"user": "bob"}}, {"to": {"user": "x"}}])), 0);
+    assert_eq!(asked(json!([{"methods": ["BYE"], "to": {"user": "x"}, "from": {"user": "x"}}])), 0);
+    assert_eq!(asked(json!([{"to": {"user": "x"}}, {"to": {"user": "y"}}, {"from": {"user": "z"}}])), 2);
+}
+
+/// A backtracking matcher takes 2³⁰ steps here.
+#[test]
+fn patterns_take_linear_time() {
+    let user = "a".repeat(60);
+    assert!(!takes(uri(Value::Null, Value::Null, json!("^(a+)+$x")), &call(Some(&user), "x", "192.0.2.1")));
+    let long = "%61".repeat(300);
+    assert!(takes(uri(Value::Null, Value::Null, json!("^(a+)+$")), &call(Some(&long), "x", "192.0.2.1")));
+}
