@@ -217,7 +217,7 @@ def test_every_gap_is_tested():
     [
         config(),
         group(),
-        group(routing={"algorithm": "RoundRobin", "mode": "Stateful"}, drain={"pauseNode": False}),
+        group(routing={"algorithm": "Packed", "highWater": 70, "mode": "Stateful"}, drain={"pauseNode": False}),
         group(capacity={"resources": [{"name": "ch", "source": "Reported"}], "overLimit": {"action": "Allow"}}),
     ],
 )
