@@ -319,3 +319,12 @@ def test_calls_leave_to_no_forbidden_place():
     egress = {"nextHops": [{"sip": "sip:carrier.example.com"}, {"sip": "sip:127.0.0.1"}, {"sip": "sip:192.0.2.9"}]}
     (finding,) = claims.refusals(config().spec, group(egress=egress), kubernetes=True)
     assert format_path(finding.path) == "spec.egress.nextHops[1].sip"
+
+
+def test_calls_leave_by_their_uri_to_networks_that_are_allowed_whole():
+    spec = config(destinations={"allow": ["198.51.100.0/24", "2001:db8::/32"]}).spec
+    static = {"static": [{"name": "a", "sip": "sip:198.51.100.1"}]}
+    networks = ["198.51.100.128/25", "198.51.100.0/24", "198.51.0.0/16", "2001:db8:1::/48", "::/0"]
+    one = group(members=static, egress={"requestUri": {"networks": networks}})
+    refused = claims.refusals(spec, one, kubernetes=True)
+    assert [finding.found for finding in refused] == ['"198.51.0.0/16"', '"::/0"']

@@ -35,6 +35,7 @@ def refusals(
         message = "the balancer allows no priority as high"
         yield Finding(("spec", "match", "priority"), message, str(priority), f"0 to {most}")
     yield from _unknown_listeners(config, group)
+    yield from _networks_beyond(config, group)
     for path, host in _hosts(group):
         address = host_address(host)
         if address is None:
@@ -58,6 +59,22 @@ def _unknown_listeners(config: BalancerConfigSpec, group: BalancerGroup) -> Iter
     for path, name in named:
         if name not in known:
             yield Finding(path, "the balancer has no such listener", quote(name), ", ".join(known))
+
+
+def _networks_beyond(config: BalancerConfigSpec, group: BalancerGroup) -> Iterator[Finding]:
+    """Yield each network that calls may leave to by their Request-URI and that no allowed one holds whole."""
+    by_uri = group.spec.egress.request_uri if group.spec.egress else None
+    allowed = config.destinations.allow
+    for position, network in enumerate(by_uri.networks if by_uri else ()):
+        if not any(_holds(each, network) for each in allowed):
+            path: Path = ("spec", "egress", "requestUri", "networks", position)
+            accepted = ", ".join(map(str, allowed)) or "nothing: destinations.allow is empty"
+            yield Finding(path, "destinations.allow of the balancer does not hold it whole", quote(network), accepted)
+
+
+def _holds(outer: IpNetwork, inner: IpNetwork) -> bool:
+    same = outer.version == inner.version and outer.prefixlen <= inner.prefixlen
+    return same and inner.network_address in outer
 
 
 def _hosts(group: BalancerGroup) -> Iterator[tuple[Path, str]]:
