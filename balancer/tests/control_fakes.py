@@ -63,6 +63,7 @@ class FakeCore:
         self.waiting = []
         self.event_fd, self._signal = os.pipe()
         self.draws = {}
+        self.more = {}
 
     def apply(self, document):
         if self.refuses:
@@ -112,7 +113,9 @@ class FakeCore:
                 if entry["node"] == index
             ]
             numbers = ("headroom", "share", "assigned", "ended", "in_flight", "legs_per_second", "requests_per_second")
-            entries.append({**node, "removed": False, "groups": places, "cooling": 0.0, **dict.fromkeys(numbers, 0)})
+            more = {"ejected_for_ms": 0, "answered_ago": None, "failures": 0, "resources": {}, "removed": False}
+            more |= {"groups": places, "cooling": 0.0, **dict.fromkeys(numbers, 0), **self.more.get(node["uid"], {})}
+            entries.append(node | more)
         gone = {"uid": "voice/ivr/gone@127.0.0.99:5060", "name": "gone", "sip": "x", "removed": True, "groups": []}
         return json.dumps({"generation": 1, "nodes": [*entries, gone]}).encode()
 

@@ -119,7 +119,7 @@ def test_nodes_as_a_table_have_a_line_each_and_nothing_is_cut_off_in_a_pipe(run,
     assert result.exit_code == 0
     header, first, second, third = result.stdout.splitlines()
     assert header.split()[:4] == ["GROUP", "NODE", "STATE", "REASON"]
-    assert " ".join(first.split()) == "voice/ivr fs1 ready Reporting 12 100 12.5 84.5 12% 0.50 40 0.4s"
+    assert " ".join(first.split()) == "voice/ivr fs1 ready Reporting 12 100 12.5 84.5 12% 0.50 40 0.4s - - -"
     assert second.split()[4:6] == ["-", "-"]
     assert third.split()[:4] == [f"voice/{long['group']}", long["node"], "ready", "AuthenticationFailed"]
 
@@ -238,10 +238,114 @@ def test_explain_asks_what_was_given_and_no_more(run, stub):
     stub.gives("/api/v1/explain", ANSWER)
     result = run("explain", "--url", stub.url, "--request-uri", "sip:1@a", "--source", "192.0.2.1", "--call-id", "x")
     assert result.exit_code == 0
-    question = {"requestUri": "sip:1@a", "method": "INVITE", "source": "192.0.2.1", "callId": "x"}
+    question = {"requestUri": "sip:1@a", "source": "192.0.2.1", "callId": "x"}
     assert stub.asked == [("POST", "/api/v1/explain", question)]
-    assert result.stdout.splitlines()[0] == "group voice/ivr"
+    assert result.stdout.splitlines()[0] == "group voice/ivr: every call is its"
     assert "goes to fs1 (127.0.0.11:5060)" in result.stdout
+
+
+def test_nodes_show_what_operators_want_what_options_came_to_and_what_is_in_use(run, stub):
+    more = {
+        "admin": {"state": "Drained", "weight": 3, "resources": {"conf": 2}},
+        "transport": "TCP",
+        "probe": {"status": 503},
+        "resources": {"conf": {"inUse": 1, "limit": 2}, "rec": {"inUse": 4, "limit": None}},
+    }
+    silent = {
+        **NODE,
+        "transport": "UDP",
+        "probe": {"status": None},
+        "admin": {"state": None, "weight": None, "resources": {}},
+    }
+    stub.gives("/api/v1/nodes", {"nodes": [{**NODE, **more}, silent]})
+    _, first, second = run("nodes", "--url", stub.url).stdout.splitlines()
+    assert " ".join(first.split()).endswith("0.4s drained, weight 3, conf 2 TCP 503 conf 1/2, rec 4/-")
+    assert " ".join(second.split()).endswith("0.4s - UDP no answer -")
+
+
+def test_explain_takes_every_attribute(run, stub):
+    stub.gives("/api/v1/explain", ANSWER)
+    arguments = ["--request-uri", "sip:1@a", "--method", "REGISTER", "--from", "sip:a@b", "--to", "<sip:c@d>"]
+    arguments += [
+        "--listener",
+        "public",
+        "--group",
+        "voice/ivr",
+        "--header",
+        "X-Class: gold ",
+        "--header",
+        "Subject:a:b",
+    ]
+    assert run("explain", "--url", stub.url, *arguments).exit_code == 0
+    [(_, _, question)] = stub.asked
+    assert question == {
+        "requestUri": "sip:1@a",
+        "method": "REGISTER",
+        "from": "sip:a@b",
+        "to": "<sip:c@d>",
+        "listener": "public",
+        "group": "voice/ivr",
+        "headers": {"X-Class": "gold", "Subject": "a:b"},
+    }
+
+
+MESSAGE = "INVITE sip:1@a SIP/2.0\r\nFrom: \u00e4\r\n\r\n"
+
+
+def test_explain_takes_a_pasted_message(run, stub, tmp_path):
+    stub.gives("/api/v1/explain", ANSWER)
+    file = tmp_path / "invite.txt"
+    file.write_bytes(MESSAGE.encode())
+    assert run("explain", "--url", stub.url, str(file), "--source", "192.0.2.1").exit_code == 0
+    assert run("explain", "--url", stub.url, "-", input=MESSAGE.encode()).exit_code == 0
+    assert [question for _, _, question in stub.asked] == [
+        {"message": MESSAGE, "source": "192.0.2.1"},
+        {"message": MESSAGE},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give --request-uri, or a file"),
+        (["-", "--request-uri", "sip:1@a"], "give --request-uri, or a file"),
+        (["-", "--to", "sip:1@a"], "leave the other options out"),
+        (["--request-uri", "sip:1@a", "--header", "X-Class"], "X-Class: accepted: NAME:VALUE"),
+        (["nowhere.txt"], "nowhere.txt"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_not_asked(run, stub, arguments, said):
+    result = run("explain", "--url", stub.url, *arguments, input=b"")
+    assert (result.exit_code, stub.asked) == (2, [])
+    assert said in result.stderr
+
+
+def test_explain_says_rule_algorithm_and_why(run, stub):
+    candidate = CANDIDATE | {"score": 0.5, "resources": {"conf": {"in_use": 1, "limit": 2}}, "why": "takes the call"}
+    told = {
+        **ANSWER,
+        "matches": True,
+        "rule": 2,
+        "algorithm": "Hash",
+        "hash": "00ff",
+        "wanted": {"legs": 2, "resources": ["conf"], "emergency": True},
+        "candidates": [
+            {**CANDIDATE, "score": 0.5, "resources": {"conf": {"in_use": 1, "limit": 2}}, "why": "takes the call"}
+        ],
+        "spill": {"group": {"namespace": "voice", "name": "rest"}, "candidates": []},
+    }
+    stub.gives("/api/v1/explain", told)
+    lines = run("explain", "--url", stub.url, "--request-uri", "sip:1@a").stdout.splitlines()
+    assert lines[:3] == [
+        "group voice/ivr: by its rule 2",
+        "algorithm Hash, hash key 00ff",
+        "wants 2 sessions, 1 conf; an emergency call",
+    ]
+    assert " ".join(lines[4].split()) == "fs1 ready Eligible 1.0 97.0 96.0 1% 1 0.5 0 conf 1/2 takes the call"
+    assert "over its limit it spills into group voice/rest" in lines
+    stub.gives("/api/v1/explain", {**told, "matches": False, "rule": None})
+    first = run("explain", "--url", stub.url, "--request-uri", "sip:1@a", "--group", "voice/ivr").stdout.splitlines()[0]
+    assert first == "group voice/ivr: none of its rules matches: asked because --group names it"
 
 
 def test_explain_as_json_is_the_answer_of_the_api(run, stub):

@@ -379,7 +379,10 @@ async def test_groups_add_up_those_that_serve(balancer, drivers, view):
     [
         ({}, "requestUri: required"),
         ({"requestUri": 7}, "requestUri: required"),
-        ({"requestUri": "sip:1@a", "request_uri": "x"}, "request_uri: unknown field; accepted: requestUri, method"),
+        (
+            {"requestUri": "sip:1@a", "request_uri": "x"},
+            "request_uri: unknown field; accepted: message, requestUri",
+        ),
         ({"requestUri": "bad"}, "requestUri: not a URI"),
         ({"requestUri": "sip:1@a", "callId": 7}, "callId: expected a string"),
     ],

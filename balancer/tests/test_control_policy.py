@@ -6,7 +6,7 @@ import pytest
 
 from switchtender.config.snapshot import GroupMembers
 from switchtender.control.balancer import _policy
-from switchtender.control.probing import probing
+from switchtender.control.probing import target_of, thresholds
 from switchtender_api.static_members import set_members
 from switchtender_api.v1alpha1 import BalancerGroup
 
@@ -20,10 +20,10 @@ def entry(name="ivr", resources=(), **spec):
 @pytest.mark.parametrize("options", [None, {"interval": "0s"}])
 def test_a_group_that_wants_no_probing_leaves_it_to_the_others(options):
     silent = entry(health={"options": options})
-    assert probing([silent], silent.members) == (None, None)
+    assert (thresholds([silent]), target_of([silent], silent.members, {})) == (None, None)
     asking = entry("conf", health={"options": {"interval": "5s", "failures": 4}})
-    thresholds, target = probing([silent, asking], [*silent.members, *asking.members])
-    assert (thresholds.failures, target.interval) == (4, 5.0)
+    target = target_of([silent, asking], [*silent.members, *asking.members], {})
+    assert (thresholds([silent, asking]).failures, target.interval) == (4, 5.0)
 
 
 def test_a_node_carries_what_the_least_of_its_groups_and_its_own_entries_say():

@@ -9,8 +9,10 @@ from control_fakes import FS1, FS2, IVR, SHARED, FakeCore, FakeDriver, driver, g
 from switchtender.config.state_dir import TokenKey
 from switchtender.control import watch as watch_module
 from switchtender.control.balancer import Balancer
-from switchtender.control.probing import probing
+from switchtender.control.probing import target_of, thresholds
 from switchtender.control.views import BalancerView
+from switchtender.drivers.dns.names import Name
+from switchtender.drivers.dns.names import Target as Place
 from switchtender.drivers.options.agenda import Target
 from switchtender.drivers.reports import Probe
 from switchtender.load.probing import Thresholds
@@ -71,8 +73,8 @@ LOOSE = (
 def test_groups_of_one_node_are_probed_for_by_the_strictest(order):
     first, second = order
     plan = plan_of(group("ivr", member("fs1", 11), spec=first), group("conf", member("a", 11), spec=second))
-    thresholds, target = probing(plan.groups, [entry.members[0] for entry in plan.groups])
-    assert thresholds == Thresholds(failures=2, successes=4)
+    target = target_of(plan.groups, [entry.members[0] for entry in plan.groups], {})
+    assert thresholds(plan.groups) == Thresholds(failures=2, successes=4)
     assert (target.address, target.transport) == (("127.0.0.11", 5060), "UDP")
     assert (target.interval, target.timeout, target.sender) == (5.0, 1.0, "sip:p@h")
     assert set(target.codes) == {("2xx",), ("200", "404")}
@@ -81,13 +83,16 @@ def test_groups_of_one_node_are_probed_for_by_the_strictest(order):
 @pytest.mark.parametrize("options", ["null", "{interval: 0s}"])
 def test_where_no_group_asks_nobody_is_probed(options):
     plan = plan_of(group("ivr", member("fs1", 11), spec=f"health: {{options: {options}}}"))
-    assert probing(plan.groups, plan.groups[0].members) == (None, None)
+    assert (thresholds(plan.groups), target_of(plan.groups, plan.groups[0].members, {})) == (None, None)
 
 
 def test_a_name_without_an_address_is_not_probed():
     plan = plan_of(IVR)
     named = plan.groups[0].members[0].model_copy(update={"addresses": ("fs.example.com",)})
-    assert probing(plan.groups, [named])[1] is None
+    assert target_of(plan.groups, [named], {}) is None
+    at = {Name("fs.example.com"): (Place("192.0.2.9", 5080, "TCP"),)}
+    found = target_of(plan.groups, [named], at)
+    assert (found.address, found.transport) == (("192.0.2.9", 5080), "TCP")
 
 
 async def test_every_node_is_probed_once_and_who_left_no_more(balancer, drivers):

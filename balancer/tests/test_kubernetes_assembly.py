@@ -225,7 +225,6 @@ def test_a_set_of_an_older_operator_lacks_fields_and_is_served():
     ("::1", "loopback"),
     ("10.96.0.1", "API server"),
     ("192.168.1.1", "destinations.allow"),
-    ("fs.example.com", "names"),
 ])  # fmt: skip
 def test_no_node_where_none_may_be(address, word):
     allowed = {"destinations": {"allow": ["10.0.0.0/8", "::/0"]}}
@@ -235,6 +234,21 @@ def test_no_node_where_none_may_be(address, word):
     assert names(assembly) == {"ivr": ["fs-0"]}
     assert word in texts(assembly)["ivr"]
     assert "bad" in texts(assembly)["ivr"]
+
+
+def test_a_name_is_judged_where_it_turns_out_to_be_and_an_event_socket_has_none():
+    esl = {**FS[1], "esl": {"host": "fs.example.com", "port": 8021}}
+    assembly = assemble([seen(head("ivr", FS[0], member("named", "fs.example.com"), esl))], place(), Memory())
+    assert names(assembly) == {"ivr": ["fs-0", "named"]}
+    assert "given by its address" in texts(assembly)["ivr"]
+
+
+def test_a_scorer_that_is_not_installed_keeps_the_policy_before():
+    before = assemble([seen(head("ivr", FS[0]))], place(), Memory())
+    newer = head("ivr", FS[0], policy={"routing": {"score": "nowhere"}}, generation=2)
+    after = assemble([seen(newer, generation=2)], place(), before.memory)
+    assert after.groups[0].group.spec.routing.score is None
+    assert "no scorer of this name is installed" in texts(after)["ivr"]
 
 
 def test_the_balancers_own_secrets_are_no_passwords():

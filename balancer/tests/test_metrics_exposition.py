@@ -43,6 +43,9 @@ def node(group, name, **changes):
         "legsPerSecond": 3,
         "requestsPerSecond": 9,
         "idleCPU": 95.0,
+        "score": 1.0,
+        "ejectedSeconds": 0.0,
+        "resources": {"conf": {"inUse": 2, "limit": 5}, "rec": {"inUse": 1, "limit": None}},
         "probe": {"answered": True, "roundTrip": 0.002, "results": {"answered": 7, "refused": 0, "unanswered": 1}},
         **changes,
     }
@@ -72,8 +75,14 @@ class StubView:
         ]
 
 
+class StubScores:
+    def faults(self):
+        return {("test", "TimedOut"): 3}
+
+
 class StubBalancer:
     generation = 3
+    scores = StubScores()
 
     def __init__(self):
         self.core = Core(json.dumps(settings()).encode())
@@ -130,7 +139,11 @@ def test_what_the_core_counts_is_described_by_hand_without_leftovers():
 
 
 def test_labels_are_names_and_never_addresses(families):
-    allowed = {"namespace", "group", "node", "state", "reason", "result", "cause", "outcome", "version", "le"}
+    allowed = {"namespace", "group", "node", "state", "reason", "result", "cause", "outcome", "version", "le"} | {
+        "resource",
+        "scorer",
+        "fault",
+    }
     for family in own(families).values():
         for sample in family.samples:
             assert set(sample.labels) <= allowed, sample
@@ -178,6 +191,18 @@ def test_probes_are_counted_by_what_they_came_to_for_nodes_that_are_probed(famil
     for name, value in (("answered", 1.0), ("round_trip_seconds", 0.002)):
         [sample] = samples(families[f"switchtender_node_probe_{name}"], node="fs1")
         assert (sample.labels, sample.value) == (probed, value)
+
+
+def test_resources_are_counted_and_limited_where_there_is_a_limit(families):
+    used = samples(families["switchtender_node_resource_in_use"], group="ivr", node="fs1")
+    assert {sample.labels["resource"]: sample.value for sample in used} == {"conf": 2.0, "rec": 1.0}
+    [limit] = samples(families["switchtender_node_resource_limit"], group="ivr", node="fs1")
+    assert (limit.labels["resource"], limit.value) == ("conf", 5.0)
+
+
+def test_scorers_that_fail_are_counted_by_how(families):
+    [sample] = families["switchtender_score_faults"].samples
+    assert (sample.labels, sample.value) == ({"scorer": "test", "fault": "TimedOut"}, 3.0)
 
 
 def test_idle_cpu_is_a_ratio(families):

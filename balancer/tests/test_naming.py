@@ -115,10 +115,10 @@ async def test_whatever_dns_fails_to_say_the_last_known_address_stays(made, capl
 
 
 async def test_an_address_where_no_node_may_be_is_none(made, caplog):
-    naming = made(Dns([ONE, TWO]), refusal=lambda address: "not allowed" if address == ONE.address else None)
+    naming = made(Dns([ONE, TWO]), refusal=lambda address, allow: "not allowed" if address == ONE.address else None)
     await naming.follow(groups("fs.example.com"), 5)
     assert naming.resolved == {HOST: (TWO,)}
-    other = made(Dns([ONE]), refusal=lambda address: "not allowed")
+    other = made(Dns([ONE]), refusal=lambda address, allow: "not allowed")
     await other.follow(groups("fs.example.com"), 5)
     assert other.resolved == {}
     assert "fs.example.com is at 192.0.2.1: not allowed; it is left out until then" in caplog.text

@@ -16,8 +16,7 @@ from pydantic import BaseModel
 
 from switchtender_api.loader import Documents
 from switchtender_api.problems import Finding, Path, Problem, quote
-from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, EslUrl, SipUri
-from switchtender_api.v1alpha1.endpoints import host_address
+from switchtender_api.v1alpha1 import BalancerConfig, BalancerGroup, EslUrl
 
 World = Literal["File", "Kubernetes"]
 """Where a document was read: from a file, or from the API server and the operator's ConfigMaps."""
@@ -46,10 +45,6 @@ def _given(value: object) -> bool:
     return value is not None and value != ()
 
 
-def _by_name(uri: SipUri) -> bool:
-    return host_address(uri.host) is None
-
-
 def _with_password(url: EslUrl | None) -> bool:
     return url is not None and url.password is not None
 
@@ -64,12 +59,10 @@ GAPS: tuple[Gap, ...] = (
     Gap(BalancerConfig, "spec.peers.service", _given, "peers.static", _CLUSTER, _FILE),
     Gap(BalancerConfig, "spec.nodeSide.advertise[].service", _given, "host", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.members.selector", _given, "members.static", _CLUSTER, _FILE),
-    Gap(BalancerGroup, "spec.members.static[].sip", _by_name, "an IP address: names are not resolved yet"),
     Gap(BalancerGroup, "spec.members.static[].load", _with_password, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.esl.passwordFrom.secretKeyRef", _given, "env or file", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.esl.passwordFrom.env", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.esl.passwordFrom.file", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
-    Gap(BalancerGroup, "spec.routing.score", _given, "nothing: leave it out"),
     Gap(BalancerGroup, "spec.drain.onTimeout", _other_than("Hold"), "Hold"),
     Gap(BalancerGroup, "spec.drain.pauseNode", bool, "false"),
 )

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from switchtender.cli import logs, migration, orders, tables
+from switchtender.cli import explanation, logs, migration, orders, tables
 from switchtender.cli.client import ApiError, BalancerApi
 from switchtender.cli.connect import Node, NoPasswordError, Refusal, findings, node_at, nodes_of, verdicts
 from switchtender.cli.options import output_option, url_option
@@ -247,47 +247,7 @@ def nodes(url: str, output: str, watch: bool, group: str | None) -> None:  # noq
         _fail(str(error))
 
 
-@main.command()
-@url_option
-@output_option
-@click.option("--request-uri", required=True, help="Request-URI of the call, such as sip:1000@example.com.")
-@click.option("--method", default="INVITE", show_default=True, help="Method of the request.")
-@click.option("--source", default=None, help="IP address the request comes from.")
-@click.option("--from", "from_", default=None, help="From header.")
-@click.option("--to", default=None, help="To header.")
-@click.option("--call-id", default=None, help="Call-ID header.")
-def explain(
-    url: str,
-    output: str,
-    request_uri: str,
-    method: str,
-    source: str | None,
-    from_: str | None,
-    to: str | None,
-    call_id: str | None,
-) -> None:
-    """Say where a call with these headers would go now, and why. Nothing is sent, nothing is counted."""
-    question = {
-        "requestUri": request_uri,
-        "method": method,
-        "source": source,
-        "from": from_,
-        "to": to,
-        "callId": call_id,
-    }
-    try:
-        answer = BalancerApi(url).explain({name: value for name, value in question.items() if value is not None})
-    except ApiError as error:
-        _fail(str(error))
-    if output == "json":
-        click.echo(json.dumps(answer, indent=2))
-    else:
-        tables.explanation(answer)
-    if answer.get("choice") is None:
-        sys.exit(1)
-
-
-for _command in (migration.imports, *orders.COMMANDS):
+for _command in (explanation.explain, migration.imports, *orders.COMMANDS):
     main.add_command(_command)
 
 

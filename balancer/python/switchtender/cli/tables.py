@@ -53,17 +53,16 @@ def live(render: Callable[[], RenderableType]) -> None:
 
 def nodes(entries: list[dict[str, Any]]) -> Table:
     """The table of ``switchtender nodes``."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("GROUP", "NODE", "STATE", "REASON"):
-        table.add_column(name)
-    for name in ("SESSIONS", "MAX", "EFFECTIVE", "ROOM", "UTIL", "SHARE", "CALLS", "AGE"):
-        table.add_column(name, justify="right")
+    table = columns(
+        ("GROUP", "NODE", "STATE", "REASON"),
+        ("SESSIONS", "MAX", "EFFECTIVE", "ROOM", "UTIL", "SHARE", "CALLS", "AGE"),
+        ("ADMIN", "SIP", "RESOURCES"),
+    )
     for entry in entries:
-        state = entry["state"]
         table.add_row(
             f"{entry['namespace']}/{entry['group']}",
             entry["node"],
-            Text(state, style=_COLORS.get(state, "")),
+            state(entry["state"]),
             entry["reason"],
             _whole(entry["sessions"]),
             _whole(entry["maxSessions"]),
@@ -73,40 +72,52 @@ def nodes(entries: list[dict[str, Any]]) -> Table:
             f"{entry['share']:.2f}",
             str(entry["assigned"]),
             "-" if entry["reportAge"] is None else f"{entry['reportAge']:.1f}s",
+            _admin(entry.get("admin")),
+            _probe(entry.get("probe"), entry.get("transport")),
+            resources(entry.get("resources")),
         )
     return table
 
 
-def explanation(answer: dict[str, Any]) -> None:
-    """The words and the table of ``switchtender explain``."""
-    out = console()
-    group, choice = answer.get("group"), answer.get("choice")
-    if group is None:
-        out.print("no group matches: the call gets 404")
-        return
-    out.print(f"group {group['namespace']}/{group['name']}")
+def columns(left: tuple[str, ...], right: tuple[str, ...], further: tuple[str, ...] = ()) -> Table:
+    """An empty table: words to the left, numbers to the right, words again."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("NODE", "STATE", "VERDICT"):
-        table.add_column(name)
-    for name in ("EFFECTIVE", "CAPACITY", "ROOM", "UTIL", "WEIGHT", "PRIORITY"):
-        table.add_column(name, justify="right")
-    for candidate in answer["candidates"]:
-        table.add_row(
-            candidate["name"],
-            candidate.get("state", "-"),
-            candidate["verdict"],
-            f"{candidate['effective']:.1f}",
-            f"{candidate['capacity']:.1f}",
-            f"{candidate['free']:.1f}",
-            f"{candidate['utilization']:.0%}",
-            f"{candidate['weight']:g}",
-            str(candidate["priority"]),
-        )
-    out.print(table)
-    if choice is None:
-        out.print(f"no node takes the call: {answer.get('reason')}")
-    else:
-        out.print(f"goes to {choice['name']} ({choice['sip']}); another draw may differ")
+    for names, justify in ((left, "left"), (right, "right"), (further, "left")):
+        for name in names:
+            table.add_column(name, justify="right" if justify == "right" else "left")
+    return table
+
+
+def state(name: str) -> Text:
+    """A node's state in its color."""
+    return Text(name, style=_COLORS.get(name, ""))
+
+
+def resources(entry: dict[str, Any] | None) -> str:
+    """What is in use of each limited resource, of how many; keys as HTTP or as the packet core writes them."""
+    parts = []
+    for name, numbers in (entry or {}).items():
+        used, limit = numbers.get("inUse", numbers.get("in_use")), numbers["limit"]
+        parts.append(f"{name} {used}/{'-' if limit is None else limit}")
+    return ", ".join(parts) or "-"
+
+
+def _admin(override: dict[str, Any] | None) -> str:
+    """What an operator overrides; see ``switchtender drain --help`` and its like."""
+    if override is None:
+        return "-"
+    words = [override["state"].lower()] if override["state"] else []
+    words += [f"weight {override['weight']}"] if override["weight"] is not None else []
+    words += [f"{name} {limit}" for name, limit in override["resources"].items()]
+    return ", ".join(words) or "-"
+
+
+def _probe(probe: dict[str, Any] | None, transport: str | None) -> str:
+    """What OPTIONS came to lately, and over which transport."""
+    if probe is None:
+        return transport or "-"
+    said = "no answer" if probe["status"] is None else str(probe["status"])
+    return f"{transport or ''} {said}".strip()
 
 
 def _whole(value: float | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from switchtender.config import scorers
 from switchtender.config.destination_sets import Json, Key, SeenSet, brief, say
 from switchtender.config.plan import is_pod
 from switchtender.config.snapshot import GroupMembers
@@ -57,7 +58,7 @@ class Place:
     def _judge(self, host: str) -> str | None:
         address = host_address(host)
         if address is None:
-            return f"{host}: names are not resolved in Kubernetes; use an address"
+            return f"{host}: the Event Socket of a node is given by its address in Kubernetes"
         allow = self.config.spec.destinations.allow
         refusal = claims.destination_refusal(address, allow, kubernetes=True, forbidden=self.forbidden)
         return None if refusal is None else f"{address}: {refusal}"
@@ -228,6 +229,7 @@ def _refusal(group: BalancerGroup, place: Place) -> str:
         *kubernetes_gaps(group),
         *claims.refusals(place.config.spec, group, kubernetes=True, forbidden=place.forbidden),
         *_reserved(group, place),
+        *scorers.findings(group),
     ]
     return say(found)
 
@@ -292,9 +294,14 @@ def _stricter(one: SetMember, other: SetMember) -> SetMember:
     return first
 
 
+def _sip_refusal(host: str, place: Place) -> str | None:
+    """A name is judged by where it turns out to be."""
+    return None if host_address(host) is None else place.refusal(host)
+
+
 def _misplaced(member: SetMember, place: Place) -> str | None:
     """Why no call and no login may go to where the member says it is."""
-    return place.refusal(member.addresses[0]) or (None if member.esl is None else place.refusal(member.esl.host))
+    return _sip_refusal(member.addresses[0], place) or (None if member.esl is None else place.refusal(member.esl.host))
 
 
 def with_refused(memory: Memory, version: Version, text: str) -> Memory:

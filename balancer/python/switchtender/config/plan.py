@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from switchtender.config import scorers
 from switchtender.config.snapshot import GroupMembers
 from switchtender_api.loader import Documents, load
 from switchtender_api.problems import DocumentErrors, Finding, Problem
@@ -66,6 +67,7 @@ def make_plan(documents: Documents, *, environ: Mapping[str, str], now: datetime
         resolution = resolved_members(group, environ=environ, read_file=_read_text)
         findings = list(resolution.findings) or _without_password(resolution.members)
         findings += _drained_later(group, now)
+        findings += scorers.findings(group)
         problems += documents.problems(group, findings)
         groups.append(GroupMembers(group, tuple(entry.member for entry in resolution.members)))
         for entry in resolution.members:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
+
+from switchtender_api.problems import Finding, quote
+from switchtender_api.v1alpha1 import BalancerGroup
 
 ENTRY_POINTS: Final = "switchtender.score"
 
@@ -18,7 +21,7 @@ Scorer = Callable[[Mapping[str, Any], Mapping[str, Any]], float | None]
 
 
 class NoScorerError(Exception):
-    """No scorer of that name can be had; the text says why, and what is installed."""
+    """No scorer of that name can be had; the text says why."""
 
 
 def installed() -> list[str]:
@@ -31,8 +34,7 @@ def load(name: str) -> Scorer:
     """The scorer of that name, loaded once in the life of the process. Raises NoScorerError."""
     points = importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)
     if not points:
-        known = ", ".join(installed()) or "none"
-        raise NoScorerError(f"no scorer of this name is installed (entry points of {ENTRY_POINTS}: {known})")
+        raise NoScorerError("no scorer of this name is installed")
     try:
         scorer = next(iter(points)).load()
     except Exception as error:  # noqa: BLE001 - other people's code
@@ -41,3 +43,15 @@ def load(name: str) -> Scorer:
         raise NoScorerError(f"what is installed under this name is no callable but a {type(scorer).__name__}")
     loaded: Scorer = scorer
     return loaded
+
+
+def findings(group: BalancerGroup) -> Iterator[Finding]:
+    """Yield that the group names a scorer which cannot be had, if so."""
+    name = group.spec.routing.score
+    if name is None:
+        return
+    try:
+        load(name)
+    except NoScorerError as error:
+        accepted = ", ".join(installed()) or f"null: no package with an entry point of {ENTRY_POINTS} is installed"
+        yield Finding(("spec", "routing", "score"), str(error), quote(name), accepted)

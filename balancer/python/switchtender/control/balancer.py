@@ -6,21 +6,25 @@ All of it runs in one event loop. The packet path goes on by itself whatever hap
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from switchtender._core import ConfigError, Core
-from switchtender.config.limits import own_cap
+from switchtender.config.limits import WHOLE, Part, counted, own_cap
+from switchtender.config.names import Resolved
 from switchtender.config.overrides import Override, Wanted, overridden, strictest
 from switchtender.config.plan import EslTarget, Plan, nodes_behind
 from switchtender.config.snapshot import GroupMembers, snapshot
 from switchtender.config.state_dir import TokenKey
 from switchtender.control.admin import Admin
-from switchtender.control.probing import Prober, probing
+from switchtender.control.naming import Naming
+from switchtender.control.probing import Prober, target_of, thresholds
+from switchtender.control.scores import Scores
 from switchtender.control.watch import Watch
 from switchtender.drivers.reports import Probe
 from switchtender.load.model import Policy, WhenStale
@@ -31,7 +35,12 @@ log = logging.getLogger(__name__)
 _TICK = 0.25
 """Seconds between two looks at what changes with time alone: reports grown old, slow start, peers gone."""
 
+_CALLS_EVERY = 4
+"""Ticks between two looks at what calls showed, while something hangs on it."""
+_PATIENCE = 2.0
+"""Seconds for which a plan waits for the addresses of names that are new in it."""
 _EVENTS_AT_ONCE = 256
+_EJECTIONS = {"node_ejected": True, "node_returned": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +60,12 @@ class _Said:
 
 
 class Balancer:
-    """Serves ``Plan`` after ``Plan`` on one packet core. ``replicas`` tells how many balancers share the nodes.
+    """Serves ``Plan`` after ``Plan`` on one packet core. ``replicas`` tells how many balancers share the nodes, and
+    ``part`` which part of limits is this one's.
 
     ``keys`` of the token go along with each plan: the first signs, all verify. ``prober`` may be set before the first
-    plan; it tells ``probed``. Without one OPTIONS are not sent. ``admin`` holds what operators override.
+    plan; it tells ``probed``. Without one OPTIONS are not sent. Without ``naming``, likewise, members that are given by
+    name are left out. ``admin`` holds what operators override.
     """
 
     def __init__(
@@ -64,6 +75,7 @@ class Balancer:
         *,
         clock: Callable[[], float],
         replicas: Callable[[], int],
+        part: Callable[[], Part] = lambda: WHOLE,
         admin: Admin | None = None,
     ) -> None:
         self.core = core
@@ -71,6 +83,9 @@ class Balancer:
         self.generation = 0
         self.watches: dict[str, Watch] = {}
         self.prober: Prober | None = None
+        self.naming: Naming | None = None
+        self.scores = Scores(self._scored)
+        self.part = WHOLE
         self.admin = admin or Admin()
         self._node_of: Mapping[str, str] = {}
         self._groups_of: Mapping[str, list[GroupMembers]] = {}
@@ -82,24 +97,64 @@ class Balancer:
         self.keys = keys
         self._clock = clock
         self._replicas = replicas
+        self._part = part
+        self._turn = asyncio.Lock()
+        self._moved = False
+        self._limited = False
 
     async def apply(self, plan: Plan) -> None:
         """Put ``plan`` in force, the packet core first. Raises ConfigError; the plan before then stays in force whole.
 
-        Nothing is awaited before all of it is in force, so no event of a driver meets half a plan.
+        New names are asked for before; from then on nothing is awaited until all of it is in force, so no event of a
+        driver meets half a plan.
         """
+        async with self._turn:
+            if self.naming is not None:
+                self.naming.allow = plan.documents.config.spec.destinations.allow
+                await self.naming.follow(plan.groups, _PATIENCE)
+            gone = self._put_in_force(plan)
+        await asyncio.gather(*(watch.stop() for watch in gone))
+
+    async def reapply(self) -> None:
+        """Put the plan in force anew: something that it stands on has changed. Raises ConfigError."""
+        async with self._turn:
+            gone = [] if self.plan is None else self._put_in_force(self.plan)
+        await asyncio.gather(*(watch.stop() for watch in gone))
+
+    def _put_in_force(self, plan: Plan) -> list[Watch]:
+        """All of it, or nothing; the watches of nodes that left."""
         uids = {member.uid for entry in plan.groups for member in entry.members}
         node_of = nodes_behind(uids, plan.esl, self._node_of)
         served = overridden(plan.groups, self.admin.overrides)
-        listeners = [listener.name for listener in plan.documents.config.spec.listeners]
-        document = snapshot(served, keys=self.keys, node_of=node_of, listeners=listeners)
+        resolved = {} if self.naming is None else self.naming.resolved
+        part = self._part()
+        document = snapshot(
+            served,
+            keys=self.keys,
+            node_of=node_of,
+            listeners=[listener.name for listener in plan.documents.config.spec.listeners],
+            resolved=resolved,
+            part=part,
+        )
+        located = {node["uid"] for node in document["nodes"]}
         self.generation = self.core.apply(json.dumps(document).encode())
         joined = None if self.plan is None else self._clock()
-        self.plan, self._node_of = plan, node_of
+        self.plan, self._node_of, self.part = plan, node_of, part
         self.admin.present(uids)
-        self._index(served, node_of)
+        if self.naming is not None:
+            self.naming.keep(plan.groups)
+        self._index(served, node_of, located)
         gone = [self.watches.pop(uid) for uid in list(self.watches) if uid not in self._groups_of]
-        esl = _logins(plan, node_of)
+        affected = self._take_up(_logins(plan, node_of), joined)
+        self.scores.take_up(self._members_of_groups())
+        for uid, watch in self.watches.items():
+            watch.keep_scores(self.scores.wanted(uid))
+        self._probe(resolved)
+        self._publish(affected)  # of thousands of nodes a change is about a few: the others follow within a tick
+        return gone
+
+    def _take_up(self, esl: Mapping[str, EslTarget], joined: float | None) -> list[Watch]:
+        """Give each node's watch what is said of the node; those for which that is news."""
         before, self._taken_up = self._taken_up, {}
         affected: list[Watch] = []
         for uid, groups in self._groups_of.items():
@@ -108,25 +163,25 @@ class Balancer:
             said = _Said((*(entry.group for entry in groups), *members), target, wanted)
             self._taken_up[uid] = said
             if uid not in self.watches:
-                name = self._members[uid, groups[0].group.key].name
-                self.watches[uid] = Watch(uid, name, self.core, clock=self._clock, changed=self._changed, joined=joined)
+                self.watches[uid] = self._watch(uid, joined)
             elif uid in before and said.same_as(before[uid]):
                 continue
             policy = replace(_policy(groups, members, target), admin=wanted)
             self.watches[uid].take_up(policy, target, _poll_interval(groups))
             affected.append(self.watches[uid])
-        self._probe()
-        self._publish(affected)  # of thousands of nodes a change is about a few: the others follow within a tick
-        await asyncio.gather(*(watch.stop() for watch in gone))
+        return affected
+
+    def _watch(self, uid: str, joined: float | None) -> Watch:
+        name = self._members_of[uid][0].name
+        reported = self.scores.reported
+        return Watch(uid, name, self.core, clock=self._clock, changed=self._changed, reported=reported, joined=joined)
 
     async def override(self, changed: Mapping[str, Override]) -> None:
         """Go by these overrides of members from now on, and keep them. Raises ConfigError; nothing has changed then."""
         before = {uid: self.admin.overrides.get(uid, Override()) for uid in changed}
         self.admin.set(changed)
-        if self.plan is None:
-            return
         try:
-            await self.apply(self.plan)
+            await self.reapply()
         except ConfigError:
             self.admin.set(before)
             raise
@@ -142,6 +197,15 @@ class Balancer:
         if watch is not None:
             watch.saw(probe)
 
+    def moved(self) -> None:
+        """A name is at another address: what stands on it is put in force within a tick."""
+        self._moved = True
+
+    def _scored(self, uid: str, group: str, score: float) -> None:
+        watch = self.watches.get(uid)
+        if watch is not None:
+            watch.scored(group, score)
+
     def node_of(self, member: str) -> str | None:
         """The uid of the node behind a member's uid; None where there is no such member."""
         return self._node_of.get(member)
@@ -155,8 +219,11 @@ class Balancer:
         loop = asyncio.get_running_loop()
         loop.add_reader(self.core.event_fd, self._on_core_events)
         try:
-            while True:
+            for turn in itertools.count():
                 await asyncio.sleep(_TICK)
+                await self._follow_circumstances()
+                if turn % _CALLS_EVERY == 0:
+                    await self._look_at_calls()
                 self._publish(self.watches.values())
         finally:
             loop.remove_reader(self.core.event_fd)
@@ -165,30 +232,69 @@ class Balancer:
         """Say goodbye to every node."""
         if self.prober is not None:
             await self.prober.close()
+        if self.naming is not None:
+            await self.naming.close()
+        self.scores.close()
         await asyncio.gather(*(watch.stop() for watch in self.watches.values()))
 
-    def _index(self, served: Sequence[GroupMembers], node_of: Mapping[str, str]) -> None:
+    async def _follow_circumstances(self) -> None:
+        """Put the plan in force anew where a name moved, or where our part of limits is another one."""
+        if not self._moved and (self._part() == self.part or not self._limited):
+            return
+        self._moved = False
+        try:
+            await self.reapply()
+        except ConfigError as error:
+            log.error("the packet core refuses what has changed: at %s: %s", *error.args)
+
+    async def _look_at_calls(self) -> None:
+        """Hear of nodes for which it matters whether they answer calls. Of thousands of nodes the packet core takes a
+        while to tell, so it does beside the event loop, and is not asked where nothing hangs on it.
+        """
+        if not any(watch.ejected or watch.model.probes.unanswered for watch in self.watches.values()):
+            return
+        seen = await asyncio.to_thread(self.core.nodes)
+        now = self._clock()
+        for node in json.loads(seen)["nodes"]:
+            watch = self.watches.get(node["uid"])
+            if watch is not None:
+                ago = node["answered_ago"]
+                answered_at = None if ago is None else now - ago
+                watch.saw_calls(ejected=node["ejected_for_ms"] > 0, answered_at=answered_at)
+
+    def _members_of_groups(self) -> Iterator[tuple[str, GroupMembers, SetMember]]:
+        """Node uid, group and member, for each member in force."""
+        for uid, groups in self._groups_of.items():
+            for entry, member in zip(groups, self._members_of[uid], strict=True):
+                yield uid, entry, member
+
+    def _index(self, served: Sequence[GroupMembers], node_of: Mapping[str, str], located: Container[str]) -> None:
+        """Remember who is a member of what. A member whose name nobody knows is in no index."""
         groups_of: dict[str, list[GroupMembers]] = {}
         members_of: dict[str, list[SetMember]] = {}
         members: dict[tuple[str, str], SetMember] = {}
         for entry in served:
             for member in entry.members:
+                if node_of[member.uid] not in located:
+                    continue
                 groups_of.setdefault(node_of[member.uid], []).append(entry)
                 members_of.setdefault(node_of[member.uid], []).append(member)
                 members[node_of[member.uid], entry.group.key] = member
         self._groups_of, self._members_of, self._members = groups_of, members_of, members
         self._nodes_of = {
-            entry.group.key: frozenset(node_of[member.uid] for member in entry.members) for entry in served
+            entry.group.key: frozenset(node_of[member.uid] for member in entry.members) & self._groups_of.keys()
+            for entry in served
         }
+        self._limited = any(counted(entry.group) for entry in served)
 
-    def _probe(self) -> None:
+    def _probe(self, resolved: Resolved) -> None:
         if self.prober is None:
             return
         targets = {
             uid: target
             for uid, groups in self._groups_of.items()
             if self.watches[uid].policy.admin != "Disabled"
-            and (target := probing(groups, self._members_of[uid])[1]) is not None
+            and (target := target_of(groups, self._members_of[uid], resolved)) is not None
         }
         self.prober.set_targets(targets)
 
@@ -224,6 +330,8 @@ class Balancer:
                 log.log(code, "%s", detail, extra={"worker": worker})
                 continue
             watch = self.watches.get(uid)
+            if watch is not None and kind in _EJECTIONS:
+                watch.saw_calls(ejected=_EJECTIONS[kind], answered_at=watch.model.probes.calls_answered_at)
             level = logging.ERROR if kind == "worker_panicked" else logging.DEBUG
             extra: dict[str, Any] = {"event": kind, "worker": worker, "code": code, "detail": detail}
             if uid:
@@ -267,7 +375,7 @@ def _policy(groups: Sequence[GroupMembers], members: Sequence[SetMember], esl: E
         measured=any(member.esl is not None for member in members),
         drained=all(member.state == "Draining" or member.drain is not None for member in members),
         not_ready=any(member.state == "NotReady" for member in members),
-        probing=probing(groups, members)[0],
+        probing=thresholds(groups),
         slow_start=max(spec.health.slow_start.total_seconds() for spec in specs),
         login="Known" if esl is None or esl.password is not None else "Awaited" if esl.awaited else "Missing",
     )

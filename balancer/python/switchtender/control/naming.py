@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
 from switchtender.config.names import Resolved, names_of
 from switchtender.config.snapshot import GroupMembers
 from switchtender.drivers.dns.names import Found, Name, NotFoundError, Target
+from switchtender_api.v1alpha1.units import IpNetwork
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +34,19 @@ class Finder(Protocol):
 
 class Naming:
     """The names of a plan. ``finder`` is made when there is the first name to ask for; ``changed()`` is called when an
-    address changed. ``refusal`` tells why no call may go to an address; None where calls may.
+    address changed. ``refusal`` tells why no call may go to an address, given the networks of ``allow``; None where
+    calls may.
     """
 
     def __init__(
         self,
         finder: Callable[[], Finder],
         changed: Callable[[], None] = lambda: None,
-        refusal: Callable[[str], str | None] = lambda address: None,
+        refusal: Callable[[str, Sequence[IpNetwork]], str | None] = lambda address, allow: None,
     ) -> None:
         self.changed = changed
-        self.refusal = refusal
+        self.allow: Sequence[IpNetwork] = ()
+        self._refusal = refusal
         self._make_finder = finder
         self._finder: Finder | None = None
         self._known: dict[Name, tuple[Target, ...]] = {}
@@ -106,7 +109,8 @@ class Naming:
         if self._finder is None:
             self._finder = self._make_finder()
         found = await self._finder.find(name)
-        refused = {target: why for target in found.targets if (why := self.refusal(target.address)) is not None}
+        judged = [(target, self._refusal(target.address, self.allow)) for target in found.targets]
+        refused = {target: why for target, why in judged if why is not None}
         if len(refused) < len(found.targets):
             return replace(found, targets=tuple(target for target in found.targets if target not in refused))
         target, why = next(iter(refused.items()))

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from switchtender.config.limits import Part
+
 log = logging.getLogger(__name__)
 
 INTERVAL = 1.0
@@ -50,9 +52,16 @@ class Peers:
 
     def replicas(self) -> int:
         """Balancers alive, this one included: R of the load model."""
+        return len(self._instances())
+
+    def part(self) -> Part:
+        """This one among them, in the order of their ids, which all of them see alike."""
+        instances = sorted(self._instances())
+        return Part(len(instances), instances.index(self.instance))
+
+    def _instances(self) -> set[str]:
         now = self.clock()
-        alive = {answer.instance for answer in self._alive.values() if now - answer.at <= ALIVE}
-        return 1 + len(alive - {self.instance})
+        return {self.instance, *(answer.instance for answer in self._alive.values() if now - answer.at <= ALIVE)}
 
     async def run(self) -> None:
         """Ask for ever; returns at once when there is nobody to ask, and nobody will be named."""

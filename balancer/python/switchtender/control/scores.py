@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,25 +31,32 @@ class Scores:
         self._threads: dict[str, ScorerThread] = {}
         self._wishes: dict[str, dict[str, Wish]] = {}
 
-    def take_up(self, wishes: Mapping[str, Mapping[str, Wish]]) -> None:
-        """Go by these wishes from now on: by node uid and group key. Raises NoScorerError; nothing has changed then."""
-        names = {wish.scorer for groups in wishes.values() for wish in groups.values()}
-        made = {name: self._load(name) for name in names - self._threads.keys()}
+    def take_up(self, members: Iterable[tuple[str, GroupMembers, SetMember]]) -> None:
+        """Score these from now on: node uid, group and member of each. That their scorers can be had was checked."""
+        self._wishes = {}
+        for uid, entry, member in members:
+            wanted = wish(entry, member)
+            if wanted is not None:
+                self._wishes.setdefault(uid, {})[entry.group.key] = wanted
+        names = {wanted.scorer for groups in self._wishes.values() for wanted in groups.values()}
         for name in self._threads.keys() - names:
             self._threads.pop(name).close()
-        for name, scorer in made.items():
-            self._threads[name] = ScorerThread(name, scorer, self._scored)
-        self._wishes = {uid: dict(groups) for uid, groups in wishes.items()}
+        for name in names - self._threads.keys():
+            self._threads[name] = ScorerThread(name, self._load(name), self._scored)
         for thread in self._threads.values():
             thread.forget(lambda key: key[1] in self._wishes.get(key[0], {}))
+
+    def wanted(self, uid: str) -> Container[str]:
+        """The keys of the groups that want the node scored."""
+        return self._wishes.get(uid, {})
 
     def reported(self, uid: str, report: Report) -> None:
         """A node has reported: have it scored."""
         groups = self._wishes.get(uid)
         if groups:
             said = report_fields(report)
-            for group, wish in groups.items():
-                self._threads[wish.scorer].ask((uid, group), said, wish.attributes)
+            for group, wanted in groups.items():
+                self._threads[wanted.scorer].ask((uid, group), said, wanted.attributes)
 
     def faults(self) -> dict[tuple[str, str], int]:
         """How often each scorer failed in each way."""

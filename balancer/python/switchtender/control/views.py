@@ -10,18 +10,21 @@ from typing import Any
 from prometheus_client.registry import CollectorRegistry
 
 from switchtender._core import ConfigError, Core
+from switchtender.config.limits import counted
 from switchtender.config.overrides import Override
+from switchtender.config.snapshot import GroupMembers
 from switchtender.control.balancer import Balancer
 from switchtender.control.orders import changes, places
 from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS, Watch
 from switchtender.http.views import BadQuestionError, Json
 from switchtender.load.states import STATES, StateName
-from switchtender_api.v1alpha1 import SetMember
+from switchtender_api.v1alpha1 import BalancerGroup, SetMember
 from switchtender_api.v1alpha1.endpoints import format_endpoint
 
 log = logging.getLogger(__name__)
 
 _QUESTION = {
+    "message": "message",
     "requestUri": "request_uri",
     "method": "method",
     "source": "source",
@@ -29,7 +32,10 @@ _QUESTION = {
     "to": "to",
     "callId": "call_id",
     "headers": "headers",
+    "listener": "listener",
+    "group": "group",
 }
+_UNUSED = {"inUse": 0}
 _ASKED_AS = {f"/{core}": asked for asked, core in _QUESTION.items()}
 
 
@@ -82,10 +88,16 @@ class BalancerView:
         by_group: dict[tuple[str, str], list[Json]] = {}
         for node in nodes:
             by_group.setdefault((node["namespace"], node["group"]), []).append(node)
-        return [
-            _group(entry.group.namespace, entry.group.name, entry.group.spec.routing.algorithm, by_group)
-            for entry in self._balancer.plan.groups
-        ]
+        return [{**_group(entry.group, by_group), **self._beside(entry)} for entry in self._balancer.plan.groups]
+
+    def _beside(self, entry: GroupMembers) -> Json:
+        """What of a group no node shows: how its limits are split, and which of its names have no address."""
+        naming, part = self._balancer.naming, self._balancer.part
+        split = bool(counted(entry.group)) and part.replicas > 1
+        return {
+            "resourceLimitsSplitOver": part.replicas if split else None,
+            "unresolved": [] if naming is None else naming.unresolved(entry),
+        }
 
     async def state(self) -> Json:
         """Only a balancer in Kubernetes has one."""
@@ -100,24 +112,32 @@ class BalancerView:
         unknown = sorted(set(call) - set(_QUESTION))
         if unknown:
             raise BadQuestionError(f"{unknown[0]}: unknown field; accepted: {', '.join(_QUESTION)}")
-        if not isinstance(call.get("requestUri"), str):
-            raise BadQuestionError("requestUri: required; accepted: a SIP URI such as sip:1000@example.com")
+        if call.get("message") is None and not isinstance(call.get("requestUri"), str):
+            raise BadQuestionError(
+                "requestUri: required; accepted: a SIP URI such as sip:1000@example.com, or a message"
+            )
         question = {_QUESTION[name]: value for name, value in call.items()}
         try:
             answer: Json = json.loads(self._balancer.core.explain(json.dumps(question).encode()))
         except ConfigError as error:
             pointer, message = error.args
             raise BadQuestionError(f"{_ASKED_AS.get(pointer, pointer)}: {message}") from None
-        if answer["group"] is not None:
-            place = answer["group"]["namespace"], answer["group"]["name"]
-            for candidate in answer["candidates"]:
-                candidate["name"] = self._name(candidate, *place)
-                watch = self._balancer.watches.get(candidate["uid"])
-                if watch is not None:
-                    candidate["state"], candidate["reason"] = display_state(watch, candidate)
-            if answer["choice"] is not None:
-                answer["choice"]["name"] = self._name(answer["choice"], *place)
+        for part in (answer, answer.get("spill")):
+            if part is not None and part["group"] is not None:
+                self._tell(part["candidates"], part["group"])
+        choice = answer["choice"]
+        if choice is not None:
+            group = choice.get("group") or answer["group"]
+            choice["name"] = self._name(choice, group["namespace"], group["name"])
         return answer
+
+    def _tell(self, candidates: list[Json], group: Json) -> None:
+        """Call candidates as their group does, and add what is known of them here."""
+        for candidate in candidates:
+            candidate["name"] = self._name(candidate, group["namespace"], group["name"])
+            watch = self._balancer.watches.get(candidate["uid"])
+            if watch is not None:
+                candidate["state"], candidate["reason"] = display_state(watch, candidate)
 
     async def order(self, verb: str, node: str, details: Json, by: str) -> Json:
         """Carry out what an operator wants of a node. Raises BadQuestionError, NotFoundError."""
@@ -155,6 +175,8 @@ def display_state(watch: Watch, place: dict[str, Any]) -> tuple[StateName, str]:
         return "draining", "Draining"
     if watch.state.name == "ready" and place["verdict"] == "Full":
         return "full", "NoRoom"
+    if watch.state.name == "ready" and place["verdict"] == "Ejected":
+        return "down", "Ejected"
     return watch.state.name, watch.state.reason
 
 
@@ -169,7 +191,7 @@ def _node(
         "node": member.name,
         "uid": node["uid"],
         "sip": node["sip"],
-        "transport": member.sip.transport,
+        "transport": node["transport"],
         "esl": None if watch.esl is None else format_endpoint(watch.esl.host, watch.esl.port),
         "state": state,
         "reason": reason,
@@ -199,6 +221,12 @@ def _node(
         "requestsPerSecond": node["requests_per_second"],
         "sessionsPerSecondLimit": watch.model.sessions_per_second,
         "cooling": node["cooling"],
+        "failures": node["failures"],
+        "ejectedSeconds": node["ejected_for_ms"] / 1000,
+        "score": watch.score,
+        "resources": {
+            name: {"inUse": entry["in_use"], "limit": entry["limit"]} for name, entry in node["resources"].items()
+        },
         "idleCPU": watch.model.idle_cpu,
         "coreUUID": watch.model.core_uuid,
     }
@@ -222,15 +250,15 @@ def _probe(watch: Watch, now: float) -> Json | None:
     }
 
 
-def _group(namespace: str, name: str, algorithm: str, by_group: dict[tuple[str, str], list[Json]]) -> Json:
-    nodes = by_group.get((namespace, name), [])
+def _group(group: BalancerGroup, by_group: dict[tuple[str, str], list[Json]]) -> Json:
+    nodes = by_group.get((group.namespace, group.name), [])
     serving = [node for node in nodes if node["state"] in ("ready", "full")]
     capacity = sum(node["capacity"] for node in serving)
     effective = sum(node["effective"] for node in serving)
     return {
-        "namespace": namespace,
-        "group": name,
-        "algorithm": algorithm,
+        "namespace": group.namespace,
+        "group": group.name,
+        "algorithm": group.spec.routing.algorithm,
         "nodes": len(nodes),
         "states": {state: sum(node["state"] == state for node in nodes) for state in STATES},
         "sessions": sum(node["sessions"] or 0 for node in nodes),
@@ -238,4 +266,8 @@ def _group(namespace: str, name: str, algorithm: str, by_group: dict[tuple[str, 
         "capacity": capacity,
         "utilization": min(1.0, effective / capacity) if capacity > 0 else 1.0,
         "assigned": sum(node["assigned"] for node in nodes),
+        "resources": {
+            name: {"inUse": sum(node["resources"].get(name, _UNUSED)["inUse"] for node in nodes)}
+            for name in counted(group)
+        },
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, replace
 from typing import get_args
 
@@ -39,7 +39,8 @@ PROBE_RESULTS = ("answered", "refused", "unanswered")
 
 
 class Watch:
-    """The watch over one node. ``changed`` is called after each of its drivers' events, in the event loop.
+    """The watch over one node. ``changed`` is called after each of its drivers' events, ``reported`` with each of its
+    reports, in the event loop.
 
     ``joined``: since when the node is a new one in a running pool, which starts slowly; None in a pool that is new
     itself.
@@ -53,6 +54,7 @@ class Watch:
         *,
         clock: Callable[[], float],
         changed: Callable[[Watch], None],
+        reported: Callable[[str, Report], None],
         joined: float | None = None,
     ) -> None:
         self.uid = uid
@@ -65,12 +67,14 @@ class Watch:
         self.since = clock()
         self.fresh = False
         self.ejected = False
+        self.scores: dict[str, float] = {}
         self.errors: Counter[str] = Counter()
         self.probe_results: Counter[str] = Counter()
         self._published: Published | None = None
         self._core = core
         self._clock = clock
         self._changed = changed
+        self._reported = reported
         self._driver: EslDriver | None = None
         self._task: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -126,6 +130,7 @@ class Watch:
         """Derive the state anew and tell the packet core; a change of state is logged."""
         now = self._clock()
         state, published = publish(self.model, self.policy, replicas=replicas, fresh_share=fresh_share, now=now)
+        published = replace(published, score=self.score)
         self.fresh = heard(self.model, self.policy, now)
         if self.ejected and state.name == "ready":
             state = State("down", "Ejected")
@@ -164,6 +169,21 @@ class Watch:
         if (ejected, probes) != (self.ejected, self.model.probes):
             self.ejected, self.model = ejected, replace(self.model, probes=probes)
             self._changed(self)
+
+    @property
+    def score(self) -> float:
+        """The smallest that a group's scorer gave the node; 1 where none did."""
+        return min(self.scores.values(), default=1.0)
+
+    def scored(self, group: str, score: float) -> None:
+        """A group's scorer gave the node this score."""
+        if self.scores.get(group) != score:
+            self.scores[group] = score
+            self._changed(self)
+
+    def keep_scores(self, groups: Container[str]) -> None:
+        """Forget what other groups' scorers gave the node: they have none any more."""
+        self.scores = {group: score for group, score in self.scores.items() if group in groups}
 
     def _still_awaited(self, policy: Policy) -> Policy:
         """Calls to a node whose password was awaited go on until the login that is possible now tells more."""
@@ -218,6 +238,8 @@ class Watch:
         self.model = observe_report(self.model, report, clock=clock, age=age, totals=totals, policy=self.policy)
         if self.model.restarts != restarts:
             log.info("node restarted: it starts slowly", extra={"node": self.name, "coreUUID": report.core_uuid})
+            self._core.restarted(self.uid)
+        self._reported(self.uid, report)
 
 
 def _known(esl: EslTarget | None) -> bool:

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from switchtender._core import Core
 from switchtender._core import __version__ as core_version
 from switchtender.control.balancer import Balancer
+from switchtender.control.scores import Scores
 from switchtender.control.views import BalancerView
 from switchtender.load.states import STATES
 from switchtender.metrics.families import core_help
@@ -40,6 +41,8 @@ _NODE_GAUGES = {
     "node_heartbeat_age_seconds": ("reportAge", "Seconds since the node's last report."),
     "node_requests_per_second": ("requestsPerSecond", "SIP requests sent to the node in the last second."),
     "node_legs_per_second": ("legsPerSecond", "Legs of new calls sent to the node in the last second."),
+    "node_score": ("score", "What the scorers of the node's groups make of it; 1 where there is none."),
+    "node_ejected_seconds": ("ejectedSeconds", "Seconds for which the node gets no calls because calls failed there."),
     "node_invites_in_flight": ("inFlight", "Calls offered to the node that have no final response yet."),
 }
 _NODE_COUNTERS = {
@@ -73,6 +76,8 @@ class BalancerCollector(Collector):
         yield _idle_cpu(nodes)
         yield _esl_errors(nodes)
         yield from _probes(nodes)
+        yield from _resources(nodes)
+        yield _score_faults(self._balancer.scores)
         yield from _gauges(_GROUP_GAUGES, _GROUP_LABELS, self._view.groups_of(nodes))
         yield from _core(self._balancer.core)
 
@@ -172,6 +177,31 @@ def _probes(nodes: list[dict[str, Any]]) -> Iterator[Metric]:
         for result, count in probe["results"].items():
             results.add_metric([*labels, result], count)
     yield from (results, answering, trip)
+
+
+def _resources(nodes: list[dict[str, Any]]) -> Iterator[Metric]:
+    labels = [*_NODE_LABELS, "resource"]
+    used = GaugeMetricFamily(f"{PREFIX}node_resource_in_use", "Calls that use the resource on the node.", labels=labels)
+    limit = GaugeMetricFamily(
+        f"{PREFIX}node_resource_limit",
+        "Calls that may use it at once by this balancer's part of the limit.",
+        labels=labels,
+    )
+    for node in nodes:
+        for name, numbers in node["resources"].items():
+            values = [*(node[label] for label in _NODE_LABELS), name]
+            used.add_metric(values, numbers["inUse"])
+            if numbers["limit"] is not None:
+                limit.add_metric(values, numbers["limit"])
+    yield from (used, limit)
+
+
+def _score_faults(scores: Scores) -> Metric:
+    text = "Times that a scorer gave no score, by how it failed; the last good score stayed."
+    family = CounterMetricFamily(f"{PREFIX}score_faults", text, labels=["scorer", "fault"])
+    for labels, count in scores.faults().items():
+        family.add_metric(labels, count)
+    return family
 
 
 def _core(core: Core) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -35,12 +36,12 @@ from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
 from switchtender.control.cluster_view import ClusterView, Stage, StartingView
 from switchtender.control.peers import Peers
-from switchtender.drivers.options.prober import Prober
 from switchtender.http.listen import listening
 from switchtender.metrics.cluster import ClusterCollector, WatchCollector
 from switchtender.metrics.collector import register
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
+from switchtender.serve.equipment import equip, refusal
 from switchtender.serve.follow import FixedFieldsError, TakeUp, follow, refuse_fixed
 from switchtender.sources.file import identity
 from switchtender.sources.kubernetes import PeerSource, SecretSource, SetSource, Watches, cluster_ips
@@ -157,13 +158,14 @@ class _Start:
         served = with_services(self._documents, services)
         core = Core(json.dumps(settings(served.config.spec)).encode())
         peers = self._peers(client, namespace)
-        balancer = Balancer(core, keys, clock=time.monotonic, replicas=peers.replicas)
-        balancer.prober = Prober(lifetime.own_address(core), balancer.probed)
+        balancer = Balancer(core, keys, clock=time.monotonic, replicas=peers.replicas, part=peers.part)
+        forbidden = _forbidden(client, options.environ)
+        equip(balancer, lifetime.own_address(core), functools.partial(refusal, kubernetes=True, forbidden=forbidden))
         stack.push_async_callback(balancer.close)
         cluster = Cluster(
             balancer,
             served,
-            Facts(restored, services, _forbidden(client, options.environ), own.places),
+            Facts(restored, services, forbidden, own.places),
             state_dir,
             sets=sets,
             secrets=SecretSource(client, self._watches),

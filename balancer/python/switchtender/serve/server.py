@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import secrets
@@ -22,11 +23,11 @@ from switchtender.control.admin import Admin
 from switchtender.control.balancer import Balancer
 from switchtender.control.peers import Peers
 from switchtender.control.views import BalancerView
-from switchtender.drivers.options.prober import Prober
 from switchtender.http.listen import listening
 from switchtender.metrics.collector import register
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
+from switchtender.serve.equipment import equip, refusal
 from switchtender.serve.follow import follow, of_file
 from switchtender.sources.file import identity
 
@@ -62,9 +63,15 @@ class Server:
         core = Core(json.dumps(settings(spec)).encode())
         instance = secrets.token_hex(8)
         peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic)
-        admin = Admin(state_dir)
-        balancer = Balancer(core, state_dir.keys, clock=time.monotonic, replicas=peers.replicas, admin=admin)
-        balancer.prober = Prober(lifetime.own_address(core), balancer.probed)
+        balancer = Balancer(
+            core,
+            state_dir.keys,
+            clock=time.monotonic,
+            replicas=peers.replicas,
+            part=peers.part,
+            admin=Admin(state_dir),
+        )
+        equip(balancer, lifetime.own_address(core), functools.partial(refusal, kubernetes=False, forbidden=frozenset()))
         stack.push_async_callback(balancer.close)
         registry = CollectorRegistry()
         view = BalancerView(balancer, instance, registry, time.monotonic)
