@@ -329,9 +329,7 @@ def test_explain_says_rule_algorithm_and_why(run, stub):
         "algorithm": "Hash",
         "hash": "00ff",
         "wanted": {"legs": 2, "resources": ["conf"], "emergency": True},
-        "candidates": [
-            {**CANDIDATE, "score": 0.5, "resources": {"conf": {"in_use": 1, "limit": 2}}, "why": "takes the call"}
-        ],
+        "candidates": [candidate],
         "spill": {"group": {"namespace": "voice", "name": "rest"}, "candidates": []},
     }
     stub.gives("/api/v1/explain", told)

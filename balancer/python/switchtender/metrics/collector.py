@@ -184,7 +184,7 @@ def _resources(nodes: list[dict[str, Any]]) -> Iterator[Metric]:
     used = GaugeMetricFamily(f"{PREFIX}node_resource_in_use", "Calls that use the resource on the node.", labels=labels)
     limit = GaugeMetricFamily(
         f"{PREFIX}node_resource_limit",
-        "Calls that may use it at once by this balancer's part of the limit.",
+        "Calls that may use it at once, by this balancer's part.",
         labels=labels,
     )
     for node in nodes:
