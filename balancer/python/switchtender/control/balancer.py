@@ -136,8 +136,8 @@ class Balancer:
             resolved=resolved,
             part=part,
         )
-        located = {node["uid"] for node in document["nodes"]}
         self.generation = self.core.apply(json.dumps(document).encode())
+        located = {node["uid"] for node in document["nodes"]}
         joined = None if self.plan is None else self._clock()
         self.plan, self._node_of, self.part = plan, node_of, part
         self.admin.present(uids)
