@@ -166,7 +166,8 @@ impl Core {
         };
         let group = group_of(step.snapshot, token.group).filter(|group| egress::counts_outward(group));
         let node = route::node_of(step.snapshot, &packet.flow, message).filter(|_| method == Method::Invite);
-        Ok(Plan { record, outward: group.and(node).map(|node| node.slot), ..Plan::to(hop, shape) })
+        let call = CallKey::of(&self.config.secret, message);
+        Ok(Plan { record, call, outward: group.and(node).map(|node| node.slot), ..Plan::to(hop, shape) })
     }
 
     pub(crate) fn plan_new<N: Nodes, O: Output>(

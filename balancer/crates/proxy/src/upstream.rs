@@ -197,10 +197,14 @@ impl Core {
         server.interval = T1;
         let (invite, reliable) = (server.is_invite(), server.is_reliable());
         let (ends, outward) = (server.ends.take(), server.outward);
+        let (begins, call) = (server.record != Record::Nothing, server.call);
         if let Some(ending) = ends {
             self.on_bye_over(step, ending, Some(code));
         }
         if invite && code >= 300 {
+            if begins {
+                step.output.forget_call(call.key);
+            }
             self.release_attempt(step, handle);
             if let Some(node) = outward {
                 on_no_call(step, node);

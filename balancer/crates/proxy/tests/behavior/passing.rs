@@ -309,3 +309,20 @@ fn a_dialog_that_ended_is_named_in_vain() {
     world.sent_response(200);
     assert_eq!(world.wire.standing.len(), 0);
 }
+
+#[test]
+fn a_call_that_rang_and_was_refused_is_named_in_vain_and_a_refused_reinvite_forgets_nothing() {
+    let mut world = World::new();
+    let sent = place(&mut world, &Request::invite());
+    world.respond(&sent, sent.text.response(180, "Ringing", ""));
+    assert_eq!(world.wire.standing.len(), 1);
+    world.respond(&sent, sent.text.response(486, "Busy Here", ""));
+    assert_eq!(world.wire.standing.len(), 0);
+    let mut world = World::new();
+    let (_, ok) = answered(&mut world, &Request::invite());
+    world.caller_sends(Request::in_dialog("INVITE", "reinvite", &ok).text());
+    world.sent_response(100);
+    let reinvite = world.sent_request("INVITE");
+    world.respond(&reinvite, reinvite.text.response(488, "Not Acceptable Here", ""));
+    assert_eq!(world.wire.standing.len(), 1);
+}
