@@ -321,6 +321,7 @@ impl Index {
 }
 
 /// Splits a header field without its final line end at the colon; `None` without one, or when the name is no token.
+#[inline]
 pub(crate) fn name_and_value(text: &[u8]) -> Option<(HeaderName, &[u8])> {
     let colon = memchr(b':', text)?;
     let name_text = without_blanks(text.get(..colon)?);

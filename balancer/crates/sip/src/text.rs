@@ -96,6 +96,7 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u32> {
 }
 
 /// Whether a NUL stands there other than behind a backslash, where the grammar allows one (`quoted-pair`).
+#[inline]
 pub(crate) fn has_bare_nul(text: &[u8]) -> bool {
     let escaped = |at: usize| at.checked_sub(1).and_then(|before| text.get(before)) == Some(&b'\\');
     memchr::memchr_iter(0, text).any(|at| !escaped(at))
@@ -114,6 +115,7 @@ pub(crate) fn quoted_len(text: &[u8]) -> Option<usize> {
 }
 
 /// Whether every quoted string in `text` is closed: only then does what is put behind `text` stand outside of quotes.
+#[inline]
 pub(crate) fn quotes_are_closed(text: &[u8]) -> bool {
     let mut rest = text;
     while let Some(open) = memchr::memchr(b'"', rest) {
