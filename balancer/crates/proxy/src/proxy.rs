@@ -240,6 +240,13 @@ impl Proxy {
                 ensure(queued, "a timer of a server transaction is queued")?;
             }
         }
+        let waiting = core.servers.iter().filter(|(_, server)| server.waiting && server.is_pending()).count();
+        ensure(waiting <= core.waiting.len(), "who waits stands in the queue")?;
+        ensure(
+            core.waiting.len() == 0 || timers.iter().any(|(_, due)| *due == Due::Waiting),
+            "the queue is looked at",
+        )?;
+        ensure(core.records.len() == 0 || timers.iter().any(|(_, due)| *due == Due::Records), "records are looked at")?;
         for (handle, client) in core.clients.iter() {
             let owner = core.servers.get(client.server);
             let known = owner.is_some_and(|server: &Server| server.clients.contains(&Some(handle)));
