@@ -115,7 +115,8 @@ def _asked(answer: dict[str, Any], group: dict[str, Any]) -> list[str]:
     if wanted:
         named = "".join(f", 1 {name}" for name in wanted["resources"])
         emergency = "; an emergency call" if wanted["emergency"] else ""
-        lines.append(f"wants {wanted['legs']} sessions{named}{emergency}")
+        sessions = f"{wanted['legs']} session{'s' if wanted['legs'] != 1 else ''}"
+        lines.append(f"wants {sessions}{named}{emergency}")
     return lines
 
 
