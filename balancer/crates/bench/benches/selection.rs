@@ -77,7 +77,7 @@ fn snapshot(nodes: u32, algorithm: &str) -> Snapshot {
 }
 
 /// One call after the other, twenty microseconds apart, so that what is built anew now and then is in the mean.
-#[divan::bench(args = [8, 64, 200, 1000], consts = [0, 1, 2, 3, 4, 5, 6], sample_size = 5000)]
+#[divan::bench(args = [8, 64, 200, 1000], consts = [0, 1, 2, 3, 4, 5, 6], sample_size = 500)]
 fn choose<const ALGORITHM: usize>(bencher: Bencher<'_, '_>, nodes: u32) {
     let (snapshot, pool) = (snapshot(nodes, Algorithm::ALL[ALGORITHM].name()), Pool::new(nodes));
     let (mut rng, mut memory, mut now) = (Rng::new(7), Memory::new(), 0);

@@ -105,7 +105,7 @@ const CALLER: &str = "192.0.2.10:5060";
 fn snapshot() -> Snapshot {
     let secret = "A".repeat(85) + "A=";
     let json = format!(
-        r#"{{"format": 1, "keys": [{{"id": 1, "secret": "{secret}"}}],
+        r#"{{"format": 2, "keys": [{{"id": 1, "secret": "{secret}"}}],
             "nodes": [{{"uid": "a", "name": "a", "sip": "{NODE}"}}],
             "groups": [{{"namespace": "voice", "name": "ivr", "uid": "g", "generation": 1, "priority": 0,
                 "match": [{{"request_uri": {{"user": null, "host": null, "user_pattern": "^1"}}, "sources": []}}],

@@ -285,7 +285,7 @@ impl Setup {
             None => "[]".to_owned(),
         };
         format!(
-            r#"{{"format": 1, "keys": [{}], "nodes": [{}], "groups": [{{
+            r#"{{"format": 2, "keys": [{}], "nodes": [{}], "groups": [{{
                 "namespace": "voice", "name": "ivr", "uid": "g", "generation": 1, "priority": 0, "match": {rules},
                 "algorithm": "LeastLoad", "legs_per_call": {}, {}
                 "failover": {{"attempts": {}, "retry_on": {}, "first_response_timeout_ms": 2000,

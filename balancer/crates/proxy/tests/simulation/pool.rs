@@ -31,7 +31,7 @@ impl Pool {
         Self { addresses, members, keys: vec![1], attempts: 3 }
     }
 
-    /// The snapshot document, format 1.
+    /// The snapshot document, format 2.
     pub(crate) fn document(&self) -> String {
         let (mut nodes, mut members, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for (index, member) in self.members.iter().enumerate() {
@@ -44,7 +44,7 @@ impl Pool {
             keys.push(format!(r#"{{"id": {id}, "secret": "{}"}}"#, base64(&[id; 64])));
         }
         format!(
-            r#"{{"format": 1, "keys": [{}], "nodes": [{}], "groups": [{{
+            r#"{{"format": 2, "keys": [{}], "nodes": [{}], "groups": [{{
                 "namespace": "voice", "name": "pool", "uid": "1", "generation": 1, "priority": 0, "match": [],
                 "algorithm": "LeastLoad", "legs_per_call": 1, "timer_c_ms": {TIMER_C}, "panic_threshold": 0.0,
                 "failover": {{

@@ -18,8 +18,8 @@ use crate::snapshot::{Node, Registry, Snapshot};
 use names::Names;
 use nodes::{keys, nodes};
 
-/// The document's versions that this reader knows.
-const FORMATS: core::ops::RangeInclusive<u64> = 1..=2;
+/// The document's version that this reader knows.
+const FORMAT: u64 = 2;
 
 const MOST_NODES: usize = 20_000;
 const MOST_GROUPS: usize = 2_000;
@@ -28,8 +28,8 @@ pub(crate) fn read(bytes: &[u8], registry: &mut dyn Registry) -> Result<Snapshot
     let value = parse(bytes)?;
     let mut document = Field::root(&value).object()?;
     let format = document.required("format")?;
-    if !FORMATS.contains(&format.integer(0..=u64::MAX)?) {
-        return Err(format.error(format!("this balancer reads format {}", FORMATS.end())));
+    if format.integer(0..=u64::MAX)? != FORMAT {
+        return Err(format.error(format!("this balancer reads format {FORMAT}")));
     }
     let keys = keys(&document.required("keys")?)?;
     let nodes = nodes(&document.required("nodes")?)?;

@@ -59,6 +59,7 @@ fn no_groups_and_no_nodes_are_fine() {
 fn every_error_says_where_it_is() {
     let long = "a".repeat(2_000);
     let cases: Vec<(&str, Value, &str)> = vec![
+        ("/format", json!(1), "format 2"),
         ("/format", json!(3), "format 2"),
         ("/format", json!("1"), "whole number"),
         ("/keys", json!([]), "at least one"),
@@ -174,4 +175,67 @@ proptest! {
     fn no_bytes_upset_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(Snapshot::from_json(&bytes, &mut Slots::new(9, 9).at(Time::ZERO)).is_err());
     }
+}
+
+/// A field of format 2 that says what makes no sense: where it stands, what, a word of the message.
+#[test]
+fn what_groups_may_say_of_resources_keys_spill_and_egress_is_checked() {
+    let conf = json!([{"name": "conf", "limited": true}]);
+    let cases: Vec<(&str, Value, &str)> = vec![
+        ("mode", json!("Stateless"), "CallID, From, To"),
+        ("mode", json!("Half"), "Stateful, Stateless"),
+        ("weights_from", json!("Guess"), "Reported, Static"),
+        ("high_water", json!(1.5), "a number from"),
+        ("max_ejected", json!(-0.1), "a number from"),
+        ("large_requests", json!("SCTP"), "UDP, TCP"),
+        ("hash_on", json!({"type": "Header"}), "needs a name"),
+        ("hash_on", json!({"type": "From", "name": "X"}), "only Header"),
+        ("hash_on", json!({"type": "Via"}), "CallID, From, To"),
+        ("over_limit", json!({"action": "Spill", "status": 503, "retry_after_s": [1, 2]}), "needs a group"),
+        ("over_limit", json!({"action": "Spill", "group": 0, "status": 503, "retry_after_s": [1, 2]}), "into itself"),
+        ("over_limit", json!({"action": "Spill", "group": 1, "status": 503, "retry_after_s": [1, 2]}), "no group 1"),
+        ("over_limit", json!({"action": "Reject", "group": 0, "status": 503, "retry_after_s": [1, 2]}), "only Spill"),
+        ("resources", json!([{"name": "a", "limited": true}, {"name": "a", "limited": true}]), "twice"),
+        ("match", json!([{"resources": ["conf"]}]), "no resource"),
+        ("match", json!([{"headers": [{"name": "X", "value": "a", "pattern": "b"}]}]), "not both"),
+        ("match", json!([{"listeners": [-1]}]), "whole number"),
+        ("egress", json!({"listener": 0}), "exactly one"),
+        ("egress", json!({"listener": 0, "group": 0, "request_uri": ["10.0.0.0/8"]}), "exactly one"),
+        ("egress", json!({"listener": 0, "group": 7}), "no group 7"),
+        ("egress", json!({"listener": 0, "next_hops": [{"address": "0.0.0.0:5060"}]}), "one host"),
+    ];
+    for (field, value, word) in cases {
+        let mut text = document("LeastLoad", 1, &[(1.0, 0)]);
+        text["groups"][0][field] = value.clone();
+        let (pointer, message) = refusal(&text);
+        assert!(pointer.starts_with("/groups/0"), "{field} = {value}: {pointer}");
+        assert!(message.contains(word), "{field} = {value}: {message}");
+    }
+    let mut text = document("LeastLoad", 1, &[(1.0, 0)]);
+    text["groups"][0]["resources"] = conf;
+    text["groups"][0]["members"][0]["limits"] = json!({"seats": 1});
+    assert_eq!(refusal(&text).0, "/groups/0/members/0/limits/seats");
+    text["groups"][0]["members"][0]["limits"] = json!({"conf": 1});
+    text["nodes"][0]["ejection"] = json!({"failures": 5, "duration_ms": 30_000, "max_ms": 1_000});
+    assert_eq!(refusal(&text).0, "/nodes/0/ejection");
+}
+
+#[test]
+fn a_resource_keeps_its_slot_by_its_name() {
+    let mut slots = Slots::new(9, 9);
+    let mut read_with = |names: &[&str]| {
+        let mut text = document("LeastLoad", 1, &[(1.0, 0)]);
+        text["groups"][0]["resources"] = names.iter().map(|name| json!({"name": name, "limited": true})).collect();
+        let last = names[names.len() - 1];
+        text["groups"][0]["members"][0]["limits"] = json!({ last: 3 });
+        let group =
+            Snapshot::from_json(text.to_string().as_bytes(), &mut slots.at(Time::ZERO)).unwrap().groups.remove(0);
+        let slot = group.resources.iter().find(|resource| &*resource.name == last).unwrap().slot;
+        assert_eq!((group.members[0].limit(slot, 0), group.members[0].limit(slot, 2)), (Some(3), Some(5)));
+        slot
+    };
+    let conf = read_with(&["conf"]);
+    assert_ne!(read_with(&["trunk"]), conf);
+    assert_eq!(read_with(&["fax", "trunk", "conf"]), conf, "whatever came before it");
+    assert_eq!(slots.resources(), ["conf", "trunk", "fax"]);
 }
