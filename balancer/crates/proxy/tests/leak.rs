@@ -262,7 +262,7 @@ fn document() -> String {
         })
         .collect();
     format!(
-        r#"{{"format": 1, "keys": [{{"id": 1, "secret": "{secret}"}}], "nodes": [{}], "groups": [{{
+        r#"{{"format": 2, "keys": [{{"id": 1, "secret": "{secret}"}}], "nodes": [{}], "groups": [{{
             "namespace": "voice", "name": "ivr", "uid": "g", "generation": 1, "priority": 0,
             "match": [{{"request_uri": {{"user": "1000", "host": null, "user_pattern": null}}, "resources": ["conf"]}}],
             "algorithm": "RoundRobin", "legs_per_call": 1, "queue_ms": 900, "call_expiry_ms": 60000,
