@@ -193,7 +193,7 @@ def test_other_requests_that_begin_a_dialog_take_record_routes(stand, caller, no
     received = node.expect(method)
     assert len(own_lines(received, "Record-Route")) == 2
     node.reply(received, 202, "Accepted", tag="n")
-    near, far = received.list("Record-Route")
+    _, far = received.list("Record-Route")
     assert caller.expect(202).list("Record-Route") == [far], "the nodes' side is none of the caller's business"
 
 
