@@ -1,6 +1,9 @@
 //! Deterministic simulation of whole deployments: several replicas and workers of the real proxy, callers and nodes with
 //! a transaction layer of their own, a network that loses, doubles and reorders, and everything that goes wrong in life.
 //!
+//! In every other world one node and one client speak TCP: what they send arrives once and in order, and a dead node refuses
+//! connections.
+//!
 //! A world is its seed: the same seed replays the same run, datagram by datagram. Each profile runs many seeds
 //! (`SIMULATION_SEEDS=n` for another number of them); a failure names its seed, and `SIMULATION_SEED=n` replays that one
 //! alone and prints its course.
@@ -57,7 +60,8 @@ fn simulate(profile: &str, rigor: Rigor, prepare: impl Fn(Setup) -> (Setup, usiz
     let only = number_from_environment("SIMULATION_SEED");
     let count = number_from_environment("SIMULATION_SEEDS").unwrap_or(SEEDS);
     for seed in only.map_or(0..count, |seed| seed..seed + 1) {
-        let (setup, calls, troubles) = prepare(Setup { traced: only.is_some(), ..Setup::new(seed) });
+        let (setup, calls, troubles) =
+            prepare(Setup { traced: only.is_some(), mixed: seed % 2 == 1, ..Setup::new(seed) });
         let mut world = World::new(&setup);
         let run = catch_unwind(AssertUnwindSafe(|| {
             plan_calls(&mut world, calls);

@@ -58,12 +58,18 @@ pub(crate) struct Client {
     calls: BTreeMap<String, Call>,
     balancer: SocketAddr,
     minted: usize,
+    /// Whether it speaks TCP.
+    pub(crate) stream: bool,
+}
+
+fn contact_of(index: usize, contact: SocketAddr, stream: bool) -> String {
+    format!("<sip:caller{index}@{contact}{}>", if stream { ";transport=tcp" } else { "" })
 }
 
 impl Client {
     pub(crate) fn new(index: usize, access: Access, source: SocketAddr, balancer: SocketAddr) -> Self {
         let agent = Agent::new(Who::Client(index));
-        Self { index, access, source, agent, calls: BTreeMap::new(), balancer, minted: 0 }
+        Self { index, access, source, agent, calls: BTreeMap::new(), balancer, minted: 0, stream: false }
     }
 
     /// The address that it gives in Contact; reachable only for a direct client.
@@ -136,7 +142,7 @@ impl Client {
             .with("To", format!("<sip:{}@example.com>", plan.user()))
             .with("Call-ID", &call_id)
             .with("CSeq", "1 INVITE")
-            .with("Contact", format!("<sip:caller{}@{contact}>", self.index));
+            .with("Contact", contact_of(self.index, contact, self.stream));
         let mut invite = self.with_vias(invite);
         invite.body = "v=0\r\no=caller\r\n".into();
         ledger.place(&call_id, plan.clone(), network.now);
@@ -383,9 +389,9 @@ impl Client {
 
     fn reinvite(&mut self, network: &mut Network, call_id: &str, tag: &str) {
         let contact = self.contact();
-        let index = self.index;
+        let (index, stream) = (self.index, self.stream);
         let Some(leg) = self.leg(call_id, tag) else { return };
-        let invite = leg.dialog.request("INVITE").with("Contact", format!("<sip:caller{index}@{contact}>"));
+        let invite = leg.dialog.request("INVITE").with("Contact", contact_of(index, contact, stream));
         self.send_in_dialog(network, invite);
     }
 
@@ -411,12 +417,12 @@ impl Client {
     /// A request of the node's.
     fn requested(&mut self, network: &mut Network, request: &Message) {
         let contact = self.contact();
-        let index = self.index;
+        let (index, stream) = (self.index, self.stream);
         let response = match self.leg(request.call_id(), &request.tag("From")) {
             None => Message::response(request, 481, "Call/Transaction Does Not Exist", "none"),
             Some(leg) => {
                 leg.over |= request.method() == "BYE";
-                Message::response(request, 200, "OK", "").with("Contact", format!("<sip:caller{index}@{contact}>"))
+                Message::response(request, 200, "OK", "").with("Contact", contact_of(index, contact, stream))
             }
         };
         self.agent.respond(network, response);

@@ -1,6 +1,6 @@
 //! Virtual time and the network: what is sent arrives later, twice or never, in the order that the seed says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 use switchtender_select::{Rng, Time};
@@ -70,6 +70,8 @@ pub(crate) struct Network {
     pub(crate) now: Time,
     pub(crate) rng: Rng,
     pub(crate) weather: Weather,
+    /// Endpoints that speak TCP: what goes to or comes from them arrives once and in order.
+    pub(crate) streams: BTreeSet<SocketAddr>,
     agenda: BTreeMap<(Time, u64), Happening>,
     order: u64,
     /// Every datagram sent since somebody began to listen in.
@@ -84,12 +86,27 @@ impl Network {
     pub(crate) fn new(seed: u64, weather: Weather, traced: bool) -> Self {
         let trace = traced.then(Vec::new);
         let now = Time::from_secs(1_000);
-        Self { now, rng: Rng::new(seed), weather, agenda: BTreeMap::new(), order: 0, tap: None, trace }
+        Self {
+            now,
+            rng: Rng::new(seed),
+            weather,
+            streams: BTreeSet::new(),
+            agenda: BTreeMap::new(),
+            order: 0,
+            tap: None,
+            trace,
+        }
     }
 
-    /// Puts a datagram on the wire.
+    /// Whether messages between these two are a stream.
+    pub(crate) fn is_stream(&self, one: SocketAddr, other: SocketAddr) -> bool {
+        self.streams.contains(&one) || self.streams.contains(&other)
+    }
+
+    /// Puts a datagram, or a message of a stream, on the wire.
     pub(crate) fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
-        let lost = self.chance(self.weather.loss);
+        let stream = self.is_stream(from, to);
+        let lost = !stream && self.chance(self.weather.loss);
         if let Some(tap) = &mut self.tap {
             tap.push(Sent { from, to, bytes: bytes.clone() });
         }
@@ -98,6 +115,9 @@ impl Network {
             let first = first.lines().next().unwrap_or_default().to_owned();
             let branch = crate::message::Message::parse(&bytes).map(|message| message.branch()).unwrap_or_default();
             self.note(|| format!("{from} > {to}{} {first} [{branch}]", if lost { " LOST" } else { "" }));
+        }
+        if stream {
+            return self.push(self.now + LATENCY, Happening::Arrival { from, to, bytes });
         }
         if self.chance(self.weather.duplication) {
             let again = Happening::Arrival { from, to, bytes: bytes.clone() };

@@ -50,6 +50,8 @@ pub(crate) struct Node {
     sessions: BTreeMap<String, Session>,
     zombies: usize,
     minted: usize,
+    /// Whether it speaks TCP.
+    pub(crate) stream: bool,
 }
 
 /// What a node needs of the world.
@@ -64,7 +66,17 @@ impl Node {
     pub(crate) fn new(index: usize, address: SocketAddr, max_sessions: usize) -> Self {
         let agent = Agent::new(Who::Node(index));
         let sessions = BTreeMap::new();
-        Self { index, address, mood: Mood::Serving, max_sessions, agent, sessions, zombies: 0, minted: 0 }
+        Self {
+            index,
+            address,
+            mood: Mood::Serving,
+            max_sessions,
+            agent,
+            sessions,
+            zombies: 0,
+            minted: 0,
+            stream: false,
+        }
     }
 
     /// Session-Count as a HEARTBEAT shows it.
@@ -174,7 +186,7 @@ impl Node {
     }
 
     fn contact(&self) -> String {
-        format!("<sip:mod_sofia@{};transport=udp>", self.address)
+        format!("<sip:mod_sofia@{};transport={}>", self.address, if self.stream { "tcp" } else { "udp" })
     }
 
     fn refuse(&mut self, around: &mut Around<'_>, request: &Message, code: u16, reason: &str) {

@@ -22,13 +22,15 @@ pub(crate) struct Pool {
     /// Ids of the keys; the first one seals.
     pub(crate) keys: Vec<u8>,
     pub(crate) attempts: u8,
+    /// Nodes that are spoken to over TCP.
+    streams: Vec<usize>,
 }
 
 impl Pool {
     /// All nodes, equal, and one key.
-    pub(crate) fn new(addresses: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(addresses: Vec<SocketAddr>, streams: Vec<usize>) -> Self {
         let members = (0..addresses.len()).map(|node| Member { node, weight: 1.0, draining: false }).collect();
-        Self { addresses, members, keys: vec![1], attempts: 3 }
+        Self { addresses, members, keys: vec![1], attempts: 3, streams }
     }
 
     /// The snapshot document, format 2.
@@ -36,7 +38,10 @@ impl Pool {
         let (mut nodes, mut members, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for (index, member) in self.members.iter().enumerate() {
             let (name, sip) = (format!("fs{}", member.node), self.addresses[member.node]);
-            nodes.push(format!(r#"{{"uid": "pool/{name}@{sip}", "name": "{name}", "sip": "{sip}"}}"#));
+            let transport = if self.streams.contains(&member.node) { "TCP" } else { "UDP" };
+            nodes.push(format!(
+                r#"{{"uid": "pool/{name}@{sip}", "name": "{name}", "sip": "{sip}", "transport": "{transport}"}}"#
+            ));
             let Member { weight, draining, .. } = member;
             members.push(format!(r#"{{"node": {index}, "weight": {weight}, "priority": 0, "draining": {draining}}}"#));
         }

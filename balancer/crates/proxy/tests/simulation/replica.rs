@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use switchtender_proxy::{
-    Advertised, Config, Event, FailureKind, Flow, Listener, Local, NodeAdvertise, NodeSide, Output, Packet, Proxy,
-    Snapshot, Time, TransportFailure,
+    Advertised, Config, ConnectionId, Event, FailureKind, Flow, Listener, Local, NodeAdvertise, NodeSide, Output,
+    Packet, Proxy, Snapshot, Time, Transport, TransportFailure,
 };
 use switchtender_select::{NodeSlot, Slots, SlotsAt};
 
@@ -252,7 +252,14 @@ impl Replica {
         if worker >= self.workers.len() {
             return network.bounce(from, to, bytes.to_vec());
         }
-        let packet = Packet { bytes, flow: Flow::udp(local, Some(self.ip), from) };
+        let mut flow = Flow::udp(local, Some(self.ip), from);
+        if network.is_stream(from, to) {
+            // Each peer has one connection to a worker.
+            let serial = u32::from(from.port()) << 16 | from.to_string().bytes().map(u32::from).sum::<u32>();
+            let connection = ConnectionId::new(u8::try_from(worker).unwrap_or(u8::MAX), serial);
+            flow = Flow { transport: Transport::Tcp, connection: Some(connection), ..flow };
+        }
+        let packet = Packet { bytes, flow };
         self.run(network, witness, worker, &Input::Received(packet));
     }
 
@@ -270,8 +277,13 @@ impl Replica {
             _ => self.pick_worker(destination),
         };
         if worker < self.workers.len() {
-            let flow = Flow::udp(Local::Worker, None, destination);
-            let failure = TransportFailure { kind: FailureKind::Icmp, flow, quoted };
+            let datagram = Flow::udp(Local::Worker, None, destination);
+            let (kind, flow) = if network.is_stream(source, destination) {
+                (FailureKind::Connect, Flow { transport: Transport::Tcp, ..datagram })
+            } else {
+                (FailureKind::Icmp, datagram)
+            };
+            let failure = TransportFailure { kind, flow, quoted };
             self.run(network, witness, worker, &Input::Failed(failure));
         }
     }
@@ -357,7 +369,11 @@ impl Replica {
         for (flow, bytes) in sent {
             let Flow { local: from, peer: to, .. } = flow;
             witness.put_out(&place, snapshot, from, to, &bytes);
-            if self.failing_sends > 0 && from == Local::Worker {
+            let stream = network.is_stream(self.source(from, worker, to), to);
+            if stream != (flow.transport == Transport::Tcp) {
+                witness.ledger.violation(format!("{place:?} sent by {:?} to {to}", flow.transport));
+            }
+            if self.failing_sends > 0 && from == Local::Worker && !stream {
                 self.failing_sends -= 1;
                 let failure = TransportFailure { kind: FailureKind::Send, flow, quoted: &bytes };
                 self.step(network, witness, worker, &Input::Failed(failure), passed);

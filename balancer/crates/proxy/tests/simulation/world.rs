@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) max_sessions: usize,
     pub(crate) clients: usize,
     pub(crate) weather: Weather,
+    /// The last node and the first client speak TCP.
+    pub(crate) mixed: bool,
     /// Keep every line of the run.
     pub(crate) traced: bool,
 }
@@ -35,7 +37,17 @@ impl Setup {
     /// Two replicas of two workers each, four nodes with room for everybody, a network without loss.
     pub(crate) fn new(seed: u64) -> Self {
         let weather = Weather::default();
-        Self { seed, replicas: 2, workers: 2, nodes: 4, max_sessions: 200, clients: 6, weather, traced: false }
+        Self {
+            seed,
+            replicas: 2,
+            workers: 2,
+            nodes: 4,
+            max_sessions: 200,
+            clients: 6,
+            weather,
+            mixed: false,
+            traced: false,
+        }
     }
 }
 
@@ -123,10 +135,10 @@ impl World {
         let mut network = Network::new(setup.seed, setup.weather, setup.traced);
         let address = |ip: [u8; 4], port| SocketAddr::new(IpAddr::from(ip), port);
         let small = |index: usize| u8::try_from(index).unwrap_or(u8::MAX);
-        let nodes: Vec<_> = (0..setup.nodes)
+        let mut nodes: Vec<_> = (0..setup.nodes)
             .map(|index| Node::new(index, address([10, 1, 0, 1 + small(index)], 5060), setup.max_sessions))
             .collect();
-        let clients: Vec<_> = (0..setup.clients)
+        let mut clients: Vec<_> = (0..setup.clients)
             .map(|index| {
                 let (access, port) = match index % 4 {
                     0 | 1 => (Access::Direct, 5060),
@@ -142,7 +154,18 @@ impl World {
             clients: clients.iter().map(Client::ip).collect(),
             outsiders: vec![attacker.address.ip()],
         };
-        let pool = Pool::new(nodes.iter().map(|node| node.address).collect());
+        let mixed = setup.mixed;
+        if let Some(node) = nodes.last_mut() {
+            node.stream = mixed;
+        }
+        let streams: Vec<usize> =
+            nodes.iter().map(|node| node.index).filter(|index| mixed && *index + 1 == nodes.len()).collect();
+        network.streams.extend(streams.iter().map(|&node| nodes[node].address));
+        if let Some(client) = clients.first_mut().filter(|_| mixed) {
+            client.stream = true;
+            network.streams.insert(client.source);
+        }
+        let pool = Pool::new(nodes.iter().map(|node| node.address).collect(), streams);
         let share = share(setup.replicas);
         let replicas = (0..setup.replicas).map(|index| Replica::new(index, share)).collect();
         let salt = network.rng.next_u64();
@@ -334,7 +357,12 @@ impl World {
             Deed::Move { client } => {
                 let port = 20_000 + u16::try_from(self.network.rng.below(20_000)).unwrap_or(0);
                 if self.clients[client].access != Access::Edge {
+                    let before = self.clients[client].source;
                     self.clients[client].source.set_port(port);
+                    if self.network.streams.contains(&before) {
+                        // Another connection; the former one stays open.
+                        self.network.streams.insert(self.clients[client].source);
+                    }
                 }
             }
             Deed::Jump { replica, by } => self.replicas[replica].jump(&mut self.network, by),
