@@ -58,10 +58,24 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, address: str = "127.0.0.1") -> int:
     """A port that nobody holds now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
+    with socket.socket(_family(address), kind) as probe:
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def taken(kind: socket.SocketKind, address: str, port: int) -> bool:
+    """Somebody holds this port; nothing is bound to find out, since that would keep others from it."""
+    packed = socket.inet_pton(_family(address), address)
+    words = [packed[i : i + 4][::-1].hex().upper() for i in range(0, len(packed), 4)]
+    local = f"{''.join(words)}:{port:04X}"
+    table = ("tcp" if kind == socket.SOCK_STREAM else "udp") + ("6" if ":" in address else "")
+    lines = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    return any(line.split()[1] == local for line in lines)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def ask(url: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:

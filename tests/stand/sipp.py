@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.stand.process import command, free_port
+from tests.stand.process import command, free_port, taken, until
 
 SCENARIOS = Path(__file__).parent.parent / "judges" / "scenarios"
 
@@ -37,6 +39,11 @@ class Run:
         """What SIPp found unexpected, word by word."""
         file = self.stat_file.with_suffix(".err")
         return file.read_text(errors="replace")[:4000] if file.exists() else ""
+
+    def stop(self) -> Result:
+        """End it, whether or not its calls came, and read what it counted until now (within a second)."""
+        self.process.send_signal(signal.SIGUSR1)
+        return self.result(5)
 
     def result(self, patience: float) -> Result:
         """Wait for the end (at most ``patience`` seconds) and read the statistics."""
@@ -76,17 +83,35 @@ def start(
     local: str = "127.0.0.2",
     service: str = "service",
     limit: int = 10_000,
+    transport: str = "u1",
 ) -> Run:
-    """Start placing ``calls`` calls at ``rate`` calls a second to ``target`` ("ip:port")."""
-    port = free_port(socket.SOCK_DGRAM, local)
-    name = f"sipp-{scenario}-{port}"
+    """Start placing ``calls`` calls at ``rate`` calls a second to ``target`` ("ip:port").
+
+    ``transport`` as SIPp's -t: u1 and t1 for one socket or connection, un and tn for one of each call.
+    """
+    port = free_port(socket.SOCK_STREAM if transport.startswith("t") else socket.SOCK_DGRAM, local)
+    placing = [target, "-s", service, "-r", str(rate), "-l", str(limit), "-d", str(pause_ms)]
+    return _run(scenario, folder, local, port, calls, transport, placing)
+
+
+def answer(
+    scenario: str, local: str, port: int, folder: Path, *, calls: int, transport: str = "u1", target: str = ""
+) -> Run:
+    """Play a node at ``local:port`` for ``calls`` calls; when this returns, its port is open."""
+    run = _run(scenario, folder, local, port, calls, transport, [target] if target else [])
+    kind = socket.SOCK_STREAM if transport.startswith("t") else socket.SOCK_DGRAM
+    until(lambda: taken(kind, local, port) or run.process.poll() is not None, f"SIPp at {local}:{port}")
+    return run
+
+
+def _run(scenario: str, folder: Path, local: str, port: int, calls: int, transport: str, more: Sequence[str]) -> Run:
+    name = f"sipp-{scenario}-{local}-{port}"
     stat_file, log = folder / f"{name}.csv", folder / f"{name}.log"
     arguments = [
-        command("sipp"), target,
+        command("sipp"), *more,
         "-sf", str(SCENARIOS / f"{scenario}.xml"),
-        "-i", local, "-p", str(port),
-        "-s", service,
-        "-r", str(rate), "-m", str(calls), "-l", str(limit), "-d", str(pause_ms),
+        "-i", local, "-p", str(port), "-t", transport,
+        "-m", str(calls), "-max_socket", str(max(calls + 100, 1000)),
         "-nostdin", "-buff_size", "4194304",
         "-trace_stat", "-stf", str(stat_file), "-fd", "1",
         "-trace_err", "-error_file", str(folder / f"{name}.err"),
