@@ -130,7 +130,8 @@ class Watch:
         """Derive the state anew and tell the packet core; a change of state is logged."""
         now = self._clock()
         state, published = publish(self.model, self.policy, replicas=replicas, fresh_share=fresh_share, now=now)
-        published = replace(published, score=self.score)
+        if self.scores:
+            published = replace(published, score=self.score)
         self.fresh = heard(self.model, self.policy, now)
         if self.ejected and state.name == "ready":
             state = State("down", "Ejected")
