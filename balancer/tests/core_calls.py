@@ -19,11 +19,27 @@ _numbers = itertools.count(1)
 
 def settings(**changes: Any) -> dict[str, Any]:
     return {
-        "format": 1,
-        "listeners": [{"name": "public", "address": "127.0.0.1", "port": 0, "advertise": None, "nat": False}],
+        "format": 2,
+        "listeners": [
+            {
+                "name": "public",
+                "address": "127.0.0.1",
+                "port": 0,
+                "transports": ["UDP"],
+                "advertise": None,
+                "nat": False,
+                "allow": [],
+            }
+        ],
         "node_side": {"address": "127.0.0.1", "port": 0, "worker_ports": [0, 0], "advertise": [], "sources": []},
         "workers": 1,
         "limits": {"max_transactions": 1000},
+        "tcp": {
+            "idle_timeout_ms": 60000,
+            "connect_timeout_ms": 1000,
+            "max_connections": 100,
+            "max_per_source": 100,
+        },
         "stop_deadline_ms": 1000,
         "run_id": None,
         **changes,

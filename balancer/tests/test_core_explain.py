@@ -77,6 +77,19 @@ def test_the_key_of_a_call_leads_to_its_node_every_time(core):
     assert answers[0]["hash"] != ask(core, request_uri="sip:a@b", call_id="78@192.0.2.9")["hash"]
 
 
+def test_a_registration_belongs_to_one_node_by_its_address_of_record_full_or_not(core):
+    apply(core, ONE, OTHER)
+    register = {"request_uri": "sip:example.com", "method": "REGISTER"}
+    asked = {user: ask(core, to=f"sip:{user}@example.com", **register) for user in ("a", "b", "c", "d", "e", "f")}
+    assert {answer["choice"]["uid"] for answer in asked.values()} == {"fs1", "fs2"}
+    for uid in ("fs1", "fs2"):
+        open_node(core, uid, sessions=99)
+    for user, answer in asked.items():
+        again = ask(core, to=f"sip:{user}@example.com", **register)
+        assert (again["choice"], again["hash"]) == (answer["choice"], answer["hash"])
+    assert {one["why"] for one in again["candidates"]} == {"is where it belongs", "has no room"}
+
+
 def test_every_candidate_says_why(core):
     resources = [{"name": "ch", "limited": False}, {"name": "conf", "limited": True}]
     members = [

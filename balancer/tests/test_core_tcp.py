@@ -17,13 +17,7 @@ def tcp_settings(**tcp: int) -> dict[str, Any]:
     """One listener for both transports."""
     base = settings()
     (listener,) = base["listeners"]
-    limits = {"idle_timeout_ms": 60000, "connect_timeout_ms": 1000, "max_connections": 100, "max_per_source": 100}
-    return {
-        **base,
-        "format": 2,
-        "listeners": [{**listener, "transports": ["UDP", "TCP"], "allow": []}],
-        "tcp": {**limits, **tcp},
-    }
+    return {**base, "listeners": [{**listener, "transports": ["UDP", "TCP"]}], "tcp": {**base["tcp"], **tcp}}
 
 
 def listener_of(core: Core) -> tuple[str, int]:

@@ -10,7 +10,7 @@ use switchtender_proxy::{Flow, Local, View};
 use switchtender_select::json::{ConfigError, Field, parse};
 use switchtender_select::{
     Candidate, Group, Memory, Mode, NoNode, NodeSlot, Nodes, ResourceSet, Snapshot, Time, Verdict, Wanted, candidates,
-    place, place_stateless,
+    home, place, place_stateless,
 };
 use switchtender_sip::{Index, Kind, Method};
 
@@ -37,6 +37,12 @@ struct Question<'a> {
 struct Outcome {
     chosen: Option<(usize, NodeSlot)>,
     reason: Option<&'static str>,
+}
+
+impl Outcome {
+    fn of(found: Result<(usize, NodeSlot), NoNode>) -> Self {
+        Self { chosen: found.ok(), reason: found.err().map(NoNode::name) }
+    }
 }
 
 pub(crate) fn explain(request: &[u8], shared: &Shared, settings: &Settings, now: Time) -> Result<Vec<u8>, ConfigError> {
@@ -70,8 +76,9 @@ pub(crate) fn explain(request: &[u8], shared: &Shared, settings: &Settings, now:
             "choice": null, "reason": "NoGroup",
         })));
     };
+    let registers = method == Method::Register && group.mode == Mode::Stateful;
     let wanted = Wanted {
-        hash: group.hash_key(&view),
+        hash: if registers { Some(view.address_of_record()) } else { group.hash_key(&view) },
         // Only calls hold something for longer than a transaction.
         resources: matched
             .as_ref()
@@ -80,7 +87,10 @@ pub(crate) fn explain(request: &[u8], shared: &Shared, settings: &Settings, now:
         emergency: matched.as_ref().is_some_and(|matched| matched.emergency),
     };
     let nodes = shared.nodes.of_worker(0, now);
-    let outcome = outcome(&snapshot, group, &wanted, &nodes, now);
+    let outcome = match wanted.hash.filter(|_| registers) {
+        Some(key) => Outcome::of(home(group, key, &nodes, &[], now).map(|slot| (group.index, slot))),
+        None => outcome(&snapshot, group, &wanted, &nodes, now),
+    };
     let asked = Asked { snapshot: &snapshot, wanted: &wanted, nodes: &nodes, now, chosen: outcome.chosen };
     let entries = asked.entries(group);
     let eligible = entries.iter().filter(|entry| entry["verdict"] == Verdict::Eligible.name()).count();
@@ -121,15 +131,12 @@ pub(crate) fn explain(request: &[u8], shared: &Shared, settings: &Settings, now:
 fn outcome(snapshot: &Snapshot, group: &Group, wanted: &Wanted, nodes: &impl Nodes, now: Time) -> Outcome {
     if group.mode == Mode::Stateless {
         let slot = wanted.hash.and_then(|hash| place_stateless(group, hash));
-        let reason = if slot.is_none() { Some(NoNode::Empty.name()) } else { None };
-        return Outcome { chosen: slot.map(|slot| (group.index, slot)), reason };
+        return Outcome::of(slot.map(|slot| (group.index, slot)).ok_or(NoNode::Empty));
     }
     // The seed is the moment: asked again, the draw may differ, as the next call's may.
     let (mut rng, mut memory) = (switchtender_select::Rng::new(now.as_nanos()), Memory::new());
-    match place(snapshot, group, wanted, nodes, &[], now, &mut rng, &mut memory) {
-        Ok(placement) => Outcome { chosen: Some((placement.group, placement.slot)), reason: None },
-        Err(why) => Outcome { chosen: None, reason: Some(why.name()) },
-    }
+    let placed = place(snapshot, group, wanted, nodes, &[], now, &mut rng, &mut memory);
+    Outcome::of(placed.map(|placement| (placement.group, placement.slot)))
 }
 
 fn question<'a>(value: &'a Value, settings: &Settings) -> Result<Question<'a>, ConfigError> {
@@ -277,6 +284,8 @@ impl<N: Nodes> Asked<'_, N> {
 fn why(candidate: &Candidate, taken: bool) -> &'static str {
     match candidate.verdict {
         Verdict::Eligible if taken => "takes the call",
+        // A registration takes no room: its node keeps it, full or not.
+        _ if taken => "is where it belongs",
         Verdict::Eligible if candidate.last_resort => "could take it where nothing better can",
         Verdict::Eligible => "could take it as well",
         Verdict::Excluded => "was tried before",

@@ -1,4 +1,4 @@
-//! What is set once, at construction: sockets, workers, limits. The document is JSON, format 2 (1 is read too); see
+//! What is set once, at construction: sockets, workers, limits. The document is JSON, format 2; see
 //! [`Settings::from_json`].
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,8 +9,7 @@ use switchtender_proxy::Advertised;
 use switchtender_select::Network;
 use switchtender_select::json::{ConfigError, Field, parse};
 
-/// The format that is written, and the one before it: UDP only, everyone is let in.
-const FORMATS: std::ops::RangeInclusive<u64> = 1..=2;
+const FORMAT: u64 = 2;
 const MOST_LISTENERS: usize = 64;
 const MOST_WORKERS: u8 = 64;
 const MOST_ENTRIES: usize = 256;
@@ -116,15 +115,13 @@ impl Settings {
     pub fn from_json(bytes: &[u8]) -> Result<Self, ConfigError> {
         let value = parse(bytes)?;
         let mut document = Field::root(&value).object()?;
-        let format_field = document.required("format")?;
-        let format = format_field.integer(0..=u64::MAX)?;
-        if !FORMATS.contains(&format) {
-            let (first, last) = (FORMATS.start(), FORMATS.end());
-            return Err(format_field.error(format!("this balancer reads formats {first} to {last}")));
+        let format = document.required("format")?;
+        if format.integer(0..=u64::MAX)? != FORMAT {
+            return Err(format.error(format!("this balancer reads format {FORMAT}")));
         }
         let field = document.required("listeners")?;
         let listeners = field.list(MOST_LISTENERS)?;
-        let listeners = listeners.iter().map(|field| listener(field, format)).collect::<Result<Vec<_>, _>>()?;
+        let listeners = listeners.iter().map(listener).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = listeners.first() else {
             return Err(field.error("at least one listener is needed"));
         };
@@ -140,7 +137,7 @@ impl Settings {
         let mut limits = document.required("limits")?.object()?;
         let max_transactions = limits.required("max_transactions")?.integer(1..=10_000_000_u32)?;
         limits.finish()?;
-        let tcp = if format < 2 { Tcp::default() } else { tcp(&document.required("tcp")?)? };
+        let tcp = tcp(&document.required("tcp")?)?;
         let stop_deadline = document.required("stop_deadline_ms")?.millis(0..=24 * 3600 * 1000)?;
         let run_id = document.optional("run_id").map(|field| field.integer(0..=u64::MAX)).transpose()?;
         document.finish()?;
@@ -158,20 +155,15 @@ impl Settings {
     }
 }
 
-fn listener(field: &Field<'_>, format: u64) -> Result<Listener, ConfigError> {
+fn listener(field: &Field<'_>) -> Result<Listener, ConfigError> {
     let mut object = field.object()?;
-    let (transports, allow) = if format < 2 {
-        (Transports::UDP, Vec::new())
-    } else {
-        (transports(&object.required("transports")?)?, networks(&object.required("allow")?)?)
-    };
     let listener = Listener {
         name: object.required("name")?.name()?.to_owned(),
         address: address(&object.required("address")?, &object.required("port")?)?,
         advertise: object.optional("advertise").map(|field| advertised(&field)).transpose()?,
         nat: object.required("nat")?.boolean()?,
-        transports,
-        allow,
+        transports: transports(&object.required("transports")?)?,
+        allow: networks(&object.required("allow")?)?,
     };
     object.finish()?;
     Ok(listener)
@@ -322,21 +314,9 @@ mod tests {
     }
 
     #[test]
-    fn the_format_before_knows_no_connections() {
-        let mut document = document();
-        document["format"] = json!(1);
-        assert_eq!(read(&document).unwrap_err().pointer, "/listeners/0/allow", "unknown there");
-        let listener = document["listeners"][0].as_object_mut().unwrap();
-        listener.retain(|name, _| !["transports", "allow"].contains(&name.as_str()));
-        document.as_object_mut().unwrap().remove("tcp");
-        let settings = read(&document).unwrap();
-        assert_eq!((settings.listeners[0].transports, settings.tcp), (Transports::UDP, Tcp::default()));
-    }
-
-    #[test]
     fn what_does_not_hold_is_named_with_its_place() {
         for (pointer, wrong) in [
-            ("/format", json!(3)),
+            ("/format", json!(1)),
             ("/listeners/0/transports", json!([])),
             ("/listeners/0/transports/0", json!("TLS")),
             ("/listeners/0/allow/0", json!("here")),

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use switchtender_select::{
-    Admission, Group, GroupSlot, HashOn, HashSource, NoNode, NodeSlot, Nodes, ResourceSet, Snapshot, Time, Transport,
-    Verdict, Wanted, judge, may_send_in_dialog,
+    Admission, Group, GroupSlot, NoNode, NodeSlot, Nodes, ResourceSet, Snapshot, Time, Transport, Verdict, Wanted,
+    judge, may_send_in_dialog,
 };
 use switchtender_sip::{HeaderName, Message, Method};
 
@@ -205,7 +205,7 @@ impl Core {
             let placed = if may { Ok(Placed { group: group.index, node }) } else { Err(NoNode::Full) };
             (placed, Search::Nowhere)
         } else if method == Method::Register {
-            let key = address_of_record(&view);
+            let key = view.address_of_record();
             let node = Self::home(step, group, key, &[]);
             (node.map(|node| Placed { group: group.index, node }), Search::Home(key))
         } else {
@@ -341,11 +341,6 @@ fn dialog_node(
 
 fn is_of_no_group(request: &Preprocessed<'_>) -> bool {
     matches!(request.token, Found::Token(Token { group: 0, .. }))
-}
-
-/// The key that a registration goes by: its address of record (RFC 3261 §10.2), the same on every replica.
-fn address_of_record(view: &View<'_>) -> u64 {
-    HashOn { source: HashSource::To, user_only: false }.key(view)
 }
 
 /// Whether the end of this token's dialog counts at its node: if its beginning did.

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use switchtender_select::{Request, UriParts};
+use switchtender_select::{HashOn, HashSource, Request, UriParts};
 use switchtender_sip::{HeaderName, Host, Message, NameAddr, Uri};
 
 use crate::output::{Flow, Local};
@@ -23,6 +23,11 @@ impl<'a> View<'a> {
     /// `uri`: the Request-URI that counts.
     pub fn new(message: &'a Message<'a>, uri: &'a Uri<'a>, flow: &'a Flow) -> Self {
         Self { message, uri, flow, method: message.method_text().unwrap_or_default() }
+    }
+
+    /// The key that a registration goes by: its address of record (RFC 3261 §10.2), the same on every replica.
+    pub fn address_of_record(&self) -> u64 {
+        HashOn { source: HashSource::To, user_only: false }.key(self)
     }
 
     /// As the INVITE that a CANCEL or an ACK belongs to.
