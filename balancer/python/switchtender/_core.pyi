@@ -189,7 +189,9 @@ class Core:
         "groups": [{"namespace", "name", "uid", "generation"}] (the versions in force)}`.
 
         Names are Prometheus names without prefix; a counter's ends in `_total`. Per group, labels `namespace` and
-        `group`: `calls_offered_total`, `calls_total{outcome}`, `calls_rejected_total{cause}`, `failovers_total{cause}`.
+        `group`: `calls_offered_total`, `calls_total{outcome}`, `calls_rejected_total{cause}`, `failovers_total{cause}`,
+        `calls_held_total`, `calls_held_over_total{outcome}`, `calls_spilled_total`, `calls_outward_total`,
+        `calls_outward_over_total{outcome}`.
         Over all: `datagrams_received_total`, `datagrams_sent_total`, `datagrams_dropped_total{cause}`,
         `tcp_connections_{accepted,opened}_total`, `tcp_connections_{closed,refused}_total{cause}`,
         `tcp_connects_failed_total{cause}`, `tcp_framing_errors_total`, the gauge `tcp_connections`,

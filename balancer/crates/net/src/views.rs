@@ -189,14 +189,23 @@ fn sample(name: &str, labels: &Value, value: u64) -> Value {
 /// One count of a group's calls. What the proxy counts in one table are several families to their readers.
 fn group_sample(group: &Group, outcome: Outcome, value: u64) -> Value {
     let name = outcome.name();
-    let (family, label) = if let Some(cause) = name.strip_prefix("failover_") {
+    let part = |prefix: &str| name.strip_prefix(prefix);
+    let (family, label) = if let Some(cause) = part("failover_") {
         ("failovers", Some(("cause", cause)))
-    } else if let Some(cause) = name.strip_prefix("rejected_") {
+    } else if let Some(cause) = part("rejected_") {
         ("calls_rejected", Some(("cause", cause)))
-    } else if outcome == Outcome::Offered {
-        ("calls_offered", None)
+    } else if let Some(end) = part("held_") {
+        ("calls_held_over", Some(("outcome", end)))
+    } else if let Some(end) = part("outward_") {
+        ("calls_outward_over", Some(("outcome", end)))
     } else {
-        ("calls", Some(("outcome", name)))
+        match outcome {
+            Outcome::Offered => ("calls_offered", None),
+            Outcome::Held => ("calls_held", None),
+            Outcome::Spilled => ("calls_spilled", None),
+            Outcome::Outward => ("calls_outward", None),
+            _ => ("calls", Some(("outcome", name))),
+        }
     };
     let mut labels = json!({"namespace": &*group.namespace, "group": &*group.name});
     if let Some((name, value)) = label {
