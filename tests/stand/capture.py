@@ -15,7 +15,20 @@ from tests.stand.process import StandError, child, command
 _SETTLE = 1.0
 _DROPPED = re.compile(r"received/dropped on interface '[^']*': \d+/(\d+)")
 _ERROR = "8388608"
-"""tshark's severity "error", as the number it prints."""
+"""tshark's severity "error", as the number it prints; several of a packet are kept apart by a bar."""
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet as tshark dissects it."""
+
+    source: str
+    """Where it left, "ip:port"."""
+    sip: bool
+    """It holds SIP, or a piece of a message that later packets of the stream complete."""
+    malformed: bool
+    head: str
+    """Start lines of the messages that end in it, then their header fields."""
 
 
 @dataclass(frozen=True)
@@ -29,38 +42,61 @@ class Dissection:
 
 @dataclass
 class Capture:
-    """A capture file and the ports whose datagrams are SIP."""
+    """A capture file and the ports that speak SIP."""
 
     file: Path
     ports: Sequence[tuple[int, int]]
 
     def dissected(self) -> Dissection:
-        """What tshark makes of every packet, in one pass."""
+        """How many packets with a payload there are, and what tshark makes of them."""
+        found = self.packets()
+        return Dissection(len(found), sum(packet.sip for packet in found), sum(packet.malformed for packet in found))
+
+    def packets(self) -> list[Packet]:
+        """What tshark makes of every packet with a payload, in one pass."""
         decode: list[str] = []
         for first, last in self.ports:
-            decode += ["-d", f"udp.port=={first}-{last},sip"]
-        fields = ["-T", "fields", "-e", "frame.protocols", "-e", "_ws.malformed", "-e", "_ws.expert.severity"]
-        arguments = [command("tshark"), "-n", "-r", str(self.file), *decode, *fields]
-        done = subprocess.run(arguments, capture_output=True, check=False, text=True)
+            for protocol in ("udp", "tcp"):
+                decode += ["-d", f"{protocol}.port=={first}-{last},sip"]
+        fields = [argument for name in _FIELDS for argument in ("-e", name)]
+        arguments = [command("tshark"), "-n", "-r", str(self.file), "-Y", "udp or tcp.len > 0", *decode]
+        done = subprocess.run(
+            [*arguments, "-T", "fields", "-E", "aggregator=|", *fields], capture_output=True, check=False, text=True
+        )
         if done.returncode != 0:
             raise StandError(f"tshark: {done.stderr[-2000:]}")
-        rows = [line.split("\t") for line in done.stdout.splitlines()]
-        return Dissection(
-            packets=len(rows),
-            sip=sum("sip" in row[0].split(":") for row in rows),
-            malformed=sum(bool(row[1]) or _ERROR in row[2].split(",") for row in rows),
-        )
+        return [_packet(line.split("\t")) for line in done.stdout.splitlines()]
+
+
+_FIELDS = (
+    "frame.protocols", "_ws.malformed", "_ws.expert.severity", "tcp.reassembled_in", "ip.src", "ipv6.src",
+    "udp.srcport", "tcp.srcport", "sip.Request-Line", "sip.Status-Line", "sip.msg_hdr",
+)  # fmt: skip
+
+
+def _packet(row: Sequence[str]) -> Packet:
+    protocols, malformed, severity, completed_in, v4, v6, udp, tcp, *head = row
+    return Packet(
+        source=f"{v4 or v6}:{udp or tcp}",
+        sip="sip" in protocols.split(":") or bool(completed_in),
+        malformed=bool(malformed) or _ERROR in severity.split("|"),
+        head="\r\n".join(part.replace("\\r\\n", "\r\n").replace("|", "\r\n") for part in head if part),
+    )
 
 
 @contextlib.contextmanager
 def captured(address: str, ports: Sequence[tuple[int, int]], folder: Path) -> Iterator[Capture]:
     """Capture what ``address`` sends over UDP from ``ports`` (ranges) on loopback while the block runs."""
-    file = folder / "emitted.pcapng"
     ranges = " or ".join(f"src portrange {first}-{last}" for first, last in ports)
-    arguments = [
-        command("dumpcap"), "-q", "-i", "lo", "-B", "64", "-w", str(file),
-        "-f", f"udp and src host {address} and ({ranges})",
-    ]  # fmt: skip
+    with captured_where(f"udp and src host {address} and ({ranges})", ports, folder) as capture:
+        yield capture
+
+
+@contextlib.contextmanager
+def captured_where(which: str, ports: Sequence[tuple[int, int]], folder: Path) -> Iterator[Capture]:
+    """Capture the packets on loopback that a filter lets pass while the block runs; ``ports`` speak SIP."""
+    file = folder / "emitted.pcapng"
+    arguments = [command("dumpcap"), "-q", "-i", "lo", "-B", "64", "-w", str(file), "-f", which]
     log = folder / "dumpcap.log"
     with child(arguments, log):
         deadline = time.monotonic() + 20

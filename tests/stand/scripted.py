@@ -70,6 +70,10 @@ class Stand:
 
         until(within_budget, "nodes within their budgets")
 
+    def settled(self) -> None:
+        """Wait until every node is ready; those of most stands are from the first moment."""
+        until(lambda: set(self.balancer.states().values()) == {"ready"}, "nodes that are all ready")
+
     def alive(self, agent: Agent) -> None:
         """The balancer answers an OPTIONS of ``agent`` (RFC 3261 §11.2), and with it has handled all that it sent."""
         host, port = self.target

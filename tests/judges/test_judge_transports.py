@@ -1,0 +1,220 @@
+"""UDP and TCP, IPv4 and IPv6, outside and inside: SIPp calls across every border, and tshark reads what we emit.
+
+Each listener and the node side are advertised under names that stand nowhere else. So what a message holds of our
+addresses tells who was meant to read it.
+"""
+
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from tests.stand import sipp
+from tests.stand.balancer import Layout
+from tests.stand.capture import captured_where
+from tests.stand.nodes import Node as Simulated
+from tests.stand.nodes import simulated
+from tests.stand.process import until
+from tests.stand.scripted import group, scripted
+
+pytestmark = pytest.mark.usefixtures("sipp_installed", "capture_allowed")
+
+LAYOUT = Layout(address="127.0.1.10", node_side=5570, http=18221, workers=2)
+WORKER_PORTS = (5571, 5572)
+OUTSIDE, INSIDE, SIX = "127.0.1.10:5060", "127.0.1.12:5060", "[::1]:5580"
+LISTENERS = [
+    {"name": "outside", "address": "127.0.1.10", "port": 5060, "advertise": {"host": "out.example.com"}},
+    {"name": "inside", "address": "127.0.1.12", "port": 5060, "advertise": {"host": "in.example.com"}},
+    {"name": "six", "address": "::1", "port": 5580, "advertise": {"host": "six.example.com"}},
+]
+NODE_SIDE = {
+    "address": "::",
+    "port": LAYOUT.node_side,
+    "workerPorts": "5571-5572",
+    "advertise": [{"host": "nodes.example.com", "port": 5777}],
+}
+OURS = [(5060, 5060), (5570, 5580)]
+NAMES = {OUTSIDE: "out.example.com", INSIDE: "in.example.com", SIX: "six.example.com"}
+CALLS = 10
+UNPROBED = {"options": {"interval": "0s"}}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that SIPp plays, and which side hangs up there."""
+
+    name: str
+    address: str
+    port: int
+    transport: str
+    scenario: str = "answer"
+
+    @property
+    def uri(self):
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"sip:{host}:{self.port}" + (";transport=tcp" if self.transport == "t1" else "")
+
+
+NODES = [
+    Node("udp", "127.0.1.21", 5060, "u1"),
+    Node("tcp", "127.0.1.22", 5060, "t1"),
+    Node("udphup", "127.0.1.23", 5060, "u1", "answer-and-hang-up"),
+    Node("tcphup", "127.0.1.24", 5060, "t1", "answer-and-hang-up"),
+    Node("six", "::1", 5590, "u1"),
+    Node("sixtcp", "::1", 5591, "t1"),
+    Node("sixhup", "::1", 5592, "u1", "answer-and-hang-up"),
+]
+ROUTES = [
+    ("u1", OUTSIDE, "udp"),
+    ("t1", OUTSIDE, "udp"),
+    ("tn", OUTSIDE, "udp"),
+    ("u1", OUTSIDE, "tcp"),
+    ("t1", OUTSIDE, "tcp"),
+    ("tn", OUTSIDE, "tcp"),
+    ("u1", OUTSIDE, "udphup"),
+    ("t1", OUTSIDE, "udphup"),
+    ("tn", OUTSIDE, "udphup"),
+    ("u1", OUTSIDE, "tcphup"),
+    ("tn", OUTSIDE, "tcphup"),
+    ("u1", INSIDE, "udp"),
+    ("t1", INSIDE, "udphup"),
+    ("u1", SIX, "udp"),
+    ("t1", SIX, "tcp"),
+    ("u1", SIX, "udphup"),
+    ("tn", SIX, "tcphup"),
+    ("u1", OUTSIDE, "six"),
+    ("t1", OUTSIDE, "sixtcp"),
+    ("tn", OUTSIDE, "sixhup"),
+    ("u1", SIX, "six"),
+    ("t1", SIX, "sixhup"),
+]
+EMITTED = (
+    "src host 127.0.1.10 or src host 127.0.1.12 or (src portrange 5570-5580) or dst host 127.0.1.21 or "
+    "dst host 127.0.1.22 or dst host 127.0.1.23 or dst host 127.0.1.24 or (ip6 and dst portrange 5590-5592)"
+)
+"""What the balancer sends: from its listeners and its node side, and to the nodes also over connections it opened."""
+
+
+REPORTING = [
+    Simulated(node.name, 31 + number, {"max-sessions": 5000, "sessions-per-second": 2000}, net=1)
+    for number, node in enumerate(NODES)
+]
+"""The Event Sockets of the nodes: without a report, each would be held to the default of 30 sessions a second."""
+
+
+def document(node, reporting):
+    made = group(node.name, [], match={"rules": [{"requestUri": {"userPattern": f"^{node.name}-"}}]}, health=UNPROBED)
+    load = f"fs://:ClueCon@{reporting.address}"
+    made.spec["members"] = {"static": [{"name": node.name, "sip": node.uri, "load": load}]}
+    return made
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """A balancer with one group for each node."""
+    folder = tmp_path_factory.mktemp("transports")
+    listeners = [{**listener, "transports": ["UDP", "TCP"]} for listener in LISTENERS]
+    http = {"address": LAYOUT.address, "port": LAYOUT.http}
+    spec = {"listeners": listeners, "nodeSide": NODE_SIDE, "http": http}
+    documents = [document(node, reporting) for node, reporting in zip(NODES, REPORTING, strict=True)]
+    with simulated(REPORTING, folder), scripted(folder, LAYOUT, {}, documents, **spec) as stand:
+        stand.settled()
+        yield stand, folder
+        sipp.end_all()
+
+
+def play(folder, routes, calls, rate):
+    """Calls on every route at once; what SIPp counted of each, and of each node."""
+    wanted = {node: calls * sum(name == node.name for _, _, name in routes) for node in NODES}
+    nodes = [
+        sipp.answer(node.scenario, node.address, node.port, folder, calls=count, transport=node.transport)
+        for node, count in wanted.items()
+        if count
+    ]
+    callers = [
+        sipp.start(
+            "node-hangs-up" if name.endswith("hup") else "call",
+            target,
+            folder,
+            calls=calls,
+            rate=rate,
+            pause_ms=50,
+            local="::1" if target == SIX else "127.0.1.2",
+            service=f"{name}-1",
+            transport=transport,
+        )
+        for transport, target, name in routes
+    ]
+    return [run.result(20) for run in callers], [run.result(20) for run in nodes], [n for n in wanted.values() if n]
+
+
+@pytest.fixture(scope="module")
+def played(serve):
+    _, folder = serve
+    with captured_where(f"(tcp or udp) and ({EMITTED})", OURS, folder) as capture:
+        results = play(folder, ROUTES, CALLS, rate=10)
+    return *results, capture.packets()
+
+
+def test_every_call_crosses(played):
+    callers, nodes, wanted, _ = played
+    for route, result in zip(ROUTES, callers, strict=True):
+        assert (result.successful, result.failed, result.unexpected) == (CALLS, 0, 0), (route, result.output)
+    for count, result in zip(wanted, nodes, strict=True):
+        assert (result.successful, result.failed, result.unexpected) == (count, 0, 0), result.output
+
+
+def test_every_packet_dissects_clean(played):
+    *_, packets = played
+    assert len(packets) > 6 * CALLS * len(ROUTES)
+    assert not [packet for packet in packets if packet.malformed or not packet.sip]
+
+
+def written(head):
+    """The header fields that a proxy writes, and nothing of what the ends write."""
+    return [line for line in head.split("\r\n") if re.match(r"(Via|Record-Route|Route|Path|Warning|Server):", line)]
+
+
+@pytest.mark.parametrize("listener", NAMES, ids=["outside", "inside", "IPv6"])
+def test_a_caller_sees_the_name_of_its_listener_and_no_other_address_of_ours(played, listener):
+    *_, packets = played
+    heads = [packet.head for packet in packets if packet.source == listener.replace("[", "").replace("]", "")]
+    lines = [line for head in heads for line in written(head)]
+    own = [line for line in lines if NAMES[listener] in line]
+    assert any(line.startswith("Via:") for line in own), "requests of the node"
+    assert any(line.startswith("Record-Route:") for line in own), "answers of the node"
+    others = [name for name in NAMES.values() if name != NAMES[listener]]
+    hidden = [*others, "nodes.example.com", "127.0.1.10", "127.0.1.12", "127.0.1.21", ":557", "5777"]
+    assert not [line for line in lines if any(word in line for word in hidden)]
+
+
+def test_a_node_sees_its_own_side_first(played):
+    *_, packets = played
+    heads = [packet.head for packet in packets if re.match("INVITE ", packet.head)]
+    assert sum(len(re.findall("^INVITE ", head, re.MULTILINE)) for head in heads) == CALLS * len(ROUTES)
+    for head in heads:
+        routes = [line for line in head.split("\r\n") if line.startswith("Record-Route:")]
+        assert all("@nodes.example.com:5777" in near for near in routes[::2])
+        assert all(any(f"@{name}" in far for name in NAMES.values()) for far in routes[1::2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "routes",
+    [
+        [("t1", OUTSIDE, "udp"), ("u1", OUTSIDE, "tcp")],
+        [("t1", OUTSIDE, "tcp"), ("tn", OUTSIDE, "tcphup")],
+    ],
+    ids=["between UDP and TCP", "TCP and TCP"],
+)
+def test_hundreds_of_calls_a_second(serve, routes):
+    stand, folder = serve
+    calls = 600
+    stand.rested()
+    callers, nodes, wanted = play(folder, routes, calls, rate=150)
+    for result in callers:
+        assert (result.successful, result.failed, result.unexpected) == (calls, 0, 0), result.output
+    for count, result in zip(wanted, nodes, strict=True):
+        assert (result.successful, result.failed, result.unexpected) == (count, 0, 0), result.output
+    opened = "switchtender_tcp_connections"
+    until(lambda: stand.metric(opened) <= len(NODES) * LAYOUT.workers, "connections closed with their callers")
