@@ -31,7 +31,11 @@ def group(name: str, nodes: Sequence[Address], failover: Mapping[str, Any] | Non
     static = [{"name": f"{name}-{i}", "sip": f"sip:{host}:{port}"} for i, (host, port) in enumerate(nodes)]
     routing = {"algorithm": "RoundRobin", "failover": {**FAILOVER, **(failover or {})}}
     match = {"rules": [{"requestUri": {"userPattern": f"^{name}-"}}]}
-    return Group(name, [], {"members": {"static": static}, "match": match, "routing": routing, **spec})
+    # A scripted node answers what its test is about, and a probe in between is no part of that.
+    health = {"options": None}
+    return Group(
+        name, [], {"members": {"static": static}, "match": match, "routing": routing, "health": health, **spec}
+    )
 
 
 @dataclass
