@@ -63,34 +63,67 @@ NODES = [
     Node("six", "::1", 5590, "u1"),
     Node("sixtcp", "::1", 5591, "t1"),
     Node("sixhup", "::1", 5592, "u1", "answer-and-hang-up"),
+    Node("phones", "127.0.1.25", 5060, "u1", "register-and-be-called-node"),
 ]
+CARRIERS = [Node("carrier", "127.0.1.28", 5060, "u1"), Node("carriertcp", "127.0.1.29", 5060, "t1")]
+DIALERS = {"carrier": "127.0.1.26", "carriertcp": "127.0.1.27"}
+"""Nodes that call out, by the carrier that their calls leave to."""
+NODES_DOOR = f"127.0.1.10:{LAYOUT.node_side}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """Callers over a transport, where they call, and the node or carrier that is to answer."""
+
+    transport: str
+    target: str
+    node: str
+    local: str = ""
+
+
 ROUTES = [
-    ("u1", OUTSIDE, "udp"),
-    ("t1", OUTSIDE, "udp"),
-    ("tn", OUTSIDE, "udp"),
-    ("u1", OUTSIDE, "tcp"),
-    ("t1", OUTSIDE, "tcp"),
-    ("tn", OUTSIDE, "tcp"),
-    ("u1", OUTSIDE, "udphup"),
-    ("t1", OUTSIDE, "udphup"),
-    ("tn", OUTSIDE, "udphup"),
-    ("u1", OUTSIDE, "tcphup"),
-    ("tn", OUTSIDE, "tcphup"),
-    ("u1", INSIDE, "udp"),
-    ("t1", INSIDE, "udphup"),
-    ("u1", SIX, "udp"),
-    ("t1", SIX, "tcp"),
-    ("u1", SIX, "udphup"),
-    ("tn", SIX, "tcphup"),
-    ("u1", OUTSIDE, "six"),
-    ("t1", OUTSIDE, "sixtcp"),
-    ("tn", OUTSIDE, "sixhup"),
-    ("u1", SIX, "six"),
-    ("t1", SIX, "sixhup"),
+    Route("u1", OUTSIDE, "udp"),
+    Route("t1", OUTSIDE, "udp"),
+    Route("tn", OUTSIDE, "udp"),
+    Route("u1", OUTSIDE, "tcp"),
+    Route("t1", OUTSIDE, "tcp"),
+    Route("tn", OUTSIDE, "tcp"),
+    Route("u1", OUTSIDE, "udphup"),
+    Route("t1", OUTSIDE, "udphup"),
+    Route("tn", OUTSIDE, "udphup"),
+    Route("u1", OUTSIDE, "tcphup"),
+    Route("tn", OUTSIDE, "tcphup"),
+    Route("u1", INSIDE, "udp"),
+    Route("t1", INSIDE, "udphup"),
+    Route("u1", SIX, "udp"),
+    Route("t1", SIX, "tcp"),
+    Route("u1", SIX, "udphup"),
+    Route("tn", SIX, "tcphup"),
+    Route("u1", OUTSIDE, "six"),
+    Route("t1", OUTSIDE, "sixtcp"),
+    Route("tn", OUTSIDE, "sixhup"),
+    Route("u1", SIX, "six"),
+    Route("t1", SIX, "sixhup"),
+    Route("u1", OUTSIDE, "phones"),
+    Route("t1", OUTSIDE, "phones"),
+    Route("t1", SIX, "phones"),
+    Route("u1", NODES_DOOR, "carrier", "127.0.1.26"),
+    Route("t1", NODES_DOOR, "carrier", "127.0.1.26"),
+    Route("u1", NODES_DOOR, "carriertcp", "127.0.1.27"),
 ]
-EMITTED = (
-    "src host 127.0.1.10 or src host 127.0.1.12 or (src portrange 5570-5580) or dst host 127.0.1.21 or "
-    "dst host 127.0.1.22 or dst host 127.0.1.23 or dst host 127.0.1.24 or (ip6 and dst portrange 5590-5592)"
+CALLERS = {
+    "answer": "call",
+    "answer-and-hang-up": "node-hangs-up",
+    "register-and-be-called-node": "register-and-be-called-caller",
+}
+"""What the other side plays."""
+_FOUR = sorted({node.address for node in [*NODES, *CARRIERS] if ":" not in node.address})
+EMITTED = " or ".join(
+    [
+        "src host 127.0.1.10 or src host 127.0.1.12 or src portrange 5570-5580",
+        *(f"dst host {address}" for address in _FOUR),
+        "(ip6 and dst portrange 5590-5592)",
+    ]
 )
 """What the balancer sends: from its listeners and its node side, and to the nodes also over connections it opened."""
 
@@ -103,10 +136,18 @@ REPORTING = [
 
 
 def document(node, reporting):
-    made = group(node.name, [], match={"rules": [{"requestUri": {"userPattern": f"^{node.name}-"}}]}, health=UNPROBED)
+    user = {"userPattern": f"^{node.name}-"}
+    made = group(node.name, [], match={"rules": [{"requestUri": user}, {"to": user}]}, health=UNPROBED)
     load = f"fs://:ClueCon@{reporting.address}"
     made.spec["members"] = {"static": [{"name": node.name, "sip": node.uri, "load": load}]}
     return made
+
+
+def dialer(carrier):
+    """A group of a node that calls out over a carrier."""
+    egress = {"listener": "outside", "nextHops": [{"sip": carrier.uri}]}
+    match = {"rules": [{"requestUri": {"user": "nobody"}}]}
+    return group(carrier.name, [(DIALERS[carrier.name], 5060)], match=match, egress=egress, health=UNPROBED)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +158,7 @@ def serve(tmp_path_factory):
     http = {"address": LAYOUT.address, "port": LAYOUT.http}
     spec = {"listeners": listeners, "nodeSide": NODE_SIDE, "http": http}
     documents = [document(node, reporting) for node, reporting in zip(NODES, REPORTING, strict=True)]
+    documents += [dialer(carrier) for carrier in CARRIERS]
     with simulated(REPORTING, folder), scripted(folder, LAYOUT, {}, documents, **spec) as stand:
         stand.settled()
         yield stand, folder
@@ -125,27 +167,28 @@ def serve(tmp_path_factory):
 
 def play(folder, routes, calls, rate):
     """Calls on every route at once; what SIPp counted of each, and of each node."""
-    wanted = {node: calls * sum(name == node.name for _, _, name in routes) for node in NODES}
+    played = {node: calls * sum(route.node == node.name for route in routes) for node in [*NODES, *CARRIERS]}
+    wanted = {node: count for node, count in played.items() if count}
     nodes = [
         sipp.answer(node.scenario, node.address, node.port, folder, calls=count, transport=node.transport)
         for node, count in wanted.items()
-        if count
     ]
+    scenarios = {node.name: CALLERS[node.scenario] for node in wanted}
     callers = [
         sipp.start(
-            "node-hangs-up" if name.endswith("hup") else "call",
-            target,
+            scenarios[route.node],
+            route.target,
             folder,
             calls=calls,
             rate=rate,
             pause_ms=50,
-            local="::1" if target == SIX else "127.0.1.2",
-            service=f"{name}-1",
-            transport=transport,
+            local=route.local or ("::1" if route.target == SIX else "127.0.1.2"),
+            service=f"{route.node}-1",
+            transport=route.transport,
         )
-        for transport, target, name in routes
+        for route in routes
     ]
-    return [run.result(20) for run in callers], [run.result(20) for run in nodes], [n for n in wanted.values() if n]
+    return [run.result(20) for run in callers], [run.result(20) for run in nodes], list(wanted.values())
 
 
 @pytest.fixture(scope="module")
@@ -175,23 +218,41 @@ def written(head):
     return [line for line in head.split("\r\n") if re.match(r"(Via|Record-Route|Route|Path|Warning|Server):", line)]
 
 
+def lines_to(packets, wanted):
+    return [line for packet in packets if wanted(packet) for line in written(packet.head)]
+
+
 @pytest.mark.parametrize("listener", NAMES, ids=["outside", "inside", "IPv6"])
-def test_a_caller_sees_the_name_of_its_listener_and_no_other_address_of_ours(played, listener):
+def test_who_calls_in_sees_the_name_of_its_listener_and_no_other_address_of_ours(played, listener):
     *_, packets = played
-    heads = [packet.head for packet in packets if packet.source == listener.replace("[", "").replace("]", "")]
-    lines = [line for head in heads for line in written(head)]
+    source = listener.replace("[", "").replace("]", "")
+    lines = lines_to(packets, lambda packet: packet.source == source)
     own = [line for line in lines if NAMES[listener] in line]
     assert any(line.startswith("Via:") for line in own), "requests of the node"
     assert any(line.startswith("Record-Route:") for line in own), "answers of the node"
-    others = [name for name in NAMES.values() if name != NAMES[listener]]
-    hidden = [*others, "nodes.example.com", "127.0.1.10", "127.0.1.12", "127.0.1.21", ":557", "5777"]
-    assert not [line for line in lines if any(word in line for word in hidden)]
+    assert not [line for line in lines if any(word in line for word in hidden(NAMES[listener]))]
+
+
+@pytest.mark.parametrize("carrier", CARRIERS, ids=lambda carrier: carrier.name)
+def test_a_carrier_sees_the_name_of_its_listener_and_no_other_address_of_ours(played, carrier):
+    *_, packets = played
+    lines = lines_to(packets, lambda packet: packet.destination == f"{carrier.address}:{carrier.port}")
+    own = [line for line in lines if NAMES[OUTSIDE] in line]
+    assert {line.split(":")[0] for line in own} >= {"Via", "Record-Route"}
+    assert not [line for line in lines if any(word in line for word in hidden(NAMES[OUTSIDE]))]
+
+
+def hidden(name):
+    """What of ours may not be seen by those to whom we are ``name``, and the addresses of nodes."""
+    others = [other for other in NAMES.values() if other != name]
+    return [*others, "nodes.example.com", "127.0.1.10", "127.0.1.12", "127.0.1.21", ":557", "5777"]
 
 
 def test_a_node_sees_its_own_side_first(played):
     *_, packets = played
-    heads = [packet.head for packet in packets if re.match("INVITE ", packet.head)]
-    assert sum(len(re.findall("^INVITE ", head, re.MULTILINE)) for head in heads) == CALLS * len(ROUTES)
+    places = {f"{node.address}:{node.port}" for node in NODES}
+    heads = [packet.head for packet in packets if packet.destination in places and packet.head.startswith("INVITE ")]
+    assert len(heads) > CALLS
     for head in heads:
         routes = [line for line in head.split("\r\n") if line.startswith("Record-Route:")]
         assert all("@nodes.example.com:5777" in near for near in routes[::2])
@@ -202,8 +263,8 @@ def test_a_node_sees_its_own_side_first(played):
 @pytest.mark.parametrize(
     "routes",
     [
-        [("t1", OUTSIDE, "udp"), ("u1", OUTSIDE, "tcp")],
-        [("t1", OUTSIDE, "tcp"), ("tn", OUTSIDE, "tcphup")],
+        [Route("t1", OUTSIDE, "udp"), Route("u1", OUTSIDE, "tcp")],
+        [Route("t1", OUTSIDE, "tcp"), Route("tn", OUTSIDE, "tcphup")],
     ],
     ids=["between UDP and TCP", "TCP and TCP"],
 )

@@ -24,6 +24,7 @@ class Packet:
 
     source: str
     """Where it left, "ip:port"."""
+    destination: str
     sip: bool
     """It holds SIP, or a piece of a message that later packets of the stream complete."""
     malformed: bool
@@ -69,18 +70,21 @@ class Capture:
 
 
 _FIELDS = (
-    "frame.protocols", "_ws.malformed", "_ws.expert.severity", "tcp.reassembled_in", "ip.src", "ipv6.src",
-    "udp.srcport", "tcp.srcport", "sip.Request-Line", "sip.Status-Line", "sip.msg_hdr",
+    "frame.protocols", "_ws.malformed", "_ws.expert.severity", "tcp.reassembled_in",
+    "ip.src", "ipv6.src", "udp.srcport", "tcp.srcport", "ip.dst", "ipv6.dst", "udp.dstport", "tcp.dstport",
+    "sip.Request-Line", "sip.Status-Line", "sip.msg_hdr",
 )  # fmt: skip
 
 
 def _packet(row: Sequence[str]) -> Packet:
-    protocols, malformed, severity, completed_in, v4, v6, udp, tcp, *head = row
+    protocols, malformed, severity, completed_in, *ends = row[:12]
+    source, destination = (f"{v4 or v6}:{udp or tcp}" for v4, v6, udp, tcp in (ends[:4], ends[4:]))
     return Packet(
-        source=f"{v4 or v6}:{udp or tcp}",
+        source=source,
+        destination=destination,
         sip="sip" in protocols.split(":") or bool(completed_in),
         malformed=bool(malformed) or _ERROR in severity.split("|"),
-        head="\r\n".join(part.replace("\\r\\n", "\r\n").replace("|", "\r\n") for part in head if part),
+        head="\r\n".join(part.replace("\\r\\n", "\r\n").replace("|", "\r\n") for part in row[12:] if part),
     )
 
 
