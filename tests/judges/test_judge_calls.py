@@ -116,3 +116,14 @@ def test_four_hundred_eighty_six_and_far_503_are_passed_on_and_not_dialled_twice
         result = sipp.start(f"refused-{status}", TARGET, folder, calls=100, rate=50, service=service).result(30)
         flawless(result, 100)
         assert totals(nodes, "invites") - before == 100, "each dialled once"
+
+
+@pytest.mark.slow
+def test_calls_come_to_their_ends_though_callers_lose_one_datagram_in_ten(stand, folder):
+    """Every message of a call is lost sometimes; its repetition is answered, and no call is dialled twice."""
+    nodes, _ = stand
+    calls = 200
+    result = sipp.start("call", TARGET, folder, calls=calls, rate=100, pause_ms=100, lost=10).result(30)
+    flawless(result, calls)
+    assert result.retransmissions > 0
+    assert totals(nodes, "invites") == calls

@@ -36,9 +36,9 @@ GROUPS = {
     "hashed": [(NODE, 5910 + number) for number in range(4)],
     "ordered": [(NODE, 5920 + number) for number in range(3)],
     "failing": [(NODE, 5930 + number) for number in range(2)],
+    "probed": [(NODE, 5935)],
     "stateless": [(NODE, 5940 + number) for number in range(3)],
 }
-UNPROBED = {"options": {"interval": "0s"}}
 
 
 def seats(name, limit, **capacity):
@@ -65,7 +65,13 @@ DIFFERENT = {
     },
     "waiting": {"capacity": {"queue": {"maxWait": "3s"}}},
     "hasty": {"capacity": {"queue": {"maxWait": "0s"}}},
-    "failing": {"health": {**UNPROBED, "ejection": {"failures": 2, "duration": "1s"}, "panicThreshold": 0}},
+    "failing": {"health": {"options": None, "ejection": {"failures": 2, "duration": "1s"}, "panicThreshold": 0}},
+    "probed": {
+        "health": {
+            "options": {"interval": "1s", "timeout": "100ms", "failures": 1, "successes": 1},
+            "panicThreshold": 0,
+        }
+    },
 }
 ROUTING = {
     "hashed": {"algorithm": "Hash", "hashOn": {"type": "From", "userOnly": True}},
@@ -75,7 +81,7 @@ ROUTING = {
 
 
 def document(name):
-    made = group(name, GROUPS[name], **{"health": UNPROBED, **DIFFERENT.get(name, {})})
+    made = group(name, GROUPS[name], **DIFFERENT.get(name, {}))
     made.spec["routing"].update(ROUTING.get(name, {}))
     if name == "stateless":
         del made.spec["routing"]["failover"]
@@ -99,7 +105,7 @@ def stand(tmp_path_factory):
         simulated([REPORTING], folder, "--heartbeat-interval", "1", "--boot-time", "0.3") as reporting,
         scripted(folder, LAYOUT, GROUPS, documents, listeners=listeners) as running,
     ):
-        running.settled()
+        until(lambda: running.balancer.states()["reborn-0"] == "ready", "a node that reports")
         running.reporting = reporting
         yield running
         sipp.end_all()
@@ -312,6 +318,24 @@ def test_a_node_that_nobody_answers_at_is_ejected_and_comes_back(stand, caller):
         assert {call.node for call in calls} == set(nodes)
         for call in calls:
             hang_up(call)
+
+
+def test_a_node_that_answers_no_options_gets_no_calls_until_it_does(stand, caller):
+    """It has no Event Socket: what SIP says is all there is to know of it."""
+
+    def becomes(state):
+        until(lambda: stand.balancer.states()["probed-0"] == state, f"a node that is {state}")
+
+    with stand.nodes("probed") as [node]:
+        becomes("down")
+        refused(caller, node.uri)
+        node.drain()
+        node.reply(node.expect("OPTIONS"), 200, "OK", tag="n")
+        becomes("ready")
+        sent = caller.send(request("INVITE", node.uri, caller), TARGET)
+        caller.expect(100)
+        node.reply(node.next("INVITE"), 486, "Busy Here", tag="n")
+        caller.send(ack_of_failure(sent, caller.expect(486)), TARGET)
 
 
 @pytest.mark.usefixtures("sipp_installed")

@@ -20,9 +20,6 @@ NODE = "127.0.0.121"
 CALLS = 4
 BOTH = {"address": LAYOUT.address, "port": LAYOUT.sip, "transports": ["UDP", "TCP"], "name": "public"}
 
-UNPROBED = {"options": {"interval": "0s"}}
-"""SIPp takes an OPTIONS of the balancer for a call that begins wrong."""
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -76,7 +73,7 @@ def places(pair):
 
 def document(pair):
     match = {"rules": [{pair.match: {"userPattern": f"^{pair.id}-"}}]}
-    made = group(pair.id, places(pair), match=match, health=UNPROBED)
+    made = group(pair.id, places(pair), match=match)
     if pair.node == "t1":
         for member in made.spec["members"]["static"]:
             member["sip"] += ";transport=tcp"
@@ -87,7 +84,7 @@ def document(pair):
 def serve(tmp_path_factory):
     """A balancer with a group for every pair, and one for registrations."""
     folder = tmp_path_factory.mktemp("scenarios")
-    homes = group("homes", HOMES, match={"rules": [{"to": {"userPattern": "^home-"}}]}, health=UNPROBED)
+    homes = group("homes", HOMES, match={"rules": [{"to": {"userPattern": "^home-"}}]})
     with scripted(folder, LAYOUT, {}, [*map(document, SCENARIOS), homes], listeners=[BOTH]):
         yield folder
         sipp.end_all()

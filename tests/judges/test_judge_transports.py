@@ -36,7 +36,6 @@ NODE_SIDE = {
 OURS = [(5060, 5060), (5570, 5580)]
 NAMES = {OUTSIDE: "out.example.com", INSIDE: "in.example.com", SIX: "six.example.com"}
 CALLS = 10
-UNPROBED = {"options": {"interval": "0s"}}
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ REPORTING = [
 
 def document(node, reporting):
     user = {"userPattern": f"^{node.name}-"}
-    made = group(node.name, [], match={"rules": [{"requestUri": user}, {"to": user}]}, health=UNPROBED)
+    made = group(node.name, [], match={"rules": [{"requestUri": user}, {"to": user}]})
     load = f"fs://:ClueCon@{reporting.address}"
     made.spec["members"] = {"static": [{"name": node.name, "sip": node.uri, "load": load}]}
     return made
@@ -147,7 +146,7 @@ def dialer(carrier):
     """A group of a node that calls out over a carrier."""
     egress = {"listener": "outside", "nextHops": [{"sip": carrier.uri}]}
     match = {"rules": [{"requestUri": {"user": "nobody"}}]}
-    return group(carrier.name, [(DIALERS[carrier.name], 5060)], match=match, egress=egress, health=UNPROBED)
+    return group(carrier.name, [(DIALERS[carrier.name], 5060)], match=match, egress=egress)
 
 
 @pytest.fixture(scope="module")

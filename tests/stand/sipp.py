@@ -84,21 +84,22 @@ def start(
     service: str = "service",
     limit: int = 10_000,
     transport: str = "u1",
+    lost: int = 0,
 ) -> Run:
     """Start placing ``calls`` calls at ``rate`` calls a second to ``target`` ("ip:port").
 
     ``transport`` as SIPp's -t: u1 and t1 for one socket or connection, un and tn for one of each call.
+    ``lost`` percent of what it sends and of what comes are thrown away.
     """
     port = free_port(socket.SOCK_STREAM if transport.startswith("t") else socket.SOCK_DGRAM, local)
     placing = [target, "-s", service, "-r", str(rate), "-l", str(limit), "-d", str(pause_ms)]
+    placing += ["-lost", str(lost)] if lost else []
     return _run(scenario, folder, local, port, calls, transport, placing)
 
 
-def answer(
-    scenario: str, local: str, port: int, folder: Path, *, calls: int, transport: str = "u1", target: str = ""
-) -> Run:
+def answer(scenario: str, local: str, port: int, folder: Path, *, calls: int, transport: str = "u1") -> Run:
     """Play a node at ``local:port`` for ``calls`` calls; when this returns, its port is open."""
-    run = _run(scenario, folder, local, port, calls, transport, [target] if target else [])
+    run = _run(scenario, folder, local, port, calls, transport, [])
     kind = socket.SOCK_STREAM if transport.startswith("t") else socket.SOCK_DGRAM
     until(lambda: taken(kind, local, port) or run.process.poll() is not None, f"SIPp at {local}:{port}")
     return run
