@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -347,3 +347,35 @@ def test_calls_that_cannot_go_on_to_another_group_are_told_of():
     assert "capacity.overLimit.group: this balancer serves no group spare" in texts(alone)["ivr"]
     both = assembled_now(seen(head("ivr", FS[0], policy=spilling)), seen(head("spare", FS[1])))
     assert both.rejected == {}
+
+
+@pytest.mark.parametrize(
+    "networks", [["0.0.0.0/0", "::/0"], ["10.0.0.0/8"], ["169.0.0.0/8", "126.0.0.0/7", "fe00::/7"]]
+)
+def test_calls_by_their_uri_never_reach_what_is_closed_in_a_cluster(networks):
+    policy = {"egress": {"requestUri": {"networks": networks}}}
+    assembly = assemble([seen(head("ivr", FS[0], policy=policy))], place(["10.96.0.1"]), Memory())
+    assert texts(assembly) == {}
+    left = assembly.groups[0].group.spec.egress.request_uri.networks
+    closed = [
+        "127.0.0.1",
+        "127.255.255.255",
+        "0.0.0.0",
+        "169.254.169.254",
+        "10.96.0.1",
+        "::",
+        "::1",
+        "fe80::1",
+        "::ffff:127.0.0.1",
+    ]
+    assert [address for address in closed if any(ip_address(address) in network for network in left)] == []
+    wanted, near = [ip_network(network) for network in networks], "10.96.0.2 10.95.255.255 169.253.1.1 126.1.1.1 ::2"
+    for address in map(ip_address, near.split()):
+        assert any(address in each for each in left) == any(address in each for each in wanted)
+
+
+def test_a_network_where_no_call_may_go_is_refused():
+    policy = {"egress": {"requestUri": {"networks": ["10.0.0.0/8", "127.0.0.0/16"]}}}
+    assembly = assemble([seen(head("ivr", FS[0], policy=policy))], place(), Memory())
+    assert names(assembly) == {}
+    assert "spec.egress.requestUri.networks[1]: in a cluster no call may go to loopback" in texts(assembly)["ivr"]

@@ -5,13 +5,24 @@ Pure; knows neither files nor clusters.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
-from ipaddress import IPv6Address
+from collections.abc import Collection, Container, Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from switchtender_api.problems import Finding, Path, quote
 from switchtender_api.v1alpha1 import BalancerConfigSpec, BalancerGroup
 from switchtender_api.v1alpha1.endpoints import host_address
 from switchtender_api.v1alpha1.units import IpAddress, IpNetwork
+
+_NEVER_IN_A_CLUSTER: tuple[IpNetwork, ...] = (
+    IPv4Network("0.0.0.0/8"),
+    IPv4Network("127.0.0.0/8"),
+    IPv4Network("169.254.0.0/16"),
+    IPv6Network("::/128"),
+    IPv6Network("::1/128"),
+    IPv6Network("::ffff:0:0/96"),
+    IPv6Network("fe80::/10"),
+)
+"""This host, loopback and link-local; IPv4 within IPv6, which is loopback, too, or passes by the rules for IPv4."""
 
 
 def refusals(
@@ -19,7 +30,7 @@ def refusals(
     group: BalancerGroup,
     *,
     kubernetes: bool,
-    forbidden: Container[IpAddress] = frozenset(),
+    forbidden: Collection[IpAddress] = frozenset(),
 ) -> Iterator[Finding]:
     """Yield each claim of the group that the balancer's configuration does not allow.
 
@@ -36,6 +47,8 @@ def refusals(
         yield Finding(("spec", "match", "priority"), message, str(priority), f"0 to {most}")
     yield from _unknown_listeners(config, group)
     yield from _networks_beyond(config, group)
+    if kubernetes:
+        yield from _networks_closed(group, forbidden)
     for path, host in _hosts(group):
         address = host_address(host)
         if address is None:
@@ -72,6 +85,38 @@ def _networks_beyond(config: BalancerConfigSpec, group: BalancerGroup) -> Iterat
             yield Finding(path, "destinations.allow of the balancer does not hold it whole", quote(network), accepted)
 
 
+def _networks_closed(group: BalancerGroup, forbidden: Collection[IpAddress]) -> Iterator[Finding]:
+    """Yield each network that calls may leave to by their Request-URI and that has no address where one may go."""
+    by_uri = group.spec.egress.request_uri if group.spec.egress else None
+    for position, network in enumerate(by_uri.networks if by_uri else ()):
+        if not open_networks([network], forbidden):
+            path: Path = ("spec", "egress", "requestUri", "networks", position)
+            message = "in a cluster no call may go to loopback, link-local addresses or the API server"
+            yield Finding(path, message, quote(network), "a network with other addresses")
+
+
+def open_networks(networks: Iterable[IpNetwork], forbidden: Iterable[IpAddress]) -> tuple[IpNetwork, ...]:
+    """Return what is left of the networks in a cluster, without addresses where no call may go, ``forbidden`` included.
+
+    A few networks without overlap in the place of one that holds such addresses; none for one that holds no others.
+    """
+    closed = (*_NEVER_IN_A_CLUSTER, *(ip_network(address) for address in forbidden))
+    left = list(networks)
+    for hole in closed:
+        left = [rest for network in left for rest in _without(network, hole)]
+    return tuple(left)
+
+
+def _without(network: IpNetwork, hole: IpNetwork) -> Iterable[IpNetwork]:
+    if _holds(hole, network):
+        return ()
+    if isinstance(network, IPv4Network) and isinstance(hole, IPv4Network) and _holds(network, hole):
+        return network.address_exclude(hole)
+    if isinstance(network, IPv6Network) and isinstance(hole, IPv6Network) and _holds(network, hole):
+        return network.address_exclude(hole)
+    return (network,)
+
+
 def _holds(outer: IpNetwork, inner: IpNetwork) -> bool:
     same = outer.version == inner.version and outer.prefixlen <= inner.prefixlen
     return same and inner.network_address in outer
@@ -99,6 +144,8 @@ def destination_refusal(
         return "an IPv4 address within an IPv6 one"
     if address in forbidden:
         return "this is the API server's address, and no node is there"
+    if address.is_unspecified or address.is_multicast:
+        return "nobody can be reached at this address"
     if kubernetes and (address.is_loopback or address.is_link_local):
         return "no node is at a loopback or link-local address in a cluster"
     if not any(address in network for network in allow if network.version == address.version):

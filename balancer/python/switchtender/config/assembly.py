@@ -6,7 +6,7 @@ acted on leaves the version before in force, which ``Memory`` holds. Knows neith
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from switchtender.config import scorers
@@ -43,7 +43,7 @@ class Place:
     """
 
     config: BalancerConfig
-    forbidden: Container[IpAddress] = frozenset()
+    forbidden: Collection[IpAddress] = frozenset()
     reserved: Container[tuple[str, str]] = frozenset()
     _judged: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
 
@@ -197,7 +197,7 @@ def _policy(head: SeenSet, place: Place, memory: Memory) -> tuple[Accepted | Non
         group = _group(head, head.policy)
         problem = _refusal(group, place)
         if not problem:
-            return Accepted(group, head), None
+            return Accepted(_confined(group, place), head), None
     return before, problem
 
 
@@ -220,6 +220,17 @@ def _group(head: SeenSet, policy: GroupPolicy) -> BalancerGroup:
         creation_timestamp=head.created,
     )
     return BalancerGroup(metadata=metadata, spec=BalancerGroupSpec(**given, members=pods))
+
+
+def _confined(group: BalancerGroup, place: Place) -> BalancerGroup:
+    """The group, with calls that leave by their Request-URI kept from where none may go in a cluster."""
+    egress = group.spec.egress
+    if egress is None or egress.request_uri is None:
+        return group
+    networks = claims.open_networks(egress.request_uri.networks, place.forbidden)
+    by_uri = egress.request_uri.model_copy(update={"networks": networks})
+    spec = group.spec.model_copy(update={"egress": egress.model_copy(update={"request_uri": by_uri})})
+    return group.model_copy(update={"spec": spec})
 
 
 def _refusal(group: BalancerGroup, place: Place) -> str:

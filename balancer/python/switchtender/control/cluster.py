@@ -12,7 +12,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,7 +58,7 @@ class Facts:
 
     last_good: LastGood = field(default_factory=LastGood)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    forbidden: Container[IpAddress] = frozenset()
+    forbidden: Collection[IpAddress] = frozenset()
     reserved: Container[tuple[str, str]] = frozenset()
 
 
