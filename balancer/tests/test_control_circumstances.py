@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 from control_fakes import FS1, FS2, IVR, FakeCore, FakeDriver, driver, group, member, plan_of, states, up
 
+from switchtender._core import ConfigError
 from switchtender.config import scorers
 from switchtender.config.limits import Part
 from switchtender.config.state_dir import TokenKey
@@ -15,6 +17,7 @@ from switchtender.control.naming import Naming
 from switchtender.control.peers import Peers, _Answer
 from switchtender.control.views import BalancerView
 from switchtender.drivers.dns.names import Found, NotFoundError, Target
+from switchtender.drivers.reports import Probe
 from switchtender_api.problems import DocumentErrors
 
 
@@ -258,3 +261,45 @@ async def test_an_ejection_is_shown_from_its_event_on_and_looked_after(balancer,
     await until(lambda: states(balancer)[FS1] == ("down", "Ejected"))
     core.more[FS1] = {"ejected_for_ms": 0}
     await until(lambda: states(balancer)[FS1] == ("ready", "Reporting"))
+
+
+async def test_orders_reach_a_node_whose_name_nobody_knows(balancer, core, drivers, view):
+    dns = Dns()
+    with_dns(balancer, dns)
+    await up(balancer, drivers, NAMED)
+    answer = await view.order("drain", "named", {}, "me")
+    assert [entry["member"] for entry in answer["members"]] == [UID]
+    assert balancer.admin.overrides[UID].state == "Drained"
+
+
+async def test_a_refused_plan_leaves_the_names_and_networks_of_the_one_before(balancer, core, drivers):
+    dns = Dns(fs="192.0.2.7", other="192.0.2.9")
+    balancer.naming = Naming(
+        lambda: dns, balancer.moved, lambda address, allow: None if len(allow) == 2 else "not in destinations"
+    )
+    await up(balancer, drivers, NAMED)
+    plan = plan_of(NAMED.replace("fs.example.com", "other.example.com"))
+    spec = plan.documents.config.spec
+    narrow = spec.model_copy(update={"destinations": spec.destinations.model_copy(update={"allow": ()})})
+    config = plan.documents.config.model_copy(update={"spec": narrow})
+    core.refuses = ("/groups/0", "no")
+    with pytest.raises(ConfigError):
+        await balancer.apply(replace(plan, documents=replace(plan.documents, config=config)))
+    core.refuses = None
+    await until(lambda: {name.host for name in balancer.naming.resolved} == {"fs.example.com"})
+    await balancer.reapply()
+    assert endpoints(core)[UID] == "192.0.2.7:5060"
+
+
+async def test_a_node_that_answers_calls_is_not_taken_out_for_a_moment_by_probes(balancer, core, drivers):
+    await up(balancer, drivers, group("ivr", member("fs1", 11), spec="health: {options: {failures: 3}}"))
+    core.more[FS1] = {"answered_ago": 0.0}
+    for _ in range(2):
+        now = time.monotonic()
+        balancer.probed(FS1, Probe(answered=False, sent=now - 2, received=now, status=None, detail="no answer"))
+    watch = balancer.watches[FS1]
+    await until(lambda: watch.model.probes.calls_answered_at is not None)
+    now = time.monotonic()
+    balancer.probed(FS1, Probe(answered=False, sent=now - 2, received=now, status=None, detail="no answer"))
+    assert watch.model.probes.unanswered
+    assert watch.state.reason == "Reporting"

@@ -135,3 +135,39 @@ async def test_names_that_nobody_has_any_more_are_asked_for_no_more(made):
     await until(lambda: len(dns.asked) > 3)
     assert {name.host for name in dns.asked} == {"other.example.com"}
     assert HOST not in naming.resolved
+
+
+async def test_networks_that_are_no_longer_allowed_hold_no_name(made):
+    naming = made(
+        Dns([ONE]), refusal=lambda address, allow: None if not allow or address in allow else "not in destinations"
+    )
+    entry = groups("fs.example.com")
+    await naming.follow(entry, 5)
+    naming.permit([ONE.address])
+    assert naming.resolved == {HOST: (ONE,)}
+    naming.permit([TWO.address])
+    await naming.follow(entry, 5)
+    assert naming.resolved == {}
+    naming.permit([ONE.address, TWO.address])
+    naming.keep([])
+    await naming.follow(entry, 5)
+    assert naming.resolved == {HOST: (ONE,)}
+
+
+async def test_an_answer_that_nobody_foresaw_does_not_end_the_asking(made, caplog, monkeypatch):
+    monkeypatch.setattr("switchtender.control.naming._AGAIN_AT_MOST", 0.001)
+    naming = made(Dns(IndexError("no such record"), [ONE]))
+    await naming.follow(groups("fs.example.com"), 5)
+    await until(lambda: naming.resolved == {HOST: (ONE,)})
+    assert "fs.example.com could not be asked for" in caplog.text
+
+
+async def test_thousands_of_names_are_asked_for_a_few_at_once(made, monkeypatch):
+    monkeypatch.setattr("switchtender.control.naming._AT_ONCE", 3)
+    dns = Dns([ONE])
+    dns.gate.clear()
+    naming = made(dns)
+    await naming.follow(groups(*(f"fs{n}.example.com" for n in range(10))), 0.001)
+    assert len(dns.asked) == 3
+    dns.gate.set()
+    await until(lambda: len(naming.resolved) == 10)

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import socket
+from dataclasses import replace
 
 import pytest
 
+from switchtender.drivers.options import prober as prober_module
 from switchtender.drivers.options.agenda import Target
 from switchtender.drivers.options.prober import Prober
 
@@ -153,3 +155,14 @@ async def test_five_thousand_nodes_share_two_descriptors():
         assert len(prober._udp) == 1
         await prober.close()
         assert prober.open == 0 or prober._udp == {}
+
+
+async def test_a_way_to_a_node_that_comes_later_is_found(monkeypatch):
+    found = prober_module._kernels_choice
+    ways = iter([None, None])
+    monkeypatch.setattr(prober_module, "_kernels_choice", lambda to: next(ways, found(to)))
+    target = Target(address=("127.0.0.61", 0), interval=0.02)
+    async with udp_node() as (_, address), probing(replace(target, address=address), "0.0.0.0") as (told, _):
+        assert (await outcome(told)).detail == "no way to its address from here"
+        assert not (await outcome(told)).answered
+        assert (await outcome(told)).answered

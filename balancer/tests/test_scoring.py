@@ -174,3 +174,24 @@ async def test_closed_it_tells_nothing_more(stands):
     release.set()
     await asyncio.sleep(0.02)
     assert stand.told == []
+
+
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("fault", [SystemExit(3), UnspeakableError()])
+async def test_whatever_a_scorer_raises_the_next_report_is_scored(stands, fault):
+    faults = iter([fault])
+
+    def scorer(report, attributes):
+        for each in faults:
+            raise each
+        return 2.0
+
+    stand = stands(scorer)
+    stand.thread.ask(("n1", "g"), {}, {})
+    stand.thread.ask(("n2", "g"), {}, {})
+    await stand.until(lambda: stand.told)
+    assert (stand.told, stand.thread.faults) == ([(("n2", "g"), 2.0)], {"Exception": 1})

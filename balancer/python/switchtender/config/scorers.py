@@ -37,7 +37,7 @@ def load(name: str) -> Scorer:
         raise NoScorerError("no scorer of this name is installed")
     try:
         scorer = next(iter(points)).load()
-    except Exception as error:  # noqa: BLE001 - other people's code
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code
         raise NoScorerError(f"the scorer cannot be loaded: {type(error).__name__}: {error}") from None
     if not callable(scorer):
         raise NoScorerError(f"what is installed under this name is no callable but a {type(scorer).__name__}")

@@ -11,6 +11,7 @@ import json
 import logging
 import operator
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,6 +102,7 @@ class Balancer:
         self._turn = asyncio.Lock()
         self._moved = False
         self._limited = False
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="look at calls")
 
     async def apply(self, plan: Plan) -> None:
         """Put ``plan`` in force, the packet core first. Raises ConfigError; the plan before then stays in force whole.
@@ -110,10 +112,21 @@ class Balancer:
         """
         async with self._turn:
             if self.naming is not None:
-                self.naming.allow = plan.documents.config.spec.destinations.allow
+                self.naming.permit(plan.documents.config.spec.destinations.allow)
                 await self.naming.follow(plan.groups, _PATIENCE)
-            gone = self._put_in_force(plan)
+            try:
+                gone = self._put_in_force(plan)
+            except ConfigError:
+                await self._names_as_before()
+                raise
         await asyncio.gather(*(watch.stop() for watch in gone))
+
+    async def _names_as_before(self) -> None:
+        """The plan in force stays: its names and networks stand, and no others."""
+        if self.naming is not None and self.plan is not None:
+            self.naming.permit(self.plan.documents.config.spec.destinations.allow)
+            await self.naming.follow(self.plan.groups, 0)
+            self.naming.keep(self.plan.groups)
 
     async def reapply(self) -> None:
         """Put the plan in force anew: something that it stands on has changed. Raises ConfigError."""
@@ -187,9 +200,9 @@ class Balancer:
             raise
 
     def same_node(self, member: str) -> list[str]:
-        """The uids of all members that are the same node as this one."""
+        """The uids of all members that are the same node as this one, whether or not an address is known of it."""
         node = self._node_of[member]
-        return [member.uid for member in self._members_of[node]]
+        return [other for other, behind in self._node_of.items() if behind == node]
 
     def probed(self, uid: str, probe: Probe) -> None:
         """An OPTIONS to a node has come to its end."""
@@ -235,6 +248,7 @@ class Balancer:
         if self.naming is not None:
             await self.naming.close()
         self.scores.close()
+        self._looking.shutdown(wait=False)
         await asyncio.gather(*(watch.stop() for watch in self.watches.values()))
 
     async def _follow_circumstances(self) -> None:
@@ -248,12 +262,16 @@ class Balancer:
             log.error("the packet core refuses what has changed: at %s: %s", *error.args)
 
     async def _look_at_calls(self) -> None:
-        """Hear of nodes for which it matters whether they answer calls. Of thousands of nodes the packet core takes a
-        while to tell, so it does beside the event loop, and is not asked where nothing hangs on it.
+        """Hear of nodes for which it matters whether they answer calls, or soon may. Of thousands of nodes the packet
+        core takes a while to tell, so it does beside the event loop, and is not asked where nothing hangs on it. The
+        thread is our own: those of everybody may all wait for DNS.
         """
-        if not any(watch.ejected or watch.model.probes.unanswered for watch in self.watches.values()):
+        probes = (watch.model.probes for watch in self.watches.values())
+        if not any(watch.ejected for watch in self.watches.values()) and not any(
+            each.unanswered or each.failures for each in probes
+        ):
             return
-        seen = await asyncio.to_thread(self.core.nodes)
+        seen = await asyncio.get_running_loop().run_in_executor(self._looking, self.core.nodes)
         now = self._clock()
         for node in json.loads(seen)["nodes"]:
             watch = self.watches.get(node["uid"])

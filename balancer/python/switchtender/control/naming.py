@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _AGAIN: Final = 5.0
 _AGAIN_AT_MOST: Final = 60.0
 """Seconds until a failed question is asked again: at first, and at most; doubling."""
+_AT_ONCE: Final = 64
+"""Names asked for at once: each takes a few descriptors, and there may be thousands."""
 
 
 class Finder(Protocol):
@@ -45,18 +47,28 @@ class Naming:
         refusal: Callable[[str, Sequence[IpNetwork]], str | None] = lambda address, allow: None,
     ) -> None:
         self.changed = changed
-        self.allow: Sequence[IpNetwork] = ()
+        self._allow: Sequence[IpNetwork] = ()
         self._refusal = refusal
         self._make_finder = finder
         self._finder: Finder | None = None
         self._known: dict[Name, tuple[Target, ...]] = {}
         self._tasks: dict[Name, asyncio.Task[None]] = {}
         self._asked: dict[Name, asyncio.Event] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     @property
     def resolved(self) -> Resolved:
         """Where the names are, the place that stands first."""
         return self._known
+
+    def permit(self, allow: Sequence[IpNetwork]) -> None:
+        """From now on a name may be in these networks alone; where one is elsewhere is forgotten, and asked anew."""
+        if tuple(allow) == tuple(self._allow):
+            return
+        self._allow = allow
+        for name, targets in list(self._known.items()):
+            if any(self._refusal(target.address, allow) is not None for target in targets):
+                self._forget(name)
 
     async def follow(self, groups: Iterable[GroupMembers], patience: float) -> None:
         """Ask for the names of these groups from now on, too; wait so many seconds at most for those that are new."""
@@ -73,9 +85,12 @@ class Naming:
     def keep(self, groups: Iterable[GroupMembers]) -> None:
         """Ask for no other names than those of these groups any more."""
         for name in self._tasks.keys() - _names(groups):
-            self._tasks.pop(name).cancel()
-            self._asked.pop(name)
-            self._known.pop(name, None)
+            self._forget(name)
+
+    def _forget(self, name: Name) -> None:
+        self._tasks.pop(name).cancel()
+        self._asked.pop(name)
+        self._known.pop(name, None)
 
     def unresolved(self, entry: GroupMembers) -> list[str]:
         """The hosts of a group that no address is known of."""
@@ -93,7 +108,8 @@ class Naming:
         failures = 0
         while True:
             try:
-                found = await self._find(name)
+                async with self._turns:
+                    found = await self._find(name)
                 failures, wait = 0, found.holds
                 self._learn(name, found.targets)
             except NotFoundError as error:
@@ -102,6 +118,9 @@ class Naming:
                     stands = "its last known address stands" if name in self._known else "it is left out until then"
                     log.warning("%s; %s", error, stands, extra={"host": name.host})
                 failures += 1
+            except Exception:  # not even a fault of ours, met in an answer that nobody foresaw, ends the asking
+                wait = _AGAIN_AT_MOST
+                log.exception("%s could not be asked for", name.host, extra={"host": name.host})
             self._asked[name].set()
             await asyncio.sleep(wait)
 
@@ -109,7 +128,7 @@ class Naming:
         if self._finder is None:
             self._finder = self._make_finder()
         found = await self._finder.find(name)
-        judged = [(target, self._refusal(target.address, self.allow)) for target in found.targets]
+        judged = [(target, self._refusal(target.address, self._allow)) for target in found.targets]
         refused = {target: why for target, why in judged if why is not None}
         if len(refused) < len(found.targets):
             return replace(found, targets=tuple(target for target in found.targets if target not in refused))

@@ -119,7 +119,10 @@ class ScorerThread:
     def _work(self) -> None:
         while (question := self._questions.get()) is not None:
             began = time.monotonic()
-            outcome = evaluate(self._scorer, *question)
+            try:
+                outcome = evaluate(self._scorer, *question)
+            except BaseException as error:  # noqa: BLE001 - sys.exit, or an exception that cannot be told of
+                outcome = None, "Exception", f"it raised {type(error).__name__}"
             took = time.monotonic() - began
             try:
                 self._loop.call_soon_threadsafe(self._returned, outcome, took)

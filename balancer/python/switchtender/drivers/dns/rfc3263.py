@@ -25,6 +25,8 @@ HOSTS_HOLD: Final = 30.0
 """Seconds for which an address out of the system's own table of hosts holds."""
 _TIMEOUT: Final = 5.0
 _SERVICES: Final[dict[str, Transport]] = {"SIP+D2U": "UDP", "SIP+D2T": "TCP"}
+_HOSTS_AT_ONCE: Final = 2
+"""Questions to the system at once: each keeps a thread waiting, of which everybody shares a few."""
 _MOST: Final = 64
 """Records of one answer that are followed."""
 
@@ -47,18 +49,20 @@ class Names:
         self._families = ("A", "AAAA") if family == "IPv4" else ("AAAA", "A")
         self._rng = rng or random.Random()  # noqa: S311 (spreads load, keeps no secret)
         self._hosts = hosts or system_hosts
+        self._turns = asyncio.Semaphore(_HOSTS_AT_ONCE)
 
     async def find(self, name: Name) -> Found:
         """The targets of a name. Raises NotFoundError."""
         asked = _Asked(self._resolver, self._families, self._rng)
         targets = await _targets(asked, name)
         if not targets and name.lookup == "Address":
-            addresses = await self._hosts(name.host)
+            async with self._turns:
+                addresses = await self._hosts(name.host)
             targets = [Target(address, name.port, name.transport) for address in addresses]
             asked.holds = HOSTS_HOLD if targets else asked.holds
         holds = min(LONGEST, max(SHORTEST, asked.holds))
         if not targets:
-            raise NotFoundError(asked.failure or "DNS names no address", holds)
+            raise NotFoundError(asked.failure or f"DNS names no address of {name.host}", holds)
         return Found(tuple(dict.fromkeys(targets)), holds)
 
 

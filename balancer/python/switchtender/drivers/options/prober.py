@@ -39,14 +39,12 @@ class Prober:
         self._own = ip_address(own)
         self._agenda = Agenda(self._sent_by, self._send, listener, random.SystemRandom())
         self._udp: dict[int, socket.socket] = {}
-        self._picked: dict[str, str | None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(_CONNECTIONS)
 
     def set_targets(self, targets: Mapping[str, Target], *, at_once: bool = False) -> None:
         """Probe these nodes, by uid, from now on, and no others; the first time within their interval, or at once."""
-        self._picked.clear()
         self._agenda.set_targets(targets, _now(), at_once=at_once)
         self._wind()
 
@@ -84,9 +82,7 @@ class Prober:
         """Our address towards a node: the own one, or what the kernel picks; None where there is no route."""
         if not self._own.is_unspecified and (self._own.version == 6) == (":" in to[0]):
             return str(self._own)
-        if to[0] not in self._picked:
-            self._picked[to[0]] = _kernels_choice(to)
-        return self._picked[to[0]]
+        return _kernels_choice(to)  # each time anew: routes and addresses come and go
 
     def _send(self, sending: Sending) -> None:
         if sending.target.transport == "TCP":
