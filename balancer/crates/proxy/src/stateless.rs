@@ -128,7 +128,7 @@ impl Core {
             request: fingerprint::of_request(&[0; 16], message)? as u64,
             local: packet.flow.local,
             local_ip: packet.flow.local_ip,
-            port: (nat && !told && connection.is_none()).then(|| origin.reply_to.peer.port()),
+            port: (!told && (nat || connection.is_some())).then(|| origin.reply_to.peer.port()),
             connection: connection.map(|connection| Held { replica: self.config.replica, connection }),
         };
         self.refresh_keys(step.snapshot);
