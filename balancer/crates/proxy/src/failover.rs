@@ -250,11 +250,15 @@ impl Core {
         if !wanted || !server.is_pending() || server.cancelled || server.progressed || server.attempts >= most {
             return false;
         }
-        let is_call = server.is_invite() && server.search == Search::Nodes;
+        let (call, is_call) = (server.call.key, server.is_invite() && server.search == Search::Nodes);
         let Some(hop) = self.next(step, handle, group) else { return false };
         let launched = self.launch_again(step, handle, &hop);
         if launched && is_call {
             self.counters.count_outcome(group.slot, outcome);
+        }
+        if !launched && is_call {
+            // What was taken moved there with the choice. Should the former node answer after all, it is taken anew.
+            self.release_call(step, call);
         }
         launched
     }

@@ -292,7 +292,7 @@ impl Core {
             outward: plan.outward,
             ends: plan.ends,
             current: None,
-            clients: [None; MAX_ATTEMPTS],
+            clients: [None; MAX_ATTEMPTS + 1],
             tried: [NodeSlot(0); MAX_ATTEMPTS],
             attempts: 0,
             progressed: false,

@@ -213,8 +213,8 @@ pub(crate) struct Server {
     pub(crate) ends: Option<Ending>,
     /// The attempt whose outcome is awaited.
     pub(crate) current: Option<Handle>,
-    /// Client transactions, abandoned and lingering ones included.
-    pub(crate) clients: [Option<Handle>; MAX_ATTEMPTS],
+    /// Client transactions, abandoned and lingering ones included; room for one that takes the place of another.
+    pub(crate) clients: [Option<Handle>; MAX_ATTEMPTS + 1],
     /// Nodes tried, in order.
     pub(crate) tried: [NodeSlot; MAX_ATTEMPTS],
     pub(crate) attempts: usize,

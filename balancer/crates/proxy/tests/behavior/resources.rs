@@ -255,3 +255,27 @@ fn after_a_panic_the_records_go_on_in_the_proxy_that_is_made_anew() {
     world.drain();
     world.settle_down();
 }
+
+#[test]
+fn what_was_taken_for_an_attempt_that_cannot_be_written_is_given_back() {
+    // Our address towards the second node is longer than towards the first, so a request may fit for one of them only.
+    let mut config = config();
+    config.node_side.as_mut().unwrap().advertise[0].networks = vec!["10.1.0.1/32".parse().unwrap()];
+    config.node_side.as_mut().unwrap().address = "10.100.100.109:50700".parse().unwrap();
+    let mut room = 0;
+    for attempt in ["measured", "too long for the second"] {
+        let mut world = World::with(config.clone(), &setup());
+        let mut request = call(0);
+        request.body = "x".repeat(60_000 + room);
+        let sent = place(&mut world, &request);
+        room = 65_535 - sent.text.as_ref().len();
+        world.fail(FailureKind::Icmp, NODES[0], &sent.text);
+        if attempt == "measured" {
+            assert!(world.sent_request("INVITE").to_node(NODES[1]));
+            continue;
+        }
+        assert_eq!(room, 0);
+        world.sent_response(500);
+        assert_eq!(in_use(&world), (0, 0, 0));
+    }
+}
