@@ -28,7 +28,7 @@ pub(crate) enum Handed {
     Send { bytes: Box<[u8]>, flow: Flow, from: u8 },
     /// A message that it sent over a connection of ours, and that did not get out.
     Undelivered(Undelivered),
-    /// A connection of ours that it sent over is no more.
+    /// A connection of ours that it sent requests over is no more.
     ConnectionClosed(Flow),
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Handed {
 pub(crate) struct Troubles {
     /// This worker's messages that were not sent.
     pub(crate) undelivered: Vec<Undelivered>,
-    /// This worker's connections that are no more.
+    /// Connections over which this worker sent requests, and that are no more.
     pub(crate) ended: Vec<Ended>,
 }
 
@@ -138,10 +138,12 @@ impl Outbox {
             tell(&self.siblings, &mut self.tally, worker, Handed::Undelivered(undelivered));
         }
         for ended in &troubles.ended {
-            for worker in (0..64).filter(|worker| ended.siblings >> worker & 1 == 1) {
+            let others = (0..64).filter(|worker| ended.workers >> worker & 1 == 1 && *worker != self.worker);
+            for worker in others {
                 tell(&self.siblings, &mut self.tally, worker, Handed::ConnectionClosed(ended.flow));
             }
         }
+        troubles.ended.retain(|ended| ended.workers >> self.worker & 1 == 1);
     }
 
     /// A sibling's message for a connection of ours.

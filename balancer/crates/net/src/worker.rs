@@ -310,11 +310,12 @@ impl<E: Engine> Worker<E> {
                 return;
             }
             self.page_stale = true;
-            for undelivered in &undelivered {
-                self.tell_undelivered(undelivered, snapshot);
-            }
+            // First what ended: what a failure is sent anew over may be another connection to the same peer.
             for ended in &ended {
                 self.guard.call(snapshot, |engine, world| engine.connection_closed(&ended.flow, world));
+            }
+            for undelivered in &undelivered {
+                self.tell_undelivered(undelivered, snapshot);
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::core::{Core, Step};
 use crate::counters::Counter;
 use crate::fingerprint;
 use crate::forward::Hop;
-use crate::output::{FailureKind, Flow, Output, TransportFailure};
+use crate::output::{ConnectionId, FailureKind, Flow, Output, TransportFailure};
 use crate::route::listener_of;
 use crate::slab::Handle;
 use crate::transaction::{Client, ClientState, Counted};
@@ -74,9 +74,14 @@ impl Core {
     /// A connection ended, or was given up. What went over it and got no response may never have arrived.
     pub(crate) fn on_connection_closed<N: Nodes, O: Output>(&mut self, step: &mut Step<'_, N, O>, flow: &Flow) {
         let peer = canonical_socket(flow.peer);
+        let is_own = flow.connection.and_then(ConnectionId::worker) == Some(self.config.worker);
+        let is_of = |sent: &Flow| {
+            let same_way = sent.local == flow.local && canonical_socket(sent.peer) == peer;
+            sent.transport == Transport::Tcp && is_own && same_way
+        };
         let found = self.calling(|client| match client.flow.connection {
             Some(connection) => flow.connection == Some(connection),
-            None => client.flow.transport == Transport::Tcp && canonical_socket(client.flow.peer) == peer,
+            None => is_of(&client.flow),
         });
         for handle in found {
             self.on_failed(step, handle, FailureKind::Closed);

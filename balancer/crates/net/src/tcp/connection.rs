@@ -54,6 +54,17 @@ impl Close {
     }
 }
 
+/// Whose it is. Each has limits of its own, so that callers take no room from nodes, nor those we call from either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Origin {
+    /// Accepted at a listener.
+    Caller,
+    /// Accepted on the side of the nodes.
+    Node,
+    /// Opened by us.
+    Ours,
+}
+
 /// How far along it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -72,8 +83,7 @@ pub(super) struct Connection {
     pub(super) local: Local,
     pub(super) local_ip: Option<IpAddr>,
     pub(super) peer: SocketAddr,
-    /// By us.
-    pub(super) opened: bool,
+    pub(super) origin: Origin,
     pub(super) state: State,
     pub(super) input: Input,
     pub(super) queue: Queue,
@@ -86,8 +96,8 @@ pub(super) struct Connection {
     /// When this connection is looked at next.
     pub(super) due: Time,
     pub(super) interest: Interest,
-    /// The siblings that sent over it, one bit each: they are told when it ends.
-    pub(super) siblings: u64,
+    /// The workers that sent a request over it, one bit each: they are told when it ends.
+    pub(super) asked: u64,
     /// It stands in the list of those to be written.
     pub(super) unflushed: bool,
 }
@@ -116,7 +126,8 @@ impl Connection {
             State::Connecting { until } => (until, Close::ConnectTimeout),
             State::Ending { until } => (until, Close::Framing),
             State::Open => {
-                let patience = if self.spoke || self.opened { idle_timeout } else { idle_timeout.min(FIRST_WORD) };
+                let patience =
+                    if self.spoke || self.origin == Origin::Ours { idle_timeout } else { idle_timeout.min(FIRST_WORD) };
                 let idle = self.active + patience;
                 match self.partial_since.map(|since| since + WHOLE_WITHIN) {
                     Some(slow) if slow <= idle => (slow, Close::Slow),

@@ -41,6 +41,11 @@ impl Queue {
         self.marks.is_empty()
     }
 
+    /// Whether the last thing to be written is the answer to a ping.
+    pub(crate) fn ends_with_pong(&self) -> bool {
+        self.marks.back().is_some_and(|mark| mark.sender.is_none())
+    }
+
     /// Put a message behind the others; false when there is no room.
     #[must_use]
     pub(crate) fn push(&mut self, bytes: &[u8], sender: Option<Sender>, spares: &mut Spares) -> bool {

@@ -12,7 +12,7 @@ use switchtender_proxy::{ConnectionId, FailureKind, Flow, Local};
 use switchtender_select::Time;
 
 use super::buffers::Spares;
-use super::connection::{Close, Connection, FAREWELL, State};
+use super::connection::{Close, Connection, FAREWELL, Origin, State};
 use super::input::Input;
 use super::queue::{Queue, Sender};
 use crate::counts::{Tally, Traffic};
@@ -22,6 +22,8 @@ use crate::sys::{Epoll, Interest, Ready, TcpAcceptor, TcpStream};
 const ACCEPTS_PER_TURN: usize = 32;
 /// Out of descriptors or memory: none is accepted for so long, instead of being woken for it again at once.
 const EXHAUSTED_FOR: Duration = Duration::from_millis(250);
+/// How responses begin; all else is a request.
+const RESPONSE: &[u8] = b"SIP/2.0 ";
 /// Tokens from here on are listening sockets, in order.
 const ACCEPTORS: u64 = 1 << 32;
 /// Tokens from here on are connections, by serial number.
@@ -34,9 +36,9 @@ pub(crate) struct TcpLimits {
     pub(crate) idle_timeout: Duration,
     /// A connection that we open comes about within this time or not at all.
     pub(crate) connect_timeout: Duration,
-    /// Accepted ones at most, and as many opened ones.
+    /// Those of callers at most, as many of nodes, and as many that we open.
     pub(crate) connections: usize,
-    /// Accepted ones from one address at most.
+    /// Of those, with one address at most; see [`source_of`].
     pub(crate) per_source: usize,
 }
 
@@ -64,8 +66,8 @@ pub(crate) struct Undelivered {
 pub(crate) struct Ended {
     /// With its number.
     pub(crate) flow: Flow,
-    /// The siblings that sent over it, one bit each.
-    pub(crate) siblings: u64,
+    /// The workers that sent requests over it, one bit each; at least one.
+    pub(crate) workers: u64,
 }
 
 /// What there is to do after an event.
@@ -90,8 +92,8 @@ pub(crate) struct Connections {
     exhausted_until: Option<Time>,
     open: HashMap<u32, Connection>,
     by_way: HashMap<(Local, SocketAddr), u32>,
-    by_source: HashMap<IpAddr, usize>,
-    accepted: usize,
+    by_source: HashMap<(Origin, IpAddr), usize>,
+    by_origin: HashMap<Origin, usize>,
     next_serial: u32,
     deadlines: BinaryHeap<Reverse<(Time, u32)>>,
     unflushed: Vec<u32>,
@@ -115,7 +117,7 @@ impl Connections {
             open: HashMap::new(),
             by_way: HashMap::new(),
             by_source: HashMap::new(),
-            accepted: 0,
+            by_origin: HashMap::new(),
             next_serial: 0,
             deadlines: BinaryHeap::new(),
             unflushed: Vec::new(),
@@ -173,21 +175,25 @@ impl Connections {
     }
 
     fn refusal(&self, local: Local, source: IpAddr, known: impl Fn(IpAddr) -> bool) -> Option<Traffic> {
-        if !matches!(local, Local::Listener(_)) && !known(source) {
+        let origin = origin_of(local);
+        if origin == Origin::Node && !known(source) {
             return Some(Traffic::TcpRefusedStranger);
         }
-        if self.accepted >= self.limits.connections {
+        self.limit_reached(origin, source)
+    }
+
+    fn limit_reached(&self, origin: Origin, peer: IpAddr) -> Option<Traffic> {
+        if self.by_origin.get(&origin).is_some_and(|count| *count >= self.limits.connections) {
             return Some(Traffic::TcpRefusedLimit);
         }
-        let of_source = self.by_source.get(&source).copied().unwrap_or(0);
+        let of_source = self.by_source.get(&(origin, source_of(peer))).copied().unwrap_or(0);
         (of_source >= self.limits.per_source).then_some(Traffic::TcpRefusedSourceLimit)
     }
 
     fn admit(&mut self, now: Time, stream: TcpStream, local: Local, peer: SocketAddr) {
         let local_ip = stream.local_ip().ok();
-        let Ok(serial) = self.insert(now, stream, local, local_ip, peer, State::Open) else { return };
-        self.accepted += 1;
-        *self.by_source.entry(peer.ip()).or_default() += 1;
+        let way = (local, local_ip, peer);
+        let Ok(serial) = self.insert(now, stream, way, origin_of(local), State::Open) else { return };
         // Whoever is to be reached at exactly this address is reached over this connection.
         self.by_way.entry((local, peer)).or_insert(serial);
         self.tally.add(Traffic::TcpAccepted, 1);
@@ -198,9 +204,8 @@ impl Connections {
         &mut self,
         now: Time,
         stream: TcpStream,
-        local: Local,
-        local_ip: Option<IpAddr>,
-        peer: SocketAddr,
+        (local, local_ip, peer): (Local, Option<IpAddr>, SocketAddr),
+        origin: Origin,
         state: State,
     ) -> io::Result<u32> {
         while self.open.contains_key(&self.next_serial) {
@@ -213,7 +218,7 @@ impl Connections {
             local,
             local_ip,
             peer,
-            opened: state != State::Open,
+            origin,
             state,
             input: Input::default(),
             queue: Queue::default(),
@@ -222,12 +227,14 @@ impl Connections {
             partial_since: None,
             due: Time::MAX,
             interest: Interest::default(),
-            siblings: 0,
+            asked: 0,
             unflushed: false,
         };
         let interest = connection.wanted();
         self.epoll.watch(connection.stream.as_raw_fd(), CONNECTIONS + u64::from(serial), interest)?;
         self.open.insert(serial, Connection { interest, ..connection });
+        *self.by_origin.entry(origin).or_default() += 1;
+        *self.by_source.entry((origin, source_of(peer.ip()))).or_default() += 1;
         self.schedule(serial);
         Ok(serial)
     }
@@ -305,8 +312,8 @@ impl Connections {
         let Some(connection) = self.open.get_mut(&serial).filter(|connection| connection.takes_messages()) else {
             return;
         };
-        // No room: a peer that reads nothing waits for no pong.
-        if connection.queue.push(b"\r\n", None, &mut self.spares) {
+        // A peer that reads nothing waits for no pong, and one answers all pings before it.
+        if !connection.queue.ends_with_pong() && connection.queue.push(b"\r\n", None, &mut self.spares) {
             self.mark_unflushed(serial);
         }
     }
@@ -338,8 +345,8 @@ impl Connections {
                 self.close(serial, Close::Full, &io::ErrorKind::StorageFull.into());
                 return Err((FailureKind::Closed, io::ErrorKind::StorageFull.into()));
             }
-            if worker != self.worker {
-                connection.siblings |= 1_u64.checked_shl(worker.into()).unwrap_or(0);
+            if !bytes.starts_with(RESPONSE) {
+                connection.asked |= 1_u64.checked_shl(worker.into()).unwrap_or(0);
             }
             if connection.state == State::Open {
                 self.mark_unflushed(serial);
@@ -364,14 +371,14 @@ impl Connections {
         if let Some(serial) = self.by_way.get(&(flow.local, flow.peer)) {
             return Ok(*serial);
         }
-        if self.open.len() - self.accepted >= self.limits.connections {
+        if self.limit_reached(Origin::Ours, flow.peer.ip()).is_some() {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let stream = TcpStream::connect(from, flow.peer).inspect_err(|_| {
             self.tally.add(Close::Refused.counted_as(), 1);
         })?;
         let state = State::Connecting { until: now + self.limits.connect_timeout };
-        let serial = self.insert(now, stream, flow.local, from, flow.peer, state)?;
+        let serial = self.insert(now, stream, (flow.local, from, flow.peer), Origin::Ours, state)?;
         self.by_way.insert((flow.local, flow.peer), serial);
         Ok(serial)
     }
@@ -455,10 +462,8 @@ impl Connections {
     fn close(&mut self, serial: u32, why: Close, error: &io::Error) {
         let Some(connection) = self.open.remove(&serial) else { return };
         self.forget_way((connection.local, connection.peer), serial);
-        if !connection.opened {
-            self.accepted = self.accepted.saturating_sub(1);
-            self.release_source(connection.peer.ip());
-        }
+        take_one(&mut self.by_origin, &connection.origin);
+        take_one(&mut self.by_source, &(connection.origin, source_of(connection.peer.ip())));
         // One that was given up says why, whoever closes it in the end.
         let given_up = matches!(connection.state, State::Ending { .. }) && why == Close::Peer;
         self.tally.add(if given_up { Close::Framing } else { why }.counted_as(), 1);
@@ -466,26 +471,19 @@ impl Connections {
         let came_about = !matches!(connection.state, State::Connecting { .. });
         let kind = if came_about { FailureKind::Closed } else { FailureKind::Connect };
         let (named, unnamed) = (connection.flow(Some(id)), connection.flow(None));
-        let Connection { mut queue, input, siblings, .. } = connection;
+        let Connection { mut queue, input, asked, .. } = connection;
         queue.unwritten(&mut self.spares, |sender, bytes| {
             let flow = if sender.by_id { named } else { unnamed };
             let (bytes, error) = (bytes.to_vec(), copy(error));
             self.tally.add(Traffic::TcpUndelivered, 1);
             self.undelivered.push(Undelivered { kind, flow, bytes, worker: sender.worker, error });
         });
-        if came_about {
-            self.ended.push(Ended { flow: named, siblings });
+        // Nobody waits for an answer over a connection that nothing was asked over: callers may come and go as they
+        // like, and no transaction is looked at for it.
+        if came_about && asked != 0 {
+            self.ended.push(Ended { flow: named, workers: asked });
         }
         input.discard(&mut self.spares);
-    }
-
-    fn release_source(&mut self, source: IpAddr) {
-        if let Some(count) = self.by_source.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_source.remove(&source);
-            }
-        }
     }
 
     fn forget_way(&mut self, way: (Local, SocketAddr), serial: u32) {
@@ -538,6 +536,30 @@ impl Connections {
 #[allow(clippy::cast_possible_truncation, reason = "the lower half is the serial number")]
 const fn serial_of(id: ConnectionId) -> u32 {
     id.0 as u32
+}
+
+/// What counts as one source: an IPv4 address, or a /64 of IPv6, which is what one host has for itself.
+pub(super) fn source_of(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::from((u128::from(ip) >> 64 << 64).to_be_bytes()),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
+const fn origin_of(local: Local) -> Origin {
+    match local {
+        Local::Listener(_) => Origin::Caller,
+        Local::NodeSide | Local::Worker => Origin::Node,
+    }
+}
+
+fn take_one<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
 }
 
 fn copy(error: &io::Error) -> io::Error {

@@ -292,11 +292,13 @@ fn limits_in_all_and_by_source_and_strangers_on_the_node_side() {
     let _node = client_from([127, 0, 0, 9], stand.node_side);
     stand.until("accepted", |stand| stand.count(Traffic::TcpAccepted) == 3);
     let _other = client_from([127, 0, 0, 8], stand.listener);
+    stand.until("accepted", |stand| stand.count(Traffic::TcpAccepted) == 4);
+    let _last = client_from([127, 0, 0, 7], stand.listener);
     stand.until("refused", |stand| stand.count(Traffic::TcpRefusedLimit) == 1);
     drop(first);
     stand.until("closed", |stand| stand.count(Traffic::TcpClosedPeer) == 1);
     let _again = stand.connect();
-    assert_eq!(stand.connections.count(), 3);
+    assert_eq!(stand.connections.count(), 4);
 }
 
 #[test]
@@ -325,7 +327,7 @@ fn what_is_opened_is_used_again_and_answers_come_back_on_it() {
     assert_eq!(back, Flow { local_ip: from, connection: Some(id), ..flow });
     drop(accepted);
     stand.until("closed", |stand| stand.connections.count() == 0);
-    assert_eq!(stand.connections.take_troubles().1, [Ended { flow: back, siblings: 0 }]);
+    assert_eq!(stand.connections.take_troubles().1, [Ended { flow: back, workers: 1 << 3 }]);
 
     stand.connections.send(now, &back, from, b"late", 3);
     let (undelivered, _) = stand.connections.take_troubles();
@@ -351,7 +353,7 @@ fn an_accepted_connection_is_the_way_to_its_peer_and_no_other_may_use_its_number
     drop(client);
     stand.until("closed", |stand| stand.connections.count() == 0);
     let (_, ended) = stand.connections.take_troubles();
-    assert_eq!(ended, [Ended { flow, siblings: 1 << 7 }], "the sibling that sent over it is told");
+    assert_eq!(ended, [Ended { flow, workers: 1 << 7 | 1 << 3 }], "those who asked something over it are told");
 }
 
 #[test]
@@ -470,4 +472,61 @@ fn in_steady_state_nothing_is_held_for_a_quiet_connection() {
     }
     // With a mapped address or without, a peer is the same peer.
     assert_eq!(stand.count(Traffic::TcpReceived), 3);
+}
+
+#[test]
+fn nobody_is_told_of_the_end_of_a_connection_that_carried_no_request_of_ours() {
+    let mut stand = Stand::new(limits());
+    let (client, mut answered) = (stand.connect(), stand.connect());
+    answered.write_all(&message("hello")).unwrap();
+    let (flow, _) = stand.next_message();
+    stand.connections.send(stand.now, &flow, None, b"SIP/2.0 200 OK\r\n\r\n", 3);
+    stand.until("sent", |stand| stand.count(Traffic::TcpSent) == 1);
+    drop((client, answered));
+    stand.until("closed", |stand| stand.connections.count() == 0);
+    assert!(stand.connections.take_troubles().1.is_empty(), "who comes and goes costs nobody a look");
+}
+
+#[test]
+fn pings_without_end_leave_one_pong_to_be_written() {
+    let mut stand = Stand::new(limits());
+    let mut client = stand.connect();
+    client.write_all(&b"\r\n\r\n".repeat(1000)).unwrap();
+    stand.until("all of them", |stand| stand.came.len() == 1000);
+    stand.turn();
+    let sent = stand.count(Traffic::TcpBytesSent);
+    assert!((2..1000).contains(&sent), "one for each read at most: {sent}");
+}
+
+#[test]
+fn callers_nodes_and_those_we_call_have_limits_of_their_own() {
+    let mut stand = Stand::new(TcpLimits { connections: 2, per_source: 1, ..limits() });
+    let _caller = stand.connect();
+    let _other = client_from([127, 0, 0, 8], stand.listener);
+    stand.until("accepted", |stand| stand.count(Traffic::TcpAccepted) == 2);
+    let _late = client_from([127, 0, 0, 7], stand.listener);
+    stand.until("refused", |stand| stand.count(Traffic::TcpRefusedLimit) == 1);
+    let _node = client_from([127, 0, 0, 9], stand.node_side);
+    stand.until("a node comes in all the same", |stand| stand.count(Traffic::TcpAccepted) == 3);
+
+    let peers: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()).collect();
+    for peer in peers {
+        stand.connections.send(stand.now, &Stand::flow_to(peer), None, b"hello", 3);
+    }
+    let (undelivered, _) = stand.connections.take_troubles();
+    assert_eq!(undelivered.len(), 1, "no more than one to one address: callers name ports");
+    assert_eq!(undelivered[0].kind, FailureKind::Connect);
+}
+
+#[test]
+fn a_network_of_ipv6_is_one_source() {
+    for (one, other, same) in [
+        ("2001:db8::1", "2001:db8::ffff:2", true),
+        ("2001:db8::1", "2001:db8:0:1::1", false),
+        ("192.0.2.1", "192.0.2.1", true),
+        ("192.0.2.1", "192.0.2.2", false),
+    ] {
+        let source = |text: &str| super::table::source_of(text.parse().unwrap());
+        assert_eq!(source(one) == source(other), same, "{one} {other}");
+    }
 }
