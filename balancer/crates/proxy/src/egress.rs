@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use switchtender_select::{
-    EgressTo, Group, Network, NextHop, Node, Nodes, Rng, Snapshot, Time, Transport, Wanted, canonical_socket,
+    EgressTo, Group, Network, NextHop, Node, Nodes, Rng, Snapshot, Time, Transport, Wanted, canonical, canonical_socket,
 };
 use switchtender_sip::{Message, Method};
 
@@ -53,11 +53,11 @@ impl Troubles {
 }
 
 /// Whether a request outside of dialogs comes from the side of the nodes.
-pub(crate) fn is_outward(has_node_side: bool, snapshot: &Snapshot, flow: &Flow) -> bool {
+pub(crate) fn is_outward(has_node_side: bool, snapshot: &Snapshot, flow: &Flow, message: &Message<'_>) -> bool {
     match flow.local {
         Local::NodeSide | Local::Worker => true,
         // Where one socket serves both sides, callers may live beside nodes: only the exact endpoint tells.
-        Local::Listener(_) => !has_node_side && snapshot.node_at(flow.peer).is_some(),
+        Local::Listener(_) => !has_node_side && snapshot.node_at(route::endpoint(flow, message)).is_some(),
     }
 }
 
@@ -162,7 +162,8 @@ impl Core {
         Some((outward_hop(group, flow, true), Search::NextHops(tried)))
     }
 
-    /// The literal address in the Request-URI, if nodes may call there: within the networks, not one of ours.
+    /// The literal address in the Request-URI, if nodes may call there: within the networks, not one of ours nor at
+    /// another node, and where it ends at our host or link, only if the network does so, too.
     fn literal_target(
         &self,
         snapshot: &Snapshot,
@@ -172,9 +173,12 @@ impl Core {
         listener: u16,
     ) -> Option<Flow> {
         let (peer, transport) = route::address_of(&request.uri)?;
-        let is_allowed = networks.iter().any(|network| network.contains(peer.ip()));
+        let is_meant = |network: &&Network| !route::is_confined(peer.ip()) || route::is_confined(network.address());
+        let is_allowed = networks.iter().filter(is_meant).any(|network| network.contains(peer.ip()));
+        let is_neighbor = snapshot.node_by_ip(peer.ip()) && canonical(packet.flow.peer.ip()) != peer.ip();
         let is_ours = self.config.is_own(&request.uri, packet.flow.local_ip) || snapshot.node_at(peer).is_some();
-        (is_allowed && !is_ours).then(|| Flow { transport, ..Flow::udp(Local::Listener(listener), None, peer) })
+        (is_allowed && !is_ours && !is_neighbor)
+            .then(|| Flow { transport, ..Flow::udp(Local::Listener(listener), None, peer) })
     }
 
     /// A next hop failed: others first, for a while.

@@ -156,7 +156,7 @@ impl Core {
         if !route::is_known_node(&self.config, step.snapshot, packet.flow.peer.ip()) {
             return Err((Reply::FORBIDDEN, Counter::RejectedForeignPath));
         }
-        let target = route::to_caller(&self.config, request, token, true);
+        let target = route::to_caller(&self.config, step.snapshot, request, token, true);
         let (hop, shape) =
             self.hop_to(target, request.shape).ok_or((Reply::FLOW_FAILED, Counter::RejectedFlowFailed))?;
         let record = if begins_dialog(method, message) {

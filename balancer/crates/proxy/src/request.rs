@@ -162,7 +162,7 @@ impl Core {
                 _ => (Reply::METHOD_NOT_ALLOWED, Counter::RejectedTarget),
             });
         }
-        if egress::is_outward(self.config.node_side.is_some(), step.snapshot, &packet.flow) {
+        if egress::is_outward(self.config.node_side.is_some(), step.snapshot, &packet.flow, message) {
             return self.plan_outward(step, packet, message, method, &request).map(Some);
         }
         if let Some((group, hash)) = stateless_group(step.snapshot, packet, message, &request) {

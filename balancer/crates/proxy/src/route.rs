@@ -194,9 +194,9 @@ pub(crate) fn in_dialog(
                     slot: snapshot.node_at(token.node),
                 });
             }
-            Some(Direction::FromNode) => return Some(to_caller(config, request, &token, known_node)),
+            Some(Direction::FromNode) => return Some(to_caller(config, snapshot, request, &token, known_node)),
             None if token.kind == Kind::Path && known_node => {
-                return Some(to_caller(config, request, &token, known_node));
+                return Some(to_caller(config, snapshot, request, &token, known_node));
             }
             None => {}
         }
@@ -213,6 +213,9 @@ pub(crate) fn in_dialog(
     if message.method() == Some(Method::Bye) && known_node {
         let next = request.next_route.as_ref().unwrap_or(&request.uri);
         let (address, transport) = address_of(next).filter(|_| !config.is_own(next, packet.flow.local_ip))?;
+        if !may_be_at(snapshot, packet.flow.peer.ip(), address.ip()) {
+            return None;
+        }
         let flow = new_flow(config, 0, address, transport);
         return Some(Target::Caller { flow, otherwise: None, strict: is_strict(request), forced: false });
     }
@@ -249,11 +252,18 @@ fn new_flow(config: &Config, listener: u16, peer: SocketAddr, transport: Transpo
 /// address it names; else its own flow and nothing else. Names are not resolved here, so a caller that gave one is
 /// reached over its flow. A connection that the caller has to us is taken before another one to the same host is opened
 /// (RFC 5626 §5.3, RFC 5923 in spirit).
-pub(crate) fn to_caller(config: &Config, request: &Preprocessed<'_>, token: &Token, known_node: bool) -> Target {
+pub(crate) fn to_caller(
+    config: &Config,
+    snapshot: &Snapshot,
+    request: &Preprocessed<'_>,
+    token: &Token,
+    known_node: bool,
+) -> Target {
     let (listener, caller) = (token.listener, token.caller);
     let direct = matches!(caller.reach, Reach::Direct { .. });
     let next = request.next_route.as_ref().unwrap_or(&request.uri);
     let named = address_of(next).filter(|_| direct && known_node && !config.is_own(next, None));
+    let named = named.filter(|(address, _)| may_be_at(snapshot, caller.address.ip(), address.ip()));
     let named = named.map(|(address, transport)| new_flow(config, listener, address, transport));
     let held = caller.reach.connection_in(config.replica).map(|connection| Flow {
         transport: Transport::Tcp,
@@ -280,6 +290,22 @@ pub(crate) fn to_caller(config: &Config, request: &Preprocessed<'_>, token: &Tok
         }
         (None, Some(own)) => Target::Caller { flow: own, otherwise: None, strict: false, forced: !known_node },
         (None, None) => Target::Gone,
+    }
+}
+
+/// Whether one whom we know to be at `known` can be at an address that a message names. At a node's address is the node
+/// alone, and what ends at a host or a link is another place for us: who is not there himself would have us speak to our
+/// own host, or to the other ports of a node.
+fn may_be_at(snapshot: &Snapshot, known: IpAddr, named: IpAddr) -> bool {
+    let (known, named) = (canonical(known), canonical(named));
+    known == named || !(is_confined(named) && !is_confined(known) || snapshot.node_by_ip(named))
+}
+
+/// Whether the address means something on one host or one link only: loopback, link-local.
+pub(crate) fn is_confined(ip: IpAddr) -> bool {
+    match canonical(ip) {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
     }
 }
 

@@ -35,6 +35,11 @@ impl Network {
         }
     }
 
+    /// The address as given, host bits included.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Whether `address` (in either spelling) lies inside.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, canonical(address)) {

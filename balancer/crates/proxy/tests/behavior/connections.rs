@@ -4,7 +4,7 @@ use switchtender_proxy::{ConnectionId, Counter, FailureKind, Flow, Local, Outcom
 
 use crate::call::place;
 use crate::text::{Request, Text, param};
-use crate::world::{CALLER, NODES, PUBLIC, Sent, Setup, World, address, config};
+use crate::world::{CALLER, NODES, OPENED, PUBLIC, Sent, Setup, World, address, config};
 
 /// The caller's connection to the public listener.
 pub fn connection() -> Flow {
@@ -438,4 +438,46 @@ fn rfc_3261_18_1_1_without_a_connection_a_large_request_is_a_datagram_after_all(
     assert!(next.to_node(NODES[1]));
     assert_eq!(next.flow.transport, Transport::Tcp);
     world.settle_down();
+}
+
+#[test]
+fn a_caller_that_names_our_own_host_or_a_nodes_other_ports_is_reached_where_it_is() {
+    for named in [
+        "127.0.0.1:8080;transport=tcp",
+        "[::1]:8080;transport=tcp",
+        "169.254.169.254:80;transport=tcp",
+        "[fe80::1]",
+        "10.1.0.2:8021;transport=tcp",
+    ] {
+        let mut world = World::new();
+        let sent = place(&mut world, &Request::invite());
+        world.respond(&sent, sent.text.response(200, "OK", ""));
+        world.sent_response(200);
+        // What a re-INVITE of the caller made of its Contact stands in the node's Request-URI.
+        let info = by_node("INFO", &sent).uri(&format!("sip:x@{named}"));
+        world.receive_at(Local::NodeSide, NODES[0], info.text());
+        assert_eq!(world.sent_request("INFO").flow, Flow::udp(PUBLIC, None, address(CALLER)), "{named}");
+        // Without a token that holds, nobody speaks for the address.
+        let lost = Request { routes: vec![], call_id: "lost".into(), ..by_node("BYE", &sent) };
+        let lost = lost.uri(&format!("sip:x@{named}")).via("SIP/2.0/UDP 10.1.0.1;rport;branch=z9hG4bKlost");
+        world.receive_at(Local::NodeSide, NODES[0], lost.text());
+        world.sent_response(481);
+        world.silent();
+    }
+}
+
+#[test]
+fn a_connection_that_ends_says_nothing_of_another_to_the_same_peer() {
+    let mut world = over_tcp();
+    let sent = place_over(&mut world, &invite());
+    assert_eq!(sent.flow.connection, None);
+    for other in [
+        Flow { local: PUBLIC, connection: Some(OPENED), ..sent.flow },
+        Flow { connection: Some(ConnectionId::new(1, 5)), ..sent.flow },
+    ] {
+        world.close(&other);
+        world.silent();
+    }
+    world.close(&Flow { connection: Some(OPENED), ..sent.flow });
+    assert!(world.sent_request("INVITE").to_node(NODES[1]));
 }

@@ -1,9 +1,9 @@
 //! Calls that nodes make to the outside: who may, where to, what becomes of their dialogs, what they count.
 
-use switchtender_proxy::{Counter, FailureKind, Local, Outcome};
+use switchtender_proxy::{ConnectionId, Counter, FailureKind, Flow, Local, Outcome, Transport};
 
 use crate::text::{Request, Text};
-use crate::world::{CALLER, NODES, PUBLIC, Sent, Setup, World, config};
+use crate::world::{CALLER, NODES, PUBLIC, Sent, Setup, World, address, config};
 
 const FIRST: &str = "192.0.2.40:5060";
 const SECOND: &str = "192.0.2.41:5080";
@@ -241,6 +241,28 @@ fn the_literal_request_uri_is_followed_into_its_networks_and_nowhere_else() {
 }
 
 #[test]
+fn networks_that_hold_everything_do_not_hold_our_own_host_nor_the_nodes() {
+    let everything = r#""egress": {"listener": 0, "request_uri": ["0.0.0.0/0", "::/0"]},"#;
+    let loopback = r#""egress": {"listener": 0, "request_uri": ["127.0.0.0/8", "fe80::/10"]},"#;
+    for (group, named, leaves) in [
+        (everything, "127.0.0.1:8080;transport=tcp", false),
+        (everything, "[::1]", false),
+        (everything, "[::ffff:127.0.0.1]", false),
+        (everything, "169.254.169.254:80", false),
+        (everything, "[fe80::1]", false),
+        (everything, "10.1.0.2:8021;transport=tcp", false),
+        (everything, "203.0.113.1", true),
+        (loopback, "127.0.0.1:5062", true),
+        (loopback, "[fe80::1]", true),
+    ] {
+        let mut world = World::with(config(), &Setup { group, ..Setup::default() });
+        world.receive_at(Local::NodeSide, NODES[0], invite().uri(&format!("sip:bob@{named}")).text());
+        world.sent_response(if leaves { 100 } else { 403 });
+        assert_eq!(world.drain().len(), usize::from(leaves), "{named}");
+    }
+}
+
+#[test]
 fn without_an_egress_or_from_a_stranger_or_from_a_node_that_left_it_is_403() {
     let mut plain = World::new();
     plain.receive_at(Local::NodeSide, NODES[0], invite().text());
@@ -274,6 +296,16 @@ fn a_node_without_a_side_of_its_own_is_known_by_its_exact_endpoint() {
     world.receive_at(PUBLIC, "10.1.0.1:5099", caller.text());
     world.sent_response(100);
     assert!(world.sent_request("INVITE").to_node(NODES[0]), "a caller that lives beside the node");
+    // A connection comes from any port: the endpoint is that of sent-by.
+    let over = Flow {
+        transport: Transport::Tcp,
+        connection: Some(ConnectionId::new(0, 1)),
+        ..Flow::udp(PUBLIC, None, address("10.1.0.1:33333"))
+    };
+    let second = Request { call_id: "second".into(), ..invite() };
+    world.receive_over(&over, second.via("SIP/2.0/TCP 10.1.0.1:5060;branch=z9hG4bKsecond").text());
+    world.sent_response(100);
+    assert_eq!(world.sent_request("INVITE").to.to_string(), FIRST);
 }
 
 #[test]
