@@ -73,6 +73,8 @@ test-judges: build judges
 	@$(BIN)/python -m pytest --quiet tests/judges -m "not slow"
 
 test-load: build judges
+	@echo "== a hundred thousand calls with every kind of failure: nothing is left of them"
+	@$(CARGO) test --quiet $(CARGO_MANIFEST) --profile quick --package switchtender-proxy --test leak --locked
 	@echo "== the balancer under load"
 	@$(BIN)/python -m pytest --quiet tests/judges -m slow
 
