@@ -5,7 +5,7 @@ Callers and nodes come back to what stands there: never to 0.0.0.0, and by an ad
 
 import pytest
 
-from tests.stand.agent import Agent, Dialog, request, uri_of
+from tests.stand.agent import Agent, ack_of_failure, request, uri_of
 from tests.stand.balancer import Layout
 from tests.stand.scripted import establish, group, scripted, token_of
 
@@ -106,17 +106,11 @@ def test_an_advertised_name_without_user_is_for_us(stand, caller):
         assert caller.receive().status == code, uri
 
 
-def test_a_caller_at_a_worker_port_or_at_the_node_side_is_served_as_well(stand, caller):
-    """Those ports are for nodes; what comes there all the same has to work to its end or be refused, not hang."""
+def test_a_caller_at_a_worker_port_or_at_the_node_side_is_refused(stand, caller):
+    """Those ports are for nodes, and what comes there is a node's call to the outside or nothing."""
     with stand.nodes("plain") as [node]:
         for port in (LAYOUT.node_side, 5092):
-            caller.send(request("INVITE", node.uri, caller), ("127.0.0.1", port))
-            caller.expect(100)
-            offered = node.expect("INVITE")
-            node.reply(offered, 200, "OK", tag="n")
-            up = Dialog.of_caller(caller, caller.expect(200))
-            up.send("ACK")
-            node.expect("ACK")
-            up.send("BYE")
-            node.reply(node.expect("BYE"), 200, "OK")
-            caller.expect(200)
+            target = ("127.0.0.1", port)
+            sent = caller.send(request("INVITE", node.uri, caller), target)
+            caller.send(ack_of_failure(sent, caller.expect(403)), target)
+        node.nothing()
