@@ -41,6 +41,7 @@ from switchtender.metrics.cluster import ClusterCollector, WatchCollector
 from switchtender.metrics.collector import register
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
+from switchtender.serve.descriptors import make_room
 from switchtender.serve.equipment import equip, refusal
 from switchtender.serve.follow import FixedFieldsError, TakeUp, follow, refuse_fixed
 from switchtender.sources.file import identity
@@ -156,6 +157,7 @@ class _Start:
         if not restored.saved_at:
             await sets.synced()
         served = with_services(self._documents, services)
+        make_room(served.config.spec.tcp.max_connections)
         core = Core(json.dumps(settings(served.config.spec)).encode())
         peers = self._peers(client, namespace)
         balancer = Balancer(core, keys, clock=time.monotonic, replicas=peers.replicas, part=peers.part)

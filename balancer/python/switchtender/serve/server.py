@@ -27,6 +27,7 @@ from switchtender.http.listen import listening
 from switchtender.metrics.collector import register
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
+from switchtender.serve.descriptors import make_room
 from switchtender.serve.equipment import equip, refusal
 from switchtender.serve.follow import follow, of_file
 from switchtender.sources.file import identity
@@ -60,6 +61,7 @@ class Server:
         """Everything up, or nothing left behind: each step that is done stands in ``stack``, to be undone."""
         spec = plan.documents.config.spec
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir))))
+        make_room(spec.tcp.max_connections)
         core = Core(json.dumps(settings(spec)).encode())
         instance = secrets.token_hex(8)
         peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic)
