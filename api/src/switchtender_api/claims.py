@@ -6,7 +6,7 @@ Pure; knows neither files nor clusters.
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Iterator
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
 
 from switchtender_api.problems import Finding, Path, quote
 from switchtender_api.v1alpha1 import BalancerConfigSpec, BalancerGroup
@@ -101,7 +101,11 @@ def open_networks(networks: Iterable[IpNetwork], forbidden: Iterable[IpAddress])
     A few networks without overlap in the place of one that holds such addresses; none for one that holds no others.
     """
     closed = (*_NEVER_IN_A_CLUSTER, *(ip_network(address) for address in forbidden))
-    left = list(networks)
+    networks = tuple(networks)
+    left: list[IpNetwork] = [
+        *collapse_addresses(network for network in networks if isinstance(network, IPv4Network)),
+        *collapse_addresses(network for network in networks if isinstance(network, IPv6Network)),
+    ]
     for hole in closed:
         left = [rest for network in left for rest in _without(network, hole)]
     return tuple(left)

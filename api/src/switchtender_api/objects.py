@@ -1,7 +1,8 @@
 """Objects of the API server to values and back: lenient where another version wrote them.
 
 A cluster holds objects of newer and of older versions than this one. An unknown field is left out and named, wherever
-it stands; an unknown enum value, or any other value that this version cannot read, is a finding, and the caller keeps
+it stands, but for a condition of a match rule: without it the rule would take calls that its author kept from it. That,
+an unknown enum value, or any other value that this version cannot read, is a finding, and the caller keeps
 what it last accepted. Status and most of metadata are never read. Does no I/O and asks no API server.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -56,35 +58,38 @@ class ReadSet:
 
 def read_group(raw: Mapping[str, Any]) -> ReadGroup:
     """Return the BalancerGroup that the API server's JSON holds; its status is left out."""
-    unknown: list[str] = []
+    unknown: list[Path] = []
     value = _known(BalancerGroup, {key: raw[key] for key in raw if key != "status"}, (), unknown)
     group, findings = _validated(BalancerGroup, value)
     if group is not None:
         findings = tuple(rules.within(group))
-    return ReadGroup(None if findings else group, tuple(unknown), findings)
+    findings = (*findings, *_conditions(unknown))
+    return ReadGroup(None if findings else group, tuple(map(format_path, unknown)), findings)
 
 
 def read_set(raw: Mapping[str, Any]) -> ReadSet:
     """Return the DestinationSet that the API server's JSON holds."""
-    unknown: list[str] = []
+    unknown: list[Path] = []
     value = _known(DestinationSet, {key: raw[key] for key in raw if key != "status"}, (), unknown)
     spec = value.get("spec")
     if not isinstance(spec, dict):
         whole, findings = _validated(DestinationSet, value)
-        return ReadSet(whole, tuple(unknown), findings)
+        return ReadSet(whole, tuple(map(format_path, unknown)), findings)
     raw_members = [] if spec.get("members") is None else spec["members"]
     fits = isinstance(raw_members, list) and len(raw_members) <= MOST_MEMBERS
     frame = {**value, "spec": {**spec, "members": [] if fits else raw_members, "policy": None}}
     bare, frame_findings = _validated(DestinationSet, frame)
     members, skipped, member_findings = _members(raw_members if fits else [])
     policy, policy_findings = _policy(spec.get("policy"))
+    policy_findings = (*policy_findings, *_conditions(unknown))
     findings = (*frame_findings, *policy_findings, *member_findings)
+    left_out = tuple(map(format_path, unknown))
     if bare is None:
-        return ReadSet(None, tuple(unknown), findings, skipped)
+        return ReadSet(None, left_out, findings, skipped)
     bare = _with(bare, members=members)
     if policy_findings:
-        return ReadSet(None, tuple(unknown), findings, skipped, without_policy=bare)
-    return ReadSet(_with(bare, policy=policy), tuple(unknown), findings, skipped)
+        return ReadSet(None, left_out, findings, skipped, without_policy=bare)
+    return ReadSet(_with(bare, policy=policy), left_out, findings, skipped)
 
 
 def kubernetes_gaps(group: BalancerGroup) -> list[Finding]:
@@ -100,6 +105,14 @@ def dump_policy(spec: BalancerGroupSpec) -> dict[str, Any]:
 def dump_member(member: SetMember) -> dict[str, Any]:
     """Return a set's member as JSON: camelCase, and only what was given."""
     return member.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+
+def _conditions(unknown: Iterable[Path]) -> Iterable[Finding]:
+    """Yield each unknown field within a match rule."""
+    for path in unknown:
+        if ("match", "rules") in pairwise(path):
+            accepted = "a condition that this version knows"
+            yield Finding(path, "a rule without this condition would take other calls, too", accepted=accepted)
 
 
 def _policy(raw: Any) -> tuple[GroupPolicy | None, tuple[Finding, ...]]:
@@ -137,7 +150,7 @@ def _under(path: Path, findings: Iterable[Finding]) -> Iterable[Finding]:
     return (Finding((*path, *each.path), each.message, each.found, each.accepted) for each in findings)
 
 
-def _known(model: type[BaseModel], raw: Mapping[str, Any], path: Path, unknown: list[str]) -> dict[str, Any]:
+def _known(model: type[BaseModel], raw: Mapping[str, Any], path: Path, unknown: list[Path]) -> dict[str, Any]:
     """Return an object without the fields that its model does not have; their paths are appended to `unknown`.
 
     Of metadata, which belongs to Kubernetes, what we do not read is not unknown.
@@ -149,13 +162,13 @@ def _known(model: type[BaseModel], raw: Mapping[str, Any], path: Path, unknown: 
         if here == ("metadata",) and isinstance(inner, Mapping):
             value[name] = {key: inner[key] for key in _METADATA if inner.get(key) is not None}
         elif name not in fields:
-            unknown.append(format_path(here))
+            unknown.append(here)
         else:
             value[name] = _known_within(model_in(fields[name].annotation), inner, here, unknown)
     return value
 
 
-def _known_within(model: type[BaseModel] | None, value: Any, path: Path, unknown: list[str]) -> Any:
+def _known_within(model: type[BaseModel] | None, value: Any, path: Path, unknown: list[Path]) -> Any:
     if model is None:
         return value
     if isinstance(value, Mapping):
