@@ -1,5 +1,6 @@
 """Probes in the running balancer: who is probed how, and what comes of it for the core, the views and the log."""
 
+import asyncio
 import json
 import time
 
@@ -182,3 +183,24 @@ async def test_slow_start_takes_the_longest_of_the_groups(balancer, drivers):
     )
     [watch] = balancer.watches.values()
     assert watch.policy.slow_start == 60.0
+
+
+async def test_who_is_probed_again_later_is_found_out_anew(balancer, core, drivers):
+    await up(balancer, drivers)
+    outcomes(balancer, FS1, False, False, False)
+    assert states(balancer)[FS1][1] == "SipUnanswered"
+    members = (member("fs1", 11), member("fs2", 12))
+    await balancer.apply(plan_of(group("ivr", *members, spec="health: {options: null}")))
+    assert states(balancer)[FS1] == ("ready", "Reporting")
+    await balancer.apply(plan_of(group("ivr", *members)))
+    assert states(balancer)[FS1] == ("ready", "Reporting")
+
+
+async def test_a_node_disabled_while_its_driver_is_down_is_left_alone(balancer, drivers, view, monkeypatch):
+    monkeypatch.setattr(watch_module, "_RESTART", 0.002)
+    await up(balancer, drivers)
+    driver(drivers, "fs1").failure.set_exception(RuntimeError("a fault of ours"))
+    await asyncio.sleep(0.001)
+    await view.order("disable", "fs1", {}, "127.0.0.1")
+    await asyncio.sleep(0.02)
+    assert [one.node for one in drivers if not one.left] == ["fs2"]

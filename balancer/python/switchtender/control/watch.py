@@ -90,6 +90,8 @@ class Watch:
             esl = _with_known_password(esl, self.esl)
         elif self.esl is not None:
             self.model = self._identity()
+        if policy.probing is None:
+            self.model = replace(self.model, probes=Probes())  # who is probed again later is found out anew
         self.policy = self._still_awaited(policy)
         if policy.admin == "Disabled":
             self._leave_alone(esl, poll_interval)
@@ -201,7 +203,9 @@ class Watch:
         return True
 
     def _drive(self) -> None:
-        if self._stopped or self.esl is None or not _known(self.esl) or self._driver is not None:
+        if self._stopped or self.policy.admin == "Disabled" or self._driver is not None:
+            return
+        if self.esl is None or not _known(self.esl):
             return
         self._driver = EslDriver(
             self.esl.host,
