@@ -126,8 +126,8 @@ def test_both_sides_saw_what_they_should(played, pair):
 
 
 def test_an_address_of_record_has_one_home_whatever_port_it_registers_from(serve):
-    """Two phones of one user, each registration from a port of its own: the node that knows one knows all."""
-    users = ["alice", "bob", "carol", "dave", "erin", "frank"]
+    """Phones of one user, each registration from a port of its own: the node that knows one knows all."""
+    users = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy"]
     homes = [sipp.answer("register-node", *place, serve, calls=1000) for place in HOMES]
     for run in [
         sipp.start("register-caller", TARGET, serve, calls=3, rate=20, service=f"home-{user}", transport=transport)
