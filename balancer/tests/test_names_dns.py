@@ -130,8 +130,11 @@ async def test_without_any_service_the_host_itself_is_meant(lookup):
     assert found.targets == (Target("192.0.2.1", 5060, "UDP"),)
 
 
-async def test_a_service_that_is_declared_not_to_be_there_is_not():
-    async with served({("_sip._udp.example.com", "SRV"): ["0 0 0 ."]}) as (_, names):
+@pytest.mark.parametrize("service", ["0 0 0 .", "0 0 0 example.com."])
+async def test_a_service_that_is_declared_not_to_be_there_is_not(service):
+    """Not at the host itself, either (RFC 2782); and at port 0 is nobody."""
+    records = {("_sip._udp.example.com", "SRV"): [service], ("example.com", "A"): ["192.0.2.9"]}
+    async with served(records) as (_, names):
         with pytest.raises(NotFoundError, match="names no address"):
             await names.find(Name("example.com", lookup="Service"))
 
@@ -196,3 +199,13 @@ async def test_a_host_that_only_the_system_knows_is_found():
 async def test_the_system_is_asked_for_literal_addresses_without_any_server():
     assert await system_hosts("127.0.0.1") == ["127.0.0.1"]
     assert await system_hosts("no..name") == []
+
+
+async def test_an_address_that_means_something_on_one_interface_alone_is_none(monkeypatch):
+    found = [(0, 0, 0, "", (address, 0, 0, 0)) for address in ("fe80::1%eth0", "2001:db8::7", "2001:db8::7")]
+
+    async def getaddrinfo(*asked, **rest):
+        return found
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    assert await system_hosts("box") == ["2001:db8::7"]

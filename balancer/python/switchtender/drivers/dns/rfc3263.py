@@ -73,7 +73,7 @@ async def _targets(asked: _Asked, name: Name) -> list[Target]:
     targets: list[Target] = []
     for transport, service in services:
         targets += await asked.service(service, transport, rank=1 + max((each.rank for each in targets), default=-1))
-    if targets or asked.failure is not None:
+    if targets or asked.declared or asked.failure is not None:
         return targets
     # RFC 3263 §4.2: no SRV at all: the host itself, at the default port, over the transport of the URI, else UDP.
     return await asked.addresses(name.host, name.port, name.transport, 0)
@@ -90,11 +90,14 @@ async def _services(asked: _Asked, name: Name) -> list[tuple[Transport, str]]:
 
 
 class _Asked:
-    """One resolution under way: ``holds`` is the shortest life of the answers, ``failure`` why one is missing."""
+    """One resolution under way: ``holds`` is the shortest life of the answers, ``failure`` why one is missing;
+    ``declared``: the domain has SRV records, be it to say that the service is not there (RFC 2782).
+    """
 
     def __init__(self, resolver: dns.asyncresolver.Resolver, families: tuple[str, ...], rng: random.Random) -> None:
         self.holds = LONGEST
         self.failure: str | None = None
+        self.declared = False
         self._resolver = resolver
         self._families = families
         self._rng = rng
@@ -117,8 +120,10 @@ class _Asked:
         return found
 
     async def service(self, name: str, transport: Transport, rank: int) -> list[Target]:
-        """The targets of an SRV name, by priority, within one by weight (RFC 2782)."""
-        records = [record for record in await self._ask(name, "SRV") if _text(record.target)]
+        """The targets of an SRV name, by priority, within one by weight (RFC 2782). At port 0 is nobody."""
+        found = await self._ask(name, "SRV")
+        self.declared = self.declared or bool(found)
+        records = [record for record in found if _text(record.target) and record.port]
         targets: list[Target] = []
         for step, priority in enumerate(sorted({record.priority for record in records})):
             for record in self._shuffled([record for record in records if record.priority == priority]):
@@ -173,9 +178,11 @@ def _resolver(nameservers: Iterable[tuple[str, int]] | None) -> dns.asyncresolve
 
 
 async def system_hosts(host: str) -> list[str]:
-    """What the system says of a host, by its table of hosts and whatever else it asks."""
+    """What the system says of a host, by its table of hosts and whatever else it asks; no address with a scope, which
+    means something on one of our interfaces alone.
+    """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
         return []
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return list(dict.fromkeys(address for entry in found if "%" not in (address := str(entry[4][0]))))
