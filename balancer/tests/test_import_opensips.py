@@ -438,6 +438,16 @@ def test_the_worked_example_of_the_guide_is_what_an_import_gives():
 # --- options and the command ------------------------------------------------------------------------------------
 
 
+def test_two_passwords_for_one_event_socket_are_told_of_and_not_repeated():
+    made = imported(
+        HEAD + "1\t1\tsip:10.0.0.1\t0\tfs://:one1@10.0.0.1\t0\n2\t2\tsip:10.0.0.1\t0\tfs://:two2@10.0.0.1\t0\n"
+    )
+    assert "different passwords for the Event Socket 10.0.0.1:8021" in (text := "\n".join(made.report.lines()))
+    assert not re.search("one1|two2", text)
+    same = imported(HEAD + "1\t1\tsip:10.0.0.1\t0\tfs://:one1@10.0.0.1\t0\n2\t2\tsip:10.0.0.1\t0\tfs://10.0.0.1\t0\n")
+    assert "different passwords" not in "\n".join(same.report.lines())
+
+
 def test_for_kubernetes_no_password_is_written_and_no_balancer_config():
     made = imported(
         HEAD + "1\t1\tsip:10.0.0.1\t0\tfs://u:geheim@10.0.0.1\t0\n", form=Form(kubernetes=True, namespace="voice")

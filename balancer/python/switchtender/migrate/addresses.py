@@ -18,6 +18,7 @@ from switchtender_api.v1alpha1.endpoints import (
     EslUrl,
     SipUri,
     Transport,
+    format_endpoint,
     parse_endpoint,
     parse_esl_user,
     parse_password,
@@ -129,6 +130,8 @@ class Pool:
 
     logins: Mapping[tuple[str, int], EventSocket]
     sockets: Mapping[tuple[str, int], tuple[str, int]]
+    contested: tuple[str, ...] = ()
+    """Event Sockets for which rows name different passwords."""
 
     def load(self, node: tuple[str, int]) -> EslUrl | None:
         """Where the node at this SIP address reports its load; None where no row knows a socket and password."""
@@ -147,9 +150,12 @@ def pool(pairs: Iterable[tuple[Destination, EventSocket]]) -> Pool:
     """
     logins: dict[tuple[str, int], EventSocket] = {}
     sockets: dict[tuple[str, int], tuple[str, int]] = {}
+    contested: dict[str, None] = {}
     named = list(pairs)
     for _, socket in named:
         known = logins.get(socket.endpoint)
+        if known is not None and socket.password not in {None, known.password}:
+            contested[format_endpoint(*socket.endpoint)] = None
         password = socket.password or (known.password if known else None)
         logins[socket.endpoint] = EventSocket(socket.host, socket.port, socket.user, password)
     owned: set[tuple[str, int]] = set()
@@ -157,4 +163,4 @@ def pool(pairs: Iterable[tuple[Destination, EventSocket]]) -> Pool:
         if node.endpoint not in sockets and socket.endpoint not in owned:
             sockets[node.endpoint] = socket.endpoint
             owned.add(socket.endpoint)
-    return Pool(logins, sockets)
+    return Pool(logins, sockets, tuple(contested))

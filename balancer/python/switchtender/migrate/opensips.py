@@ -95,7 +95,10 @@ def _with_calls(entry: GroupNotes, *, first: bool) -> GroupNotes:
 
 
 def _overall(groups: list[Group], known: Pool, form: Form) -> list[Note]:
-    notes = []
+    notes = [
+        Note("changes", f"rows name different passwords for the Event Socket {where}: the last one stands, as there")
+        for where in known.contested
+    ]
     if not form.kubernetes and any(node.load for group in groups for node in group.nodes):
         notes.append(
             Note(
