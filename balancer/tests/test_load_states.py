@@ -7,7 +7,7 @@ import pytest
 from load_events import Subject, heartbeat, link, poll, poll_timeout, ready, shutdown
 
 from switchtender.load.model import NodeModel, Policy
-from switchtender.load.states import REASONS, STATES, Published, publish, state
+from switchtender.load.states import REASONS, STATES, Published, publish, state, unchanging_until
 
 
 def reporting(policy=None, **kwargs):
@@ -238,6 +238,23 @@ def test_what_is_published_are_the_arguments_of_the_packet_core():
     core = pytest.importorskip("switchtender._core")
     arguments = set(inspect.signature(core.Core.report).parameters) - {"self", "uid"}
     assert {field.name for field in dataclasses.fields(Published)} == arguments
+
+
+@pytest.mark.parametrize("when_stale", ["Auto", "LastValue"])
+@pytest.mark.parametrize("stale_after", [None, 10.0, 90.0])
+@pytest.mark.parametrize("restarted_at", [None, 1.0])
+@pytest.mark.parametrize("fresh_share", [1.0, 0.2])
+def test_what_is_derived_once_holds_until_time_alone_changes_it(when_stale, stale_after, restarted_at, fresh_share):
+    subject = reporting(Policy(when_stale=when_stale, stale_after=stale_after), restarted_at=restarted_at)
+    held, until, derived = None, -1.0, 0
+    for tick in range(8, 600):
+        now = tick / 4
+        if now >= until:
+            held, until = subject.publish(now, fresh_share), unchanging_until(subject.model, subject.policy, now)
+            derived += 1
+        assert subject.publish(now, fresh_share) == held, now
+    slow_start = 0 if restarted_at is None else 4 * 30
+    assert derived <= slow_start + 6, "at the bounds only"
 
 
 def test_states_and_reasons_are_documented():

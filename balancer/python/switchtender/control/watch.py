@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import asdict, replace
@@ -22,7 +23,7 @@ from switchtender.drivers.reports import Event, Link, LinkState, Probe, Report
 from switchtender.load.age import report_age
 from switchtender.load.model import NodeModel, Policy, observe, observe_report
 from switchtender.load.probing import Probes
-from switchtender.load.states import Published, State, heard, publish
+from switchtender.load.states import Published, State, heard, publish, unchanging_until
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Watch:
         self.errors: Counter[str] = Counter()
         self.probe_results: Counter[str] = Counter()
         self._published: Published | None = None
+        self._derived_from: object = None
+        self._unchanging_until = -math.inf
         self._core = core
         self._clock = clock
         self._changed = changed
@@ -129,15 +132,21 @@ class Watch:
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
     def publish(self, *, replicas: int, fresh_share: float) -> None:
-        """Derive the state anew and tell the packet core; a change of state is logged."""
+        """Derive the state anew, where facts or time may have changed it, and tell the packet core of what is new; a
+        change of state is logged.
+        """
         now = self._clock()
+        facts = (self.model, self.policy, replicas, fresh_share, self.score if self.scores else None, self.ejected)
+        if now < self._unchanging_until and facts == self._derived_from:
+            return  # most moments change nothing, and there may be thousands of nodes
+        self._derived_from, self._unchanging_until = facts, unchanging_until(self.model, self.policy, now)
         state, published = publish(self.model, self.policy, replicas=replicas, fresh_share=fresh_share, now=now)
         if self.scores:
             published = replace(published, score=self.score)
         self.fresh = heard(self.model, self.policy, now)
         if self.ejected and state.name == "ready":
             state = State("down", "Ejected")
-        if published != self._published:  # most moments change nothing, and there may be thousands of nodes
+        if published != self._published:
             self._published = published
             self._core.report(self.uid, **asdict(published))
         if state == self.state:

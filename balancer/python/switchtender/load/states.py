@@ -14,6 +14,7 @@ them touches calls that stand: those follow their token.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -282,3 +283,16 @@ def publish(
         baseline_ended=model.baseline_ended,
         weight_factor=weight_factor(model, policy, now),
     )
+
+
+def unchanging_until(model: NodeModel, policy: Policy, now: float) -> float:
+    """Until when ``publish`` gives the same of the same facts: overdue reports, last values that count no longer and
+    slow start are all that time alone brings about.
+    """
+    if model.restarted_at is not None and now - model.restarted_at < policy.slow_start:
+        return now
+    if model.report is None:
+        return math.inf
+    received = model.report.received
+    ahead = [age for age in (stale_after(model, policy), LAST_VALUE_FOR) if now - received <= age]
+    return received + min(ahead, default=math.inf)
