@@ -91,6 +91,7 @@ pub struct Snapshot {
     by_slot: HashMap<NodeSlot, usize>,
     by_endpoint: HashMap<SocketAddr, NodeSlot>,
     addresses: HashSet<IpAddr>,
+    has_stateless: bool,
 }
 
 impl Snapshot {
@@ -114,7 +115,8 @@ impl Snapshot {
             by_endpoint.entry(canonical_socket(node.sip)).or_insert(node.slot);
             addresses.insert(canonical(node.sip.ip()));
         }
-        Self { generation: 0, keys, nodes, groups, by_slot, by_endpoint, addresses }
+        let has_stateless = groups.iter().any(|group| group.mode == Mode::Stateless);
+        Self { generation: 0, keys, nodes, groups, by_slot, by_endpoint, addresses, has_stateless }
     }
 
     /// The first group that takes this request, with the rule that held.
@@ -124,7 +126,7 @@ impl Snapshot {
 
     /// Whether any group forwards without transactions.
     pub fn has_stateless(&self) -> bool {
-        self.groups.iter().any(|group| group.mode == Mode::Stateless)
+        self.has_stateless
     }
 
     /// The node at exactly this endpoint, present or recently removed.
