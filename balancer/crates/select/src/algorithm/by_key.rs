@@ -12,14 +12,17 @@ use super::{Contender, Tier};
 const BOUND: f64 = 1.25;
 /// … or by this part of its capacity fuller: in an idle pool a key stays with its node.
 const SLACK: f64 = 0.05;
+/// No node is overloaded below this utilization: where most of the pool is idle, a few calls are many times the average.
+const FLOOR: f64 = 0.25;
 /// So many of the nearest nodes are looked at one by one; after that a look at everyone is cheaper.
 const NEAREST: usize = 6;
 /// Tells the number that slow start goes by from the one that orders the nodes.
 const RAMP: u64 = 0x5bd1_e995_7b93_3c1f;
 
 /// The node for a key.
-pub(super) fn pick(tier: &mut impl Tier, key: u64, standing: &Standing) -> Option<Contender> {
-    let most = (BOUND * standing.average()).max(standing.average() + SLACK);
+pub(super) fn pick(tier: &mut impl Tier, key: u64, standing: &Standing) -> Option<usize> {
+    let average = standing.average();
+    let most = (BOUND * average).max(average + SLACK).max(FLOOR);
     let mut passed_over = None;
     let mut last = (f64::NEG_INFINITY, 0);
     for _ in 0..NEAREST {
@@ -27,9 +30,9 @@ pub(super) fn pick(tier: &mut impl Tier, key: u64, standing: &Standing) -> Optio
         last = next;
         let Some(contender) = tier.contender(next.1) else { continue };
         if welcomes(&contender, key, most, tier) {
-            return Some(contender);
+            return Some(next.1);
         }
-        passed_over = passed_over.or(Some(contender));
+        passed_over = passed_over.or(Some(next.1));
     }
     scan(tier, key, most)
 }
@@ -50,16 +53,16 @@ fn after(tier: &impl Tier, key: u64, last: (f64, usize)) -> Option<(f64, usize)>
 }
 
 /// The nearest that can take the call and is not overloaded, else the nearest that can take it.
-fn scan(tier: &mut impl Tier, key: u64, most: f64) -> Option<Contender> {
+fn scan(tier: &mut impl Tier, key: u64, most: f64) -> Option<usize> {
     let (mut welcome, mut any) = ((f64::INFINITY, None), (f64::INFINITY, None));
     for index in 0..tier.len() {
         let Some((identity, weight)) = tier.fixed(index) else { continue };
         let Some(distance) = nearer(key, identity, weight, welcome.0) else { continue };
         let Some(contender) = tier.contender(index) else { continue };
         if welcomes(&contender, key, most, tier) {
-            welcome = (distance, Some(contender));
+            welcome = (distance, Some(index));
         } else if distance < any.0 {
-            any = (distance, Some(contender));
+            any = (distance, Some(index));
         }
     }
     welcome.1.or(any.1)
