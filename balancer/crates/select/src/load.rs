@@ -183,7 +183,8 @@ pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(1);
 ///
 /// An unmeasured node has no report: `effective` is our own open calls over the share, `capacity` its cap. Numbers that
 /// are not finite count on the safe side: no room.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always)] // load and result would go through memory, which takes longer than the arithmetic
 pub fn evaluate(load: &NodeLoad, legs: u32) -> Evaluation {
     let legs = f64::from(legs.max(1));
     let share = if load.share.is_finite() { load.share.clamp(SMALLEST_SHARE, 1.0) } else { SMALLEST_SHARE };

@@ -23,7 +23,7 @@ pub struct Wanted {
 }
 
 /// The node that takes the call.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// The group that it was placed in, by its place in [`Snapshot::groups`]: another one after a spill.
     pub group: usize,
@@ -31,8 +31,6 @@ pub struct Placement {
     pub member: usize,
     /// The node.
     pub slot: NodeSlot,
-    /// Its room before this call.
-    pub evaluation: Evaluation,
     /// How far beyond its limits the call may use a resource; `None` = without limit (`overLimit: Allow`).
     pub beyond: Option<u32>,
 }
@@ -224,20 +222,14 @@ impl<N: Nodes> Look<'_, N> {
             let keep = if pass == Pass::Ready { Keep::Until { generation, now: self.now } } else { Keep::Nothing };
             let mut rest = self.group.members.as_slice();
             for place in 0.. {
-                let Some(first) = rest.first() else { break };
-                // Members of a tier stand together, in the order in which tiers are tried.
-                let (members, others) = rest.split_at(rest.partition_point(|member| member.tier() <= first.tier()));
+                let Some((members, others)) = first_tier(rest) else { break };
                 let (cursor, ejections, standing) = memory.tier(place, keep != Keep::Nothing);
                 let start = self.group.members.len() - rest.len();
                 let mut tier = TierLook { look: self, pass, start, members, ejections };
-                if let Some(winner) = manner.pick(&mut tier, keep, standing, cursor, rng) {
-                    return Ok(Placement {
-                        group: self.group.index,
-                        member: start + winner.member,
-                        slot: winner.slot,
-                        evaluation: winner.evaluation,
-                        beyond: self.beyond(pass),
-                    });
+                let winner = manner.pick(&mut tier, keep, standing, cursor, rng);
+                if let Some((index, member)) = winner.and_then(|index| Some((index, members.get(index)?))) {
+                    let (group, member, slot) = (self.group.index, start + index, member.slot);
+                    return Ok(Placement { group, member, slot, beyond: self.beyond(pass) });
                 }
                 rest = others;
             }
@@ -283,6 +275,8 @@ impl<N: Nodes> Look<'_, N> {
         self.now < load.ejected_until && ejections.hold(index, self.group, self.nodes, self.now)
     }
 
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as `evaluate`
     fn assess(
         &self,
         pass: Pass,
@@ -291,18 +285,31 @@ impl<N: Nodes> Look<'_, N> {
         load: &NodeLoad,
         ejections: &mut Ejections,
     ) -> (Evaluation, Verdict) {
-        let forgiven;
-        let mut load = load;
-        if self.now < load.ejected_until && !self.is_ejected(index, load, ejections) {
-            forgiven = NodeLoad { ejected_until: Time::ZERO, ..*load };
-            load = &forgiven;
+        if pass == Pass::Ready && load.ejected_until <= self.now && self.wanted.resources.is_empty() {
+            return judge(self.group, member, load, self.now);
         }
-        let (evaluation, verdict) = self.judge_with_resources(Pass::Ready, member, load);
+        self.assess_closely(pass, index, member, *load, ejections)
+    }
+
+    /// Whatever is beside the node's own word: nothing, for nearly every look at a node.
+    #[cold]
+    fn assess_closely(
+        &self,
+        pass: Pass,
+        index: usize,
+        member: &Member,
+        mut load: NodeLoad,
+        ejections: &mut Ejections,
+    ) -> (Evaluation, Verdict) {
+        if self.now < load.ejected_until && !self.is_ejected(index, &load, ejections) {
+            load.ejected_until = Time::ZERO;
+        }
+        let (evaluation, verdict) = self.judge_with_resources(Pass::Ready, member, &load);
         let again = match (pass, verdict) {
             (Pass::Panic, Verdict::Unreachable | Verdict::Ejected) => {
-                NodeLoad { admission: last_admission(load), ejected_until: Time::ZERO, ..*load }
+                NodeLoad { admission: last_admission(&load), ejected_until: Time::ZERO, ..load }
             }
-            (Pass::OverLimit | Pass::Emergency, Verdict::Full | Verdict::Resource) => *load,
+            (Pass::OverLimit | Pass::Emergency, Verdict::Full | Verdict::Resource) => load,
             // What an earlier pass could take, it took.
             (Pass::Emergency | Pass::Panic | Pass::OverLimit, Verdict::Eligible) => {
                 return (evaluation, Verdict::Excluded);
@@ -333,6 +340,7 @@ impl<N: Nodes> Look<'_, N> {
         })
     }
 
+    #[inline]
     fn contender(&self, index: usize, member: &Member, load: &NodeLoad, evaluation: Evaluation) -> Contender {
         let mut weight = weight(member, load);
         if self.group.algorithm == Algorithm::Weighted && self.group.weights_from == WeightsFrom::Reported {
@@ -375,6 +383,7 @@ impl<N: Nodes> Tier for TierLook<'_, '_, N> {
         self.members.get(index).map(|member| (member.identity, member.weight))
     }
 
+    #[inline]
     fn contender(&mut self, index: usize) -> Option<Contender> {
         let member = self.members.get(index)?;
         if self.look.excluded.contains(&member.slot) {
@@ -400,6 +409,14 @@ impl<N: Nodes> Tier for TierLook<'_, '_, N> {
         );
         is_in.then(|| (self.look.contender(index, member, &load, evaluation), verdict == Verdict::Eligible))
     }
+}
+
+/// The first tier of members, and the others. Those of a tier stand together, in the order in which tiers are tried.
+fn first_tier(members: &[Member]) -> Option<(&[Member], &[Member])> {
+    let (first, last) = (members.first()?, members.last()?);
+    let is_one = last.tier() == first.tier();
+    let len = if is_one { members.len() } else { members.partition_point(|member| member.tier() <= first.tier()) };
+    members.split_at_checked(len)
 }
 
 /// Whether a member wants calls at all, reachable or not.

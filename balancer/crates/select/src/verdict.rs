@@ -71,11 +71,9 @@ impl Verdict {
 
 /// Whether `member` of `group` may take one more call at `now`, with the numbers behind it. Pure: nothing is counted.
 /// Of resources it knows nothing, and an ejection counts as it stands.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always)] // see `evaluate`
 pub fn judge(group: &Group, member: &Member, load: &NodeLoad, now: Time) -> (Evaluation, Verdict) {
-    if group.emergency_reserve == 0 {
-        return within(group, member, load, now);
-    }
     // What is kept for emergency calls stands between us and the node's own limit, unless our cap is lower anyway.
     let reserve = f64::from(group.emergency_reserve);
     within(group, member, &NodeLoad { max_sessions: load.max_sessions - reserve, ..*load }, now)
@@ -92,7 +90,8 @@ pub(crate) fn judge_over_limit(group: &Group, member: &Member, load: &NodeLoad, 
     judge(group, member, &NodeLoad { cap: f64::INFINITY, headroom: 0.0, ..*load }, now)
 }
 
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always)] // see `evaluate`
 fn within(group: &Group, member: &Member, load: &NodeLoad, now: Time) -> (Evaluation, Verdict) {
     let evaluation = evaluate(load, group.legs_per_call);
     let factor = load.weight_factor * load.score;
@@ -113,6 +112,7 @@ fn within(group: &Group, member: &Member, load: &NodeLoad, now: Time) -> (Evalua
 }
 
 /// What keeps an admitted node from one more call.
+#[inline]
 fn restraint(legs: u32, load: &NodeLoad, evaluation: &Evaluation, now: Time) -> Verdict {
     if now < load.cooling_until {
         Verdict::Cooling

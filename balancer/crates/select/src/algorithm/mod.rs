@@ -105,9 +105,9 @@ pub(crate) trait Tier {
 /// Takes the contenders one by one and names the winner at the end, so that nothing need be stored per call.
 pub(crate) trait Chooser {
     /// One more that may take the call.
-    fn offer(&mut self, contender: Contender);
-    /// The winner; `None` when nobody was offered.
-    fn pick(self) -> Option<Contender>;
+    fn offer(&mut self, contender: &Contender);
+    /// The winner's place in the tier; `None` when nobody was offered.
+    fn pick(self) -> Option<usize>;
 }
 
 /// What members are drawn by.
@@ -152,7 +152,7 @@ impl Manner {
         standing: &mut Standing,
         cursor: &mut RoundRobinCursor,
         rng: &mut Rng,
-    ) -> Option<Contender> {
+    ) -> Option<usize> {
         match self.algorithm {
             Algorithm::LeastLoad => {
                 let drawn = (tier.len() > FEW && keep != Keep::Nothing).then(|| {
@@ -181,10 +181,10 @@ impl Manner {
     }
 }
 
-fn run<C: Chooser>(mut chooser: C, tier: &mut impl Tier) -> Option<Contender> {
+fn run<C: Chooser>(mut chooser: C, tier: &mut impl Tier) -> Option<usize> {
     for index in 0..tier.len() {
         if let Some(contender) = tier.contender(index) {
-            chooser.offer(contender);
+            chooser.offer(&contender);
         }
     }
     chooser.pick()
@@ -203,7 +203,7 @@ pub fn choose_among(
     let manner = Manner { algorithm, high_water: 0.8, legs: 1, hash: None };
     let memory = memory.of(GroupSlot(0));
     let (standing, cursor) = (&mut memory.spare, &mut memory.cursor);
-    manner.pick(&mut Plain { nodes, excluded }, Keep::Anew, standing, cursor, rng).map(|winner| winner.member)
+    manner.pick(&mut Plain { nodes, excluded }, Keep::Anew, standing, cursor, rng)
 }
 
 struct Plain<'a> {

@@ -10,7 +10,7 @@ const ROUNDING: f64 = 1e-9;
 pub(super) struct Packed<'a> {
     high_water: f64,
     legs: f64,
-    fullest: Option<(f64, Contender)>,
+    fullest: Option<(f64, usize)>,
     /// Above the mark there is nothing to save: as evenly as can be.
     above: LeastLoad<'a>,
 }
@@ -23,16 +23,16 @@ impl<'a> Packed<'a> {
 
 impl Chooser for Packed<'_> {
     /// Of equally full ones the first as configured, so that all replicas fill the same.
-    fn offer(&mut self, contender: Contender) {
+    fn offer(&mut self, contender: &Contender) {
         let then = (contender.evaluation.effective + self.legs) / contender.evaluation.capacity;
         if then > self.high_water + ROUNDING {
             self.above.offer(contender);
         } else if self.fullest.is_none_or(|(fullest, _)| then * contender.weight > fullest) {
-            self.fullest = Some((then * contender.weight, contender));
+            self.fullest = Some((then * contender.weight, contender.member));
         }
     }
 
-    fn pick(self) -> Option<Contender> {
-        self.fullest.map(|(_, contender)| contender).or_else(|| self.above.pick())
+    fn pick(self) -> Option<usize> {
+        self.fullest.map(|(_, member)| member).or_else(|| self.above.pick())
     }
 }

@@ -26,9 +26,10 @@ pub(super) struct RoundRobin<'a> {
     cursor: &'a mut RoundRobinCursor,
     rng: &'a mut Rng,
     total: f64,
-    best: Option<(usize, Contender)>,
+    /// The richest so far: credit, the index of its turn, its place.
+    best: Option<(f64, usize, usize)>,
     /// One of those without weight, each as likely as the other, and how many there were.
-    weightless: (u64, Option<Contender>),
+    weightless: (u64, Option<usize>),
 }
 
 impl<'a> RoundRobin<'a> {
@@ -58,11 +59,11 @@ impl Chooser for RoundRobin<'_> {
     /// Everyone eligible gains its weight, the richest goes and pays the sum: over any stretch each gets its part, as
     /// evenly spread as can be. A node that cannot take calls neither gains nor pays. Where none has a weight (by what they
     /// report) but can take the call, any of them does.
-    fn offer(&mut self, contender: Contender) {
+    fn offer(&mut self, contender: &Contender) {
         if contender.weight <= 0.0 {
             self.weightless.0 += 1;
             if self.rng.below(self.weightless.0) == 0 {
-                self.weightless.1 = Some(contender);
+                self.weightless.1 = Some(contender.member);
             }
             return;
         }
@@ -73,17 +74,16 @@ impl Chooser for RoundRobin<'_> {
         turn.round = round;
         let credit = turn.credit;
         self.total += contender.weight;
-        let richest = self.best.and_then(|(best, _)| self.cursor.turns.get(best)).map(|turn| turn.credit);
-        if richest.is_none_or(|richest| credit > richest) {
-            self.best = Some((index, contender));
+        if self.best.is_none_or(|(richest, ..)| credit > richest) {
+            self.best = Some((credit, index, contender.member));
         }
     }
 
-    fn pick(self) -> Option<Contender> {
-        let Some((index, contender)) = self.best else { return self.weightless.1 };
+    fn pick(self) -> Option<usize> {
+        let Some((_, index, member)) = self.best else { return self.weightless.1 };
         if let Some(turn) = self.cursor.turns.get_mut(index) {
             turn.credit -= self.total;
         }
-        Some(contender)
+        Some(member)
     }
 }

@@ -22,11 +22,19 @@ pub(crate) enum Keep {
     Nothing,
 }
 
+/// Of what and when something was built.
+#[derive(Clone, Copy, Debug)]
+struct Built {
+    generation: u64,
+    members: usize,
+    at: Time,
+    until: Time,
+}
+
 /// One tier as it stood a moment ago.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
-    /// Generation, time and number of members then.
-    built: Option<(u64, Time, usize)>,
+    built: Option<Built>,
     pub(crate) draws: Alias,
     sizes: Vec<f64>,
     effective: f64,
@@ -35,20 +43,27 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// Builds it anew where it is too old.
+    #[inline]
     pub(crate) fn refresh(&mut self, tier: &mut impl Tier, size: Size, keep: Keep) {
         match keep {
             Keep::Nothing => return,
             Keep::Anew => self.built = None,
             Keep::Until { generation, now } => {
-                let is_fresh = self.built.is_some_and(|(built_generation, built, members)| {
-                    built_generation == generation && built <= now && now.since(built) < KEPT && members == tier.len()
+                let members = tier.len();
+                let is_fresh = self.built.is_some_and(|built| {
+                    built.generation == generation && built.members == members && (built.at..built.until).contains(&now)
                 });
                 if is_fresh {
                     return;
                 }
-                self.built = Some((generation, now, tier.len()));
+                self.built = Some(Built { generation, members, at: now, until: now + KEPT });
             }
         }
+        self.rebuild(tier, size);
+    }
+
+    #[cold]
+    fn rebuild(&mut self, tier: &mut impl Tier, size: Size) {
         self.sizes.clear();
         (self.effective, self.capacity) = (0.0, 0.0);
         for index in 0..tier.len() {
