@@ -208,6 +208,16 @@ def test_next_hops_stand_by_their_addresses_the_best_first():
     assert written(nowhere)["groups"][0]["egress"] is None
 
 
+def test_no_more_next_hops_stand_than_are_tried_whatever_dns_says():
+    hops = [{"sip": "sip:carrier.example.com"}, {"sip": "sip:192.0.2.9", "priority": 1}]
+    one = entry(egress={"nextHops": hops})
+    (name,) = names_of(one.group, one.members)
+    targets = tuple(Target(f"198.51.{n // 250}.{n % 250 + 1}", 5060, "UDP") for n in range(400))
+    (group,) = written(one, resolved={name: targets})["groups"]
+    assert len(group["egress"]["next_hops"]) == 64
+    assert group["egress"]["next_hops"][0]["address"] == "192.0.2.9:5060"
+
+
 def test_a_member_given_by_name_is_a_node_once_its_name_is_somewhere():
     one = entry(members=["sip:fs1.example.com", "sip:192.0.2.2;transport=tcp"])
     (name,) = names_of(one.group, one.members)

@@ -203,7 +203,7 @@ def _over_limit(group: BalancerGroup, over_limit: OverLimit, groups: Mapping[str
 
 def _egress(group: BalancerGroup, egress: Egress, indexes: _Indexes) -> Json | None:
     """None where nothing of it is there: calls from nodes are refused then, as without egress."""
-    hops = list(_hops(egress, indexes.resolved))
+    hops = sorted(_hops(egress, indexes.resolved), key=lambda hop: -int(hop["priority"]))[:_MOST_HOPS]
     other = indexes.groups.get(f"{group.namespace}/{egress.group}")
     listener = 0 if egress.listener is None else indexes.listeners.get(egress.listener)
     if listener is None or (not hops and other is None and egress.request_uri is None):
@@ -218,6 +218,8 @@ def _egress(group: BalancerGroup, egress: Egress, indexes: _Indexes) -> Json | N
     }
 
 
+_MOST_HOPS = 64
+"""As many as are tried for one call; names may have any number of addresses."""
 _RANKS = 64
 """Ranks of targets within one priority of ours, which may be 0 to 1000."""
 

@@ -28,7 +28,7 @@ _SERVICES: Final[dict[str, Transport]] = {"SIP+D2U": "UDP", "SIP+D2T": "TCP"}
 _HOSTS_AT_ONCE: Final = 2
 """Questions to the system at once: each keeps a thread waiting, of which everybody shares a few."""
 _MOST: Final = 64
-"""Records of one answer that are followed."""
+"""Records of one answer that are followed, and targets of a name."""
 
 Hosts = Callable[[str], Awaitable[list[str]]]
 """The addresses that the system itself knows of a host, without DNS, such as those of /etc/hosts."""
@@ -63,7 +63,7 @@ class Names:
         holds = min(LONGEST, max(SHORTEST, asked.holds))
         if not targets:
             raise NotFoundError(asked.failure or f"DNS names no address of {name.host}", holds)
-        return Found(tuple(dict.fromkeys(targets)), holds)
+        return Found(tuple(dict.fromkeys(targets))[:_MOST], holds)
 
 
 async def _targets(asked: _Asked, name: Name) -> list[Target]:
