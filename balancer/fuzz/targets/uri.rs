@@ -60,7 +60,8 @@ fn inside(whole: &[u8], part: &[u8]) {
 /// With the source in it, it is a Via yet, that leads back to the source.
 fn source_is_noted(via: &Via<'_>) {
     let source = "192.0.2.77:4321".parse().expect("an address");
-    let mut buffer = vec![0; via.text.len() + 128];
+    // Every `rport` gets its value.
+    let mut buffer = vec![0; 2 * via.text.len() + 128];
     let mut output = Output::new(&mut buffer);
     via.write_with_source(source, &mut output).expect("room");
     let noted = Via::parse(output.written()).expect("still a Via");
