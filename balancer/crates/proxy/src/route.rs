@@ -395,7 +395,8 @@ pub(crate) fn reach(config: &Config, packet: &Packet<'_>, message: &Message<'_>)
         || message.top_via().is_some_and(|via| elsewhere(via.host.ip()))
         || named.as_ref().is_some_and(|uri| elsewhere(ip_of(uri)));
     let (replica, connection) = (config.replica, packet.flow.connection);
-    let at_its_end = connection.is_some() && named.is_some_and(|uri| uri.port_or_default() == packet.flow.peer.port());
+    let is_its_end = |uri: &Uri<'_>| uri.port == Some(packet.flow.peer.port()) && uri.port != Some(SIP_PORT);
+    let at_its_end = connection.is_some() && named.as_ref().is_some_and(is_its_end);
     if nat || at_its_end {
         Reach::Flow { replica, connection }
     } else {
