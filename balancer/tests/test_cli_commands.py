@@ -124,6 +124,20 @@ def test_nodes_as_a_table_have_a_line_each_and_nothing_is_cut_off_in_a_pipe(run,
     assert third.split()[:4] == [f"voice/{long['group']}", long["node"], "ready", "AuthenticationFailed"]
 
 
+def test_hosts_without_an_address_are_told_of_beside_the_table(run, stub):
+    stub.gives("/api/v1/nodes", {"nodes": [NODE]})
+    groups = [
+        {"namespace": "voice", "group": "ivr", "unresolved": ["a.example.com", "b.example.com"]},
+        {"namespace": "voice", "group": "conf", "unresolved": []},
+        {"namespace": "voice", "group": "old"},
+    ]
+    stub.gives("/api/v1/groups", {"groups": groups})
+    result = run("nodes", "--url", stub.url)
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stderr == "voice/ivr: no address is known of a.example.com, b.example.com\n"
+    assert run("nodes", "--url", stub.url, "--group", "voice/conf").stderr == ""
+
+
 def test_nodes_of_one_group(run, stub):
     stub.gives("/api/v1/nodes", {"nodes": [NODE, OTHER]})
     result = run("nodes", "--url", stub.url, "-o", "json", "--group", "voice/conf")

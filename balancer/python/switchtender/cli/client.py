@@ -34,6 +34,14 @@ class BalancerApi:
             raise self._stranger()
         return found
 
+    def unresolved(self) -> dict[str, list[str]]:
+        """By group (namespace/name) the hosts that no address is known of. Raises ApiError."""
+        found = self._ask("/api/v1/groups").get("groups")
+        if not isinstance(found, list):
+            raise self._stranger()
+        hosts = {f"{group['namespace']}/{group['group']}": group.get("unresolved") for group in found}
+        return {group: names for group, names in hosts.items() if names}
+
     def explain(self, question: dict[str, Any]) -> dict[str, Any]:
         """Where a call would go. Raises ApiError."""
         answer = self._ask("/api/v1/explain", question)

@@ -7,6 +7,7 @@ carried out, or ``serve`` could not start as configured.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -243,8 +244,17 @@ def nodes(url: str, output: str, watch: bool, group: str | None) -> None:  # noq
             tables.live(lambda: tables.nodes(read(api)))
         else:
             tables.show(tables.nodes(read(api)))
+            _tell_unresolved(api, group)
     except ApiError as error:
         _fail(str(error))
+
+
+def _tell_unresolved(api: BalancerApi, wanted: str | None) -> None:
+    """Say whom the table lacks: a member whose name is not known to be anywhere is no node yet."""
+    with contextlib.suppress(ApiError):
+        for group, hosts in api.unresolved().items():
+            if wanted in {None, group}:
+                click.echo(f"{group}: no address is known of {', '.join(hosts)}", err=True)
 
 
 for _command in (explanation.explain, migration.imports, *orders.COMMANDS):
