@@ -6,11 +6,13 @@
 mod buffers;
 mod connection;
 mod input;
+mod limits;
 mod queue;
 mod table;
 
 pub(crate) use input::{Framed, Input};
-pub(crate) use table::{Connections, Ended, Listening, TcpLimits, Undelivered, Worked};
+pub(crate) use limits::TcpLimits;
+pub(crate) use table::{Connections, Ended, Listening, Undelivered, Worked};
 
 #[cfg(test)]
 mod tests;

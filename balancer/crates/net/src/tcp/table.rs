@@ -14,6 +14,7 @@ use switchtender_select::Time;
 use super::buffers::Spares;
 use super::connection::{Close, Connection, FAREWELL, Origin, State};
 use super::input::Input;
+use super::limits::{Census, TcpLimits};
 use super::queue::{Queue, Sender};
 use crate::counts::{Tally, Traffic};
 use crate::sys::{Epoll, Interest, Ready, TcpAcceptor, TcpStream};
@@ -28,19 +29,6 @@ const RESPONSE: &[u8] = b"SIP/2.0 ";
 const ACCEPTORS: u64 = 1 << 32;
 /// Tokens from here on are connections, by serial number.
 const CONNECTIONS: u64 = 1 << 33;
-
-/// What connections may cost one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TcpLimits {
-    /// Nothing came or went for so long: closed.
-    pub(crate) idle_timeout: Duration,
-    /// A connection that we open comes about within this time or not at all.
-    pub(crate) connect_timeout: Duration,
-    /// Those of callers at most, as many of nodes, and as many that we open.
-    pub(crate) connections: usize,
-    /// Of those, with one address at most; see [`source_of`].
-    pub(crate) per_source: usize,
-}
 
 /// A listening socket.
 #[derive(Debug)]
@@ -92,8 +80,7 @@ pub(crate) struct Connections {
     exhausted_until: Option<Time>,
     open: HashMap<u32, Connection>,
     by_way: HashMap<(Local, SocketAddr), u32>,
-    by_source: HashMap<(Origin, IpAddr), usize>,
-    by_origin: HashMap<Origin, usize>,
+    census: Census,
     next_serial: u32,
     deadlines: BinaryHeap<Reverse<(Time, u32)>>,
     unflushed: Vec<u32>,
@@ -116,8 +103,7 @@ impl Connections {
             exhausted_until: None,
             open: HashMap::new(),
             by_way: HashMap::new(),
-            by_source: HashMap::new(),
-            by_origin: HashMap::new(),
+            census: Census::default(),
             next_serial: 0,
             deadlines: BinaryHeap::new(),
             unflushed: Vec::new(),
@@ -179,15 +165,7 @@ impl Connections {
         if origin == Origin::Node && !known(source) {
             return Some(Traffic::TcpRefusedStranger);
         }
-        self.limit_reached(origin, source)
-    }
-
-    fn limit_reached(&self, origin: Origin, peer: IpAddr) -> Option<Traffic> {
-        if self.by_origin.get(&origin).is_some_and(|count| *count >= self.limits.connections) {
-            return Some(Traffic::TcpRefusedLimit);
-        }
-        let of_source = self.by_source.get(&(origin, source_of(peer))).copied().unwrap_or(0);
-        (of_source >= self.limits.per_source).then_some(Traffic::TcpRefusedSourceLimit)
+        self.census.limit_reached(&self.limits, origin, source)
     }
 
     fn admit(&mut self, now: Time, stream: TcpStream, local: Local, peer: SocketAddr) {
@@ -233,8 +211,7 @@ impl Connections {
         let interest = connection.wanted();
         self.epoll.watch(connection.stream.as_raw_fd(), CONNECTIONS + u64::from(serial), interest)?;
         self.open.insert(serial, Connection { interest, ..connection });
-        *self.by_origin.entry(origin).or_default() += 1;
-        *self.by_source.entry((origin, source_of(peer.ip()))).or_default() += 1;
+        self.census.came(origin, peer.ip());
         self.schedule(serial);
         Ok(serial)
     }
@@ -371,7 +348,7 @@ impl Connections {
         if let Some(serial) = self.by_way.get(&(flow.local, flow.peer)) {
             return Ok(*serial);
         }
-        if self.limit_reached(Origin::Ours, flow.peer.ip()).is_some() {
+        if self.census.limit_reached(&self.limits, Origin::Ours, flow.peer.ip()).is_some() {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let stream = TcpStream::connect(from, flow.peer).inspect_err(|_| {
@@ -462,8 +439,7 @@ impl Connections {
     fn close(&mut self, serial: u32, why: Close, error: &io::Error) {
         let Some(connection) = self.open.remove(&serial) else { return };
         self.forget_way((connection.local, connection.peer), serial);
-        take_one(&mut self.by_origin, &connection.origin);
-        take_one(&mut self.by_source, &(connection.origin, source_of(connection.peer.ip())));
+        self.census.went(connection.origin, connection.peer.ip());
         // One that was given up says why, whoever closes it in the end.
         let given_up = matches!(connection.state, State::Ending { .. }) && why == Close::Peer;
         self.tally.add(if given_up { Close::Framing } else { why }.counted_as(), 1);
@@ -538,27 +514,10 @@ const fn serial_of(id: ConnectionId) -> u32 {
     id.0 as u32
 }
 
-/// What counts as one source: an IPv4 address, or a /64 of IPv6, which is what one host has for itself.
-pub(super) fn source_of(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::from((u128::from(ip) >> 64 << 64).to_be_bytes()),
-        ip @ IpAddr::V4(_) => ip,
-    }
-}
-
 const fn origin_of(local: Local) -> Origin {
     match local {
         Local::Listener(_) => Origin::Caller,
         Local::NodeSide | Local::Worker => Origin::Node,
-    }
-}
-
-fn take_one<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(key);
-        }
     }
 }
 

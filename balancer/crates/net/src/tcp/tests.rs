@@ -526,7 +526,7 @@ fn a_network_of_ipv6_is_one_source() {
         ("192.0.2.1", "192.0.2.1", true),
         ("192.0.2.1", "192.0.2.2", false),
     ] {
-        let source = |text: &str| super::table::source_of(text.parse().unwrap());
+        let source = |text: &str| super::limits::source_of(text.parse().unwrap());
         assert_eq!(source(one) == source(other), same, "{one} {other}");
     }
 }
