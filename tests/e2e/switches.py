@@ -47,7 +47,7 @@ class Switches:
     def start(self, *names: str, ready: bool = True, app: str = APP, hold: bool = False, **settings: Any) -> None:
         """Start pods of these names with a roomy node each; ``settings`` as `switchtender-sim` names them."""
         wanted = ROOMY | {name.replace("_", "-"): value for name, value in settings.items()}
-        nodes = [PodNode(name, 0, wanted, pod_address()) for name in names]
+        nodes = [PodNode(name, 0, wanted, pod=pod_address()) for name in names]
         folder = self._folder / f"simulator-{next(_numbers)}"
         folder.mkdir()
         options = ("--heartbeat-interval", "1", "--password", self._password)
