@@ -55,7 +55,7 @@ class Egress(Model):
     listener: ObjectName | None = Field(
         None, description="Listener by which they leave; the balancer's first where omitted. Excludes group."
     )
-    next_hops: tuple[NextHop, ...] = Field((), description="Hosts that take the calls.", max_length=100)
+    next_hops: tuple[NextHop, ...] = Field((), description="Hosts that take the calls.", max_length=64)
     group: ObjectName | None = Field(None, description="Group in the same namespace whose nodes take the calls.")
     request_uri: EgressByUri | None = Field(None, description="The host in the Request-URI takes the call.")
 
