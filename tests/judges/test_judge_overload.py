@@ -74,15 +74,16 @@ def test_a_full_pool_stays_at_full_use_refuses_the_rest_and_recovers(folder, lay
     """Twice what fits is offered for 24 s: the pool of 88 usable sessions carries calls all the time.
 
     How full it is depends on how soon reports are read; a machine that is busy with something else disturbs one round,
-    not two.
+    not two. Two balancers on one machine read them later, and take turns at the last slots.
     """
+    enough = 0.85 if len(layouts) == 1 else 0.8
     room = sum(node.settings["max-sessions"] - 1 for node in SMALL)
     looks = []
     for number in (1, 2):
         (place := folder / f"round-{number}").mkdir()
         looks.append(overloaded(place, layouts, room))
         mean, least = sum(looks[-1]) / len(looks[-1]), min(looks[-1])
-        if mean >= 0.85 * room and least >= 0.6 * room:
+        if mean >= enough * room and least >= 0.6 * room:
             return
     pytest.fail(f"calls that the pool of {room} carried, by half second, in two rounds: {looks}")
 
