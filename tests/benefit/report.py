@@ -20,8 +20,8 @@ Made by `make bench-benefit`: the same calls, at the same moments, through sever
 FreeSWITCH nodes. The nodes refuse and keep zombie sessions as a real FreeSWITCH 1.11.1 does (a test holds the simulator
 against a recorded collapse). *Ideal* is what one could set up who knows at each moment what every node carries.
 *Zombies* are sessions of 10 s that an INVITE at a node's limit leaves behind. *Cut* are calls on a node when it was
-killed. A call succeeded when it was answered and ended in order, or was cut. The caller's retransmissions where nodes go
-are mostly BYEs of calls that stood on them.
+killed. A call succeeded when it was answered and ended in order, or was cut. The caller's retransmissions where nodes
+go are mostly BYEs of calls that stood on them.
 
 - **Kamailio dispatcher**: round robin, the next node on 503 or after 2 s of silence, as it is mostly configured.
 - **RoundRobin, Weighted, LeastLoad**: the algorithms of `spec.routing.algorithm`, with reported load; `Weighted` is
