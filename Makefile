@@ -58,7 +58,7 @@ test: build judges ## Every test: Rust units and simulation, Python, real socket
 
 test-rust: build
 	@echo "== Rust: units, properties, deterministic simulation"
-	@env -u MAKEFLAGS $(CARGO) test --quiet $(CARGO_MANIFEST) --workspace --locked
+	@env -u MAKEFLAGS -u MFLAGS $(CARGO) test --quiet $(CARGO_MANIFEST) --workspace --locked
 
 test-units: build
 	@echo "== Python: documents, Kubernetes client, operator, contract"

@@ -15,9 +15,6 @@ use crate::output::{Flow, Local, Packet};
 use crate::token::{Binding, Direction, Held, Keys, Kind, Reach, Token};
 use crate::transaction::{Removal, Shape};
 
-/// Where a SIP entity listens unless it says otherwise (RFC 3261 §19.1.2).
-const SIP_PORT: u16 = 5060;
-
 /// Own values at the top of Route: two Record-Routes where the two sides differ (RFC 5658).
 const MOST_OWN_ROUTES: usize = 2;
 
@@ -381,8 +378,7 @@ pub(crate) fn node_of<'a>(snapshot: &'a Snapshot, flow: &Flow, message: &Message
 
 /// Whether the caller can be reached at the address it names. Not so when its Via gives another address than the one it
 /// sent from, or the URI that requests to it would go to first does (the top Record-Route, else the Contact), or when its
-/// listener says so: it is behind NAT then, or would have us send to someone else. Nor when it names the very port that
-/// its connection comes from, unless that is SIP's own: nobody listens there.
+/// listener says so: it is behind NAT then, or would have us send to someone else.
 pub(crate) fn reach(config: &Config, packet: &Packet<'_>, message: &Message<'_>) -> Reach {
     let source = packet.flow.peer.ip().to_canonical();
     let elsewhere = |ip: Option<IpAddr>| ip.is_some_and(|ip| ip.to_canonical() != source);
@@ -393,11 +389,9 @@ pub(crate) fn reach(config: &Config, packet: &Packet<'_>, message: &Message<'_>)
     let named = first_of(HeaderName::RecordRoute).or_else(|| first_of(HeaderName::Contact));
     let nat = config.is_nat(packet.flow.local)
         || message.top_via().is_some_and(|via| elsewhere(via.host.ip()))
-        || named.as_ref().is_some_and(|uri| elsewhere(ip_of(uri)));
+        || named.is_some_and(|uri| elsewhere(ip_of(&uri)));
     let (replica, connection) = (config.replica, packet.flow.connection);
-    let is_its_end = |uri: &Uri<'_>| uri.port == Some(packet.flow.peer.port()) && uri.port != Some(SIP_PORT);
-    let at_its_end = connection.is_some() && named.as_ref().is_some_and(is_its_end);
-    if nat || at_its_end {
+    if nat {
         Reach::Flow { replica, connection }
     } else {
         Reach::Direct { held: connection.map(|connection| Held { replica, connection }) }

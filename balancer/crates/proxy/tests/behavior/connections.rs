@@ -365,19 +365,6 @@ fn requests_for_a_flow_of_this_replica_come_to_this_replica() {
 }
 
 #[test]
-fn a_caller_that_names_the_port_it_connects_from_is_reached_over_its_connection_alone() {
-    let mut world = World::new();
-    let mut invite = invite();
-    invite.contact = Some("<sip:caller@192.0.2.10:49152;transport=tcp>".into());
-    let sent = place_over(&mut world, &invite);
-    let routes = sent.text.all("Record-Route");
-    assert!(routes[0].ends_with("@10.0.0.9:5070;lr>"), "its own node side, not the one that all share: {routes:?}");
-    answer_over(&mut world, &sent);
-    world.receive_at(Local::NodeSide, NODES[0], by_node("BYE", &sent).text());
-    assert_eq!(world.sent_request("BYE").flow, connection());
-}
-
-#[test]
 fn rfc_3327_a_path_leads_back_through_the_flow_of_the_registration() {
     let mut world = World::new();
     let mut register = tcp(Request::new("REGISTER", "register")).via("SIP/2.0/TCP 192.168.1.5;branch=z9hG4bKregister");
