@@ -244,7 +244,7 @@ def test_a_carrier_sees_the_name_of_its_listener_and_no_other_address_of_ours(pl
 def hidden(name):
     """What of ours may not be seen by those to whom we are ``name``, and the addresses of nodes."""
     others = [other for other in NAMES.values() if other != name]
-    return [*others, "nodes.example.com", "127.0.1.10", "127.0.1.12", "127.0.1.21", ":557", "5777"]
+    return [*others, "nodes.example.com", "127.0.1.10", "127.0.1.12", "127.0.1.21", ":557", ":5777"]
 
 
 def test_a_node_sees_its_own_side_first(played):
