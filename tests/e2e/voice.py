@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.e2e.providers.sim import pod_address
 
 API_VERSION = "switchtender.dev/v1alpha1"
 APP = "freeswitch"
+_TOUCHED = "e2e.switchtender.dev/touched"
 
 
 def group(name: str, app: str = APP, **spec: Any) -> Json:
@@ -79,6 +81,10 @@ class Voice:
         """Delete a pod; one with the annotation hold stays terminating."""
         self.cluster.delete(self.pod_path(name), grace=grace)
 
+    def touch(self, name: str) -> None:
+        """Change a pod without changing what it is: whoever watches it looks again."""
+        self.cluster.merge(self.pod_path(name), {"metadata": {"annotations": {_TOUCHED: str(time.monotonic_ns())}}})
+
     def let_go(self, name: str) -> None:
         """Let a held pod end."""
         self.cluster.merge(self.pod_path(name), {"metadata": {"annotations": {"e2e.switchtender.dev/hold": None}}})
@@ -123,6 +129,21 @@ class Voice:
         found = self.cluster.items(f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
         about = {"kind": "BalancerGroup", "name": group_name}
         return [each for each in found if about.items() <= each.get("regarding", {}).items()]
+
+    def until_running(self, *names: str, app: str = APP) -> None:
+        """Wait until the pods of an app are these and each has its address.
+
+        kwok plays a pod by its name, and what is left to play of a pod it drops when one of that name goes: of one made
+        anew at once it may drop the wrong one. It takes up again a pod that is changed.
+        """
+
+        def there() -> bool:
+            waiting = self.pods(app).keys() - self.addresses(app).keys()
+            for name in waiting:
+                self.touch(name)
+            return not waiting and self.addresses(app).keys() == set(names)
+
+        self.cluster.until(there, f"addresses of the pods {sorted(names)}", pause=0.5)
 
     def until_states(self, group_name: str, expected: dict[str, str], patience: float = 30.0) -> None:
         """Wait until the group's members are exactly these."""

@@ -328,6 +328,7 @@ def test_a_pod_that_is_replaced_by_one_at_its_address(deployed, voice, switches,
         voice.delete_pod("fs-0", grace=0)
         voice.until_states("ivr", {"fs-1": "Ready"})
         uid = voice.create_pod("fs-0", address=address)["metadata"]["uid"]
+        voice.until_running("fs-0", "fs-1")
         cluster.until(lambda: voice.members("ivr").get("fs-0", {}).get("uid") == uid, "the new member")
         until_routable([balancer], {"fs-0", "fs-1"})
         before = switches.counted("answered")["fs-0"]

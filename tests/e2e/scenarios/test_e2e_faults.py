@@ -81,6 +81,7 @@ def test_killed_in_a_storm_the_result_is_the_same(own_installation, voice):
         storm(voice, chance, 20)
     with own_installation.operator(name="second"):
         storm(voice, chance, 40)
+        voice.until_running(*voice.pods())
         voice.cluster.until(lambda: voice.states("ivr") == expected_states(voice) != {}, "the sets as the pods are")
     uids = [member["uid"] for each in voice.sets("ivr") for member in each["spec"]["members"]]
     assert len(uids) == len(set(uids))
@@ -166,9 +167,7 @@ def test_deletions_in_a_gap_that_etcd_has_forgotten(own_installation, voice):
             voice.delete_pod(f"fs-{number}", grace=0)
         again = voice.delete_pod("fs-2", grace=0) or voice.create_pod("fs-2")
         # All of them run: a kwok that starts anew may pass over a pod that its predecessor had only begun to play.
-        cluster.until(
-            lambda: voice.addresses().keys() == {f"fs-{number}" for number in range(2, 6)}, "four pods that run"
-        )
+        voice.until_running(*(f"fs-{number}" for number in range(2, 6)))
         with cluster.control_plane.away():
             cluster.control_plane.compact()
         operator.thaw()

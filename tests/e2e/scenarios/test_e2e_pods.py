@@ -83,6 +83,7 @@ def test_the_same_name_again_is_another_node(operator, voice):
     voice.cluster.until(lambda: voice.cluster.get(voice.pod_path("fs-0")) is None, "the end of the first")
     second = voice.create_pod("fs-0")["metadata"]["uid"]
     assert second != first
+    voice.until_running("fs-0")
     voice.cluster.until(lambda: voice.members("ivr").get("fs-0", {}).get("uid") == second, "the second as a member")
     assert [member["uid"] for each in voice.sets("ivr") for member in each["spec"]["members"]] == [second]
 
