@@ -1,6 +1,6 @@
 # The one entry to everything. `make` alone prints this help.
 # Whatever a target needs is installed into the checkout (.venv, balancer/target); nothing is written outside it,
-# but for SIPp and tshark, the outside judges, which `make test` installs with apt-get where it may.
+# but for the outside judges (SIPp, tshark, Prometheus, Chromium), which `make test` installs with apt-get where it may.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
