@@ -5,8 +5,9 @@ Knows neither sockets nor the packet core.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from aiohttp import web
 from prometheus_client.registry import CollectorRegistry
 
 Json = dict[str, Any]
@@ -60,3 +61,7 @@ class View(Protocol):
 
         Raises BadQuestionError, NotFoundError, NotHereError.
         """
+
+
+VIEW: Final[web.AppKey[View]] = web.AppKey("view", View)
+"""Where the application keeps what it serves."""

@@ -1,0 +1,73 @@
+"""How the HTTP interface answers: JSON documents, errors as objects with the one field ``error``, and what it reads of
+a body. Knows no route and no balancer.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from switchtender.http.views import BadQuestionError, Json, NotFoundError, NotHereError
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+dumps = functools.partial(json.dumps, allow_nan=False)
+"""JSON as the interface writes it: a number that JSON has no word for is a mistake of ours, not an answer."""
+
+
+def answer(document: dict[str, Any], status: int = 200) -> web.Response:
+    """The document as JSON."""
+    return web.json_response(document, status=status, dumps=dumps)
+
+
+def error(status: int, text: str) -> web.Response:
+    """The error as JSON."""
+    return answer({"error": text}, status)
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error is an object with the one field ``error``; what we did not foresee is logged and says no more."""
+    try:
+        return await handler(request)
+    except BadQuestionError as refused:
+        return error(400, str(refused))
+    except NotFoundError as refused:
+        return error(404, str(refused))
+    except NotHereError as refused:
+        return error(409, str(refused))
+    except web.HTTPException as refused:
+        if refused.status < 400:
+            raise
+        document = error(refused.status, refused.reason)
+        if isinstance(refused, web.HTTPMethodNotAllowed):
+            document.headers["Allow"] = ", ".join(sorted(refused.allowed_methods))
+        return document
+    except Exception:
+        log.exception("a request could not be answered", extra={"method": request.method, "path": request.path})
+        return error(500, "internal error; the log says more")
+
+
+async def body(request: web.Request) -> Json:
+    """The JSON object that was sent; an empty body is an empty object. Raises BadQuestionError."""
+    return json_object(await request.read() or b"{}")
+
+
+def json_object(text: bytes) -> Json:
+    """The JSON object that the text holds. Raises BadQuestionError."""
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise BadQuestionError("the body is nested too deeply") from None
+    except ValueError as fault:  # no JSON, or not even text
+        raise BadQuestionError(f"the body is not JSON: {fault}") from None
+    if not isinstance(found, dict):
+        raise BadQuestionError("the body must be a JSON object")
+    return found

@@ -1,0 +1,75 @@
+"""What anybody who reaches the HTTP interface may read: probes, metrics, nodes, groups and where a call would go; and
+the state that is the operator's alone.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from switchtender.http.answers import answer, error, json_object
+from switchtender.http.openapi import document
+from switchtender.http.views import VIEW
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this module."""
+    return [
+        web.get("/healthz", _healthz),
+        web.get("/readyz", _readyz),
+        web.get("/metrics", _metrics),
+        web.get("/api/v1/nodes", _nodes),
+        web.get("/api/v1/groups", _groups),
+        web.get("/api/v1/state", _state),
+        web.get("/api/v1/openapi.json", _openapi),
+        web.post("/api/v1/explain", _explain),
+    ]
+
+
+async def _healthz(request: web.Request) -> web.Response:
+    return answer({"status": "ok", "instance": request.app[VIEW].instance})
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    reason = request.app[VIEW].not_ready()
+    if reason is None:
+        return answer({"status": "ready"})
+    return answer({"status": "not ready", "reason": reason}, 503)
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(body=encode(request.app[VIEW].registry), headers={"Content-Type": content_type})
+
+
+async def _nodes(request: web.Request) -> web.Response:
+    return answer({"nodes": request.app[VIEW].nodes()})
+
+
+async def _groups(request: web.Request) -> web.Response:
+    return answer({"groups": request.app[VIEW].groups()})
+
+
+async def _state(request: web.Request) -> web.Response:
+    """For the operator alone: 404 where no token is configured, as if it were not there."""
+    token = request.app[VIEW].token()
+    if token is None:
+        return error(404, "Not Found")
+    scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+    genuine = hmac.compare_digest(presented.strip().encode("utf-8", "surrogateescape"), token)
+    if scheme.lower() != "bearer" or not token or not genuine:
+        refusal = error(401, "a bearer token is needed, and this is not it")
+        refusal.headers["WWW-Authenticate"] = "Bearer"
+        return refusal
+    return answer(await request.app[VIEW].state())
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return answer(document())
+
+
+async def _explain(request: web.Request) -> web.Response:
+    call = json_object(await request.read())
+    return answer(request.app[VIEW].explain(call))
