@@ -130,7 +130,7 @@ class Town:
             process = await asyncio.create_subprocess_exec(
                 command("switchtender"), "serve", "--kubernetes", "--config", str(self.folder / "balancer.yaml"),
                 "--keys-secret", KEYS, "--token-secret", TOKENS, "--kubeconfig", str(self.folder / "kubeconfig"),
-                "--log-format", "text",
+                "--log-format", "console",
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, "POD_IP": BALANCER, "POD_NAMESPACE": OWN, **environ},
             )  # fmt: skip

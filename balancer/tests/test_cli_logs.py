@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchtender.cli.logs import JsonFormatter, TextFormatter, configure
+from switchtender.cli.logs import JsonFormatter, ConsoleFormatter, configure
 
 
 def record(message="node is %s", *arguments, exc_info=None, level=logging.WARNING, **extra):
@@ -32,8 +32,8 @@ def test_json_has_time_level_logger_message_and_every_extra_field():
     }
 
 
-def test_text_is_short_with_fields_as_words():
-    line = TextFormatter().format(record(node="fs1", detail="no answer", listeners=["a", "b"], empty=""))
+def test_console_lines_are_short_with_fields_as_words():
+    line = ConsoleFormatter().format(record(node="fs1", detail="no answer", listeners=["a", "b"], empty=""))
     assert line.endswith(' warning node is down node=fs1 detail="no answer" listeners="a, b" empty=""')
 
 
@@ -43,7 +43,7 @@ def test_an_exception_comes_with_its_traceback():
     except ValueError:
         made = record(exc_info=sys.exc_info())
     assert "ValueError: invalid literal" in json.loads(JsonFormatter().format(made))["exception"]
-    assert TextFormatter().format(made).splitlines()[-1].endswith("'a fault'")
+    assert ConsoleFormatter().format(made).splitlines()[-1].endswith("'a fault'")
 
 
 @given(st.text(), st.text())
@@ -52,12 +52,12 @@ def test_whatever_a_node_said_stays_on_one_line(message, detail):
     document = json.loads(JsonFormatter().format(made))
     assert (document["message"], document["detail"]) == (message, detail)
     assert "\n" not in JsonFormatter().format(made)
-    text = TextFormatter().format(made)
+    text = ConsoleFormatter().format(made)
     assert len(text.splitlines()) == 1
     assert text.isprintable()
 
 
-@pytest.mark.parametrize(("form", "level"), [("json", "debug"), ("text", "error")])
+@pytest.mark.parametrize(("form", "level"), [("json", "debug"), ("console", "error")])
 def test_configured_from_a_level_on_to_standard_error(form, level, capsys):
     root = logging.getLogger()
     handlers, before = root.handlers[:], root.level

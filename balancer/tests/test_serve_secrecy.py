@@ -132,7 +132,7 @@ def broken(tmp_path, echo_port):
     yield config, first, second
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("form", ["json", "console"])
 async def test_no_password_and_no_key_is_ever_shown(tmp_path, form):
     (tmp_path / "password").write_text(FROM_FILE + "\n")
     environ = {"ESL_SECRET": FROM_ENV, "PYTHONASYNCIODEBUG": "1"}

@@ -42,7 +42,7 @@ def test_json_is_one_object_a_line() -> None:
 
 
 def test_text_is_one_line_whatever_others_said() -> None:
-    line = logs.TextFormatter().format(record("a\x1b[31m\nb", error='say "no" twice', empty=""))
+    line = logs.ConsoleFormatter().format(record("a\x1b[31m\nb", error='say "no" twice', empty=""))
     assert "\n" not in line
     assert "\x1b" not in line
     assert 'error="say \\"no\\" twice"' in line
@@ -56,7 +56,7 @@ def test_libraries_that_log_whole_bodies_do_not_at_any_level() -> None:
     for name in ("kopf.objects", "kopf._cogs.clients.api", "kubernetes.aio.client.rest", "aiohttp.access"):
         assert not logging.getLogger(name).isEnabledFor(logging.DEBUG)
     assert not logging.getLogger("kopf.objects").isEnabledFor(logging.INFO)
-    logs.configure("text", "error")
+    logs.configure("console", "error")
     assert not logging.getLogger("kopf.objects").isEnabledFor(logging.WARNING)
 
 

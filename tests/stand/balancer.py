@@ -111,7 +111,7 @@ class Balancer:
 def serving(config: Path, layout: Layout, *, settled: bool = True) -> Iterator[Balancer]:
     """Run `switchtender serve` until the block ends; ``settled``: wait until no node is ``unknown`` any more."""
     log = config.with_suffix(".log")
-    arguments = [command("switchtender"), "serve", "--config", str(config), "--log-format", "text"]
+    arguments = [command("switchtender"), "serve", "--config", str(config), "--log-format", "console"]
     with child(arguments, log) as process:
         balancer = Balancer(layout, process, log)
 

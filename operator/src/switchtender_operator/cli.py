@@ -35,7 +35,7 @@ _context = click.option(
 _log_format = click.option(
     "--log-format",
     envvar="SWITCHTENDER_LOG_FORMAT",
-    type=click.Choice(["json", "text"]),
+    type=click.Choice(["json", "console"]),
     default="json",
     show_default=True,
     help="Form of logs.",

@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(document, default=str)
 
 
-class TextFormatter(logging.Formatter):
+class ConsoleFormatter(logging.Formatter):
     """Time, level, message, then ``key=value`` for each extra field."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -56,9 +56,9 @@ def _word(value: object) -> str:
 
 
 def configure(form: str, level: str) -> None:
-    """Send all records to standard error in ``form`` (json or text) from ``level`` on."""
+    """Send all records to standard error in ``form`` (json or console) from ``level`` on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -61,7 +61,7 @@ def main() -> None:
 @click.option("--namespace", envvar="POD_NAMESPACE", help="The balancer's own namespace, where these Secrets are.")
 @click.option("--kubeconfig", help="File that says where the API server is, outside a pod.")
 @click.option(
-    "--log-format", type=click.Choice(["json", "text"]), default="json", show_default=True, help="Form of logs."
+    "--log-format", type=click.Choice(["json", "console"]), default="json", show_default=True, help="Form of logs."
 )
 @click.option(
     "--log-level",
