@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
+
+from switchtender.cli.token import NO_TOKEN, Token
 
 _TIMEOUT = 5.0
 _PLAIN = frozenset({400, 403, 409})
@@ -19,13 +23,22 @@ class ApiError(Exception):
 
 
 class BalancerApi:
-    """The HTTP interface of the balancer at ``url`` (http or https). No proxy stands in between. Raises ApiError."""
+    """The HTTP interface of the balancer at ``url`` (http or https). No proxy stands in between, and no redirect is
+    followed: the token is for this balancer alone.
 
-    def __init__(self, url: str) -> None:
+    ``ca_file``: certificates that vouch for it over https, in place of the system's. ``token`` is sent with admin verbs
+    only. Raises ApiError.
+    """
+
+    def __init__(self, url: str, *, ca_file: Path | None = None, token: Token = NO_TOKEN) -> None:
         if not url.startswith(("http://", "https://")):
             raise ApiError(f"--url: {url}: accepted: an http or https address such as http://127.0.0.1:8080")
         self._url = url.rstrip("/")
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._token = token
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
+        if url.startswith("https://"):
+            handlers.append(urllib.request.HTTPSHandler(context=_trust(ca_file)))
+        self._opener = urllib.request.build_opener(*handlers)
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every node. Raises ApiError."""
@@ -51,17 +64,18 @@ class BalancerApi:
 
     def order(self, node: str, verb: str, details: dict[str, Any]) -> dict[str, Any]:
         """Have an order carried out. Raises ApiError."""
-        answer = self._ask(f"/api/v1/nodes/{urllib.parse.quote(node, safe='')}/{verb}", details)
+        answer = self._ask(f"/api/v1/nodes/{urllib.parse.quote(node, safe='')}/{verb}", details, admin=True)
         if not isinstance(answer.get("members"), list):
             raise self._stranger()
         return answer
 
-    def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _ask(self, path: str, body: dict[str, Any] | None = None, *, admin: bool = False) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        if admin and self._token.value is not None:
+            headers["Authorization"] = f"Bearer {self._token.value}"
         try:
-            request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-                self._url + path, data=data, headers={"Content-Type": "application/json"}
-            )
+            request = urllib.request.Request(self._url + path, data=data, headers=headers)  # noqa: S310 - the scheme was checked
             with self._opener.open(request, timeout=_TIMEOUT) as answer:
                 document = json.load(answer)
         except urllib.error.HTTPError as error:
@@ -70,6 +84,9 @@ class BalancerApi:
             raise self._stranger() from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                advice = "--ca-file names the certificates that vouch for it"
+                raise ApiError(f"{self._url} is not trusted: {reason.verify_message}; {advice}") from None
             raise ApiError(f"no balancer answers at {self._url}: {reason}; --url says where it is") from None
         if not isinstance(document, dict):
             raise self._stranger()
@@ -80,7 +97,25 @@ class BalancerApi:
             reason = str(json.load(error)["error"])
         except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
             reason = str(error.reason)
+        if error.code == 401 and self._token.advice:
+            return f"{reason}; {self._token.advice}"
         return reason if error.code in _PLAIN else f"{self._url} answers {error.code}: {reason}"
 
     def _stranger(self) -> ApiError:
         return ApiError(f"what answers at {self._url} is no balancer of this version; --url says where it is")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A balancer sends nobody elsewhere; what would is answered as the error that it is."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        raise ApiError(f"--ca-file: {ca_file}: holds no certificate; accepted: one or more in PEM") from None
+    except OSError as error:
+        raise ApiError(f"--ca-file: {ca_file}: cannot be read: {error.strerror or error}") from None

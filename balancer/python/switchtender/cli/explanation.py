@@ -10,11 +10,11 @@ import click
 
 from switchtender.cli import tables
 from switchtender.cli.client import ApiError, BalancerApi
-from switchtender.cli.options import output_option, url_option
+from switchtender.cli.options import balancer_option, fail, output_option
 
 
 @click.command()
-@url_option
+@balancer_option
 @output_option
 @click.argument("message", required=False, type=click.File("rb"))
 @click.option("--request-uri", default=None, help="Request-URI of the call, such as sip:1000@example.com.")
@@ -27,7 +27,7 @@ from switchtender.cli.options import output_option, url_option
 @click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="Another header. May be repeated.")
 @click.option("--group", default=None, metavar="NAMESPACE/NAME", help="Ask this group, whichever would match.")
 def explain(
-    url: str,
+    api: BalancerApi,
     output: str,
     message: Any,
     request_uri: str | None,
@@ -61,10 +61,9 @@ def explain(
         attributes = {"message": message.read().decode("utf-8", "replace")}
     question = {name: value for name, value in (attributes | circumstances).items() if value is not None}
     try:
-        answer = BalancerApi(url).explain(question)
+        answer = api.explain(question)
     except ApiError as error:
-        click.echo(f"switchtender: {error}", err=True)
-        sys.exit(2)
+        fail(str(error))
     if output == "json":
         click.echo(json.dumps(answer, indent=2))
     else:

@@ -20,7 +20,7 @@ import click
 from switchtender.cli import explanation, logs, migration, orders, tables
 from switchtender.cli.client import ApiError, BalancerApi
 from switchtender.cli.connect import Node, NoPasswordError, Refusal, findings, node_at, nodes_of, verdicts
-from switchtender.cli.options import output_option, url_option
+from switchtender.cli.options import balancer_option, fail, output_option
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.pod_config import PLACEHOLDERS, read_config
 from switchtender_api.problems import DocumentErrors
@@ -111,13 +111,13 @@ def serve(
     except DocumentErrors as errors:
         _refuse(errors)
     except BindError as error:
-        _fail(bind_failure(error))
+        fail(bind_failure(error))
     except HttpBindError as error:
-        _fail(http_bind_failure(error))
+        fail(http_bind_failure(error))
     except ConfigError as error:
-        _fail(core_refusal(error))
+        fail(core_refusal(error))
     except (StateDirInUseError, StateDirCorruptError, CoreStopped, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     except ServeError:
         sys.exit(1)  # the log says why
 
@@ -129,7 +129,7 @@ def _serve_kubernetes(**options: Any) -> None:
     try:
         asyncio.run(KubernetesServer(Options(**options)).run())
     except ConfigurationError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @main.command()
@@ -224,11 +224,11 @@ def _check_nodes(nodes: list[Node], wait: float, output: str) -> None:
 
 
 @main.command()
-@url_option
+@balancer_option
 @output_option
 @click.option("--watch", is_flag=True, help="Show the table live, until interrupted.")
 @click.option("--group", default=None, metavar="NAMESPACE/NAME", help="Only the nodes of this group.")
-def nodes(url: str, output: str, watch: bool, group: str | None) -> None:  # noqa: FBT001 - a flag of the command line
+def nodes(api: BalancerApi, output: str, watch: bool, group: str | None) -> None:  # noqa: FBT001 - a flag of the command line
     """Show every node: state, sessions, room, share."""
     if watch and output == "json":
         raise click.UsageError("--watch shows a table; for JSON, ask again and again")
@@ -237,7 +237,6 @@ def nodes(url: str, output: str, watch: bool, group: str | None) -> None:  # noq
         return [node for node in api.nodes() if group in {None, f"{node['namespace']}/{node['group']}"}]
 
     try:
-        api = BalancerApi(url)
         if output == "json":
             click.echo(json.dumps(read(api), indent=2))
         elif watch:
@@ -246,7 +245,7 @@ def nodes(url: str, output: str, watch: bool, group: str | None) -> None:  # noq
             tables.show(tables.nodes(read(api)))
             _tell_unresolved(api, group)
     except ApiError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _tell_unresolved(api: BalancerApi, wanted: str | None) -> None:
@@ -264,9 +263,4 @@ for _command in (explanation.explain, migration.imports, *orders.COMMANDS):
 def _refuse(errors: DocumentErrors) -> NoReturn:
     for problem in errors.problems:
         click.echo(problem.render(), err=True)
-    sys.exit(2)
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"switchtender: {message}", err=True)
     sys.exit(2)

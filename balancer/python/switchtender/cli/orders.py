@@ -1,16 +1,15 @@
-"""``switchtender drain`` and its like: orders to a running standalone balancer, on its own host."""
+"""``switchtender drain`` and its like: orders to a running standalone balancer, with its token."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from switchtender.cli.client import ApiError, BalancerApi
-from switchtender.cli.options import output_option, url_option
+from switchtender.cli.options import admin_option, fail, output_option
 
 _group = click.option(
     "--group", default=None, metavar="NAMESPACE/NAME", help="Group of the node, where its name is that of several."
@@ -22,10 +21,10 @@ def _state(verb: str, text: str) -> click.Command:
     @click.command(verb, help=text)
     @click.argument("node")
     @_group
-    @url_option
+    @admin_option
     @output_option
-    def command(node: str, group: str | None, url: str, output: str) -> None:
-        _order(url, output, node, verb, {"group": group})
+    def command(node: str, group: str | None, api: BalancerApi, output: str) -> None:
+        _order(api, output, node, verb, {"group": group})
 
     return command
 
@@ -48,12 +47,12 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
 @click.argument("weight", type=click.IntRange(1, 10_000), required=False)
 @_reset
 @_group
-@url_option
+@admin_option
 @output_option
-def weight(node: str, weight: int | None, reset: bool, group: str | None, url: str, output: str) -> None:  # noqa: FBT001
+def weight(node: str, weight: int | None, reset: bool, group: str | None, api: BalancerApi, output: str) -> None:  # noqa: FBT001
     """Give NODE another WEIGHT in its group."""
     _one_of("WEIGHT", weight, reset=reset)
-    _order(url, output, node, "weight", {"group": group}, weight=weight)
+    _order(api, output, node, "weight", {"group": group}, weight=weight)
 
 
 @_command
@@ -62,7 +61,7 @@ def weight(node: str, weight: int | None, reset: bool, group: str | None, url: s
 @click.argument("limit", type=click.IntRange(0, 1_000_000), required=False)
 @_reset
 @_group
-@url_option
+@admin_option
 @output_option
 def resize(
     node: str,
@@ -70,12 +69,12 @@ def resize(
     limit: int | None,
     reset: bool,  # noqa: FBT001
     group: str | None,
-    url: str,
+    api: BalancerApi,
     output: str,
 ) -> None:
     """Give NODE another LIMIT of a RESOURCE in its group. What is in use above it ends by itself."""
     _one_of("LIMIT", limit, reset=reset)
-    _order(url, output, node, "resize", {"group": group}, resource=resource, limit=limit)
+    _order(api, output, node, "resize", {"group": group}, resource=resource, limit=limit)
 
 
 def _one_of(name: str, value: int | None, *, reset: bool) -> None:
@@ -83,13 +82,12 @@ def _one_of(name: str, value: int | None, *, reset: bool) -> None:
         raise click.UsageError(f"give {name}, or --reset")
 
 
-def _order(url: str, output: str, node: str, verb: str, given: dict[str, str | None], **details: Any) -> None:
+def _order(api: BalancerApi, output: str, node: str, verb: str, given: dict[str, str | None], **details: Any) -> None:
     order = {name: value for name, value in given.items() if value is not None} | details
     try:
-        answer = BalancerApi(url).order(node, verb, order)
+        answer = api.order(node, verb, order)
     except ApiError as error:
-        click.echo(f"switchtender: {error}", err=True)
-        sys.exit(2)
+        fail(str(error))
     if output == "json":
         click.echo(json.dumps(answer, indent=2))
         return
