@@ -60,14 +60,6 @@ def test_libraries_that_log_whole_bodies_do_not_at_any_level() -> None:
     assert not logging.getLogger("kopf.objects").isEnabledFor(logging.WARNING)
 
 
-def test_the_page_of_metrics_names_each_family_once() -> None:
-    page = metrics.document()
-    families = [*metrics.DIRECT, *metrics.SCRAPED]
-    assert len({family.name for family in families}) == len(families)
-    for family in families:
-        assert page.count(f"| `{family.full_name}` |") == 1
-
-
 def test_every_declared_family_is_served_and_no_other() -> None:
     one = Metrics()
     one.read_from(lambda: [(family, [(["x"] * len(family.labels), 1.0)]) for family in metrics.SCRAPED])
@@ -77,13 +69,13 @@ def test_every_declared_family_is_served_and_no_other() -> None:
     one.reconciles.labels("ok").inc()
     one.polls.labels("ok").inc()
     typed = {line.split()[2] for line in one.page().decode().splitlines() if line.startswith("# TYPE")}
-    declared = {family.full_name for family in (*metrics.DIRECT, *metrics.SCRAPED)}
+    declared = {family.exposed for family in metrics.FAMILIES}
     assert {name for name in typed if not name.endswith("_created")} == declared
     assert 'api_requests_total{code="none",verb="get"} 1.0' in one.page().decode()
 
 
 def test_no_label_could_grow_without_bound() -> None:
-    labels = {label for family in (*metrics.DIRECT, *metrics.SCRAPED) for label in family.labels}
+    labels = {label for family in metrics.FAMILIES for label in family.labels}
     assert not labels & {"pod", "node", "name", "uid", "address", "message", "instance"}
 
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from switchtender_api import crd
 from switchtender_api.constants import CRD_REVISION
 from switchtender_api.schema import KINDS, json_schema
-from switchtender_operator.telemetry import metrics
 from tools import chart_reference
-from tools.generate import pages, revisions
+from tools.generate import metrics, pages, revisions
 
 ROOT = Path(__file__).parent.parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -60,7 +59,7 @@ def generated(*, release: bool = False) -> Iterator[tuple[Path, str]]:
     yield REFERENCE / "configuration.md", pages.configuration()
     yield REFERENCE / "api.md", pages.api()
     yield REFERENCE / "conditions.md", pages.conditions()
-    yield REFERENCE / "operator-metrics.md", metrics.document()
+    yield REFERENCE / "metrics.md", metrics.page()
     yield from chart_reference.generated()
 
 

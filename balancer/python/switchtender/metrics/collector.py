@@ -22,7 +22,7 @@ from switchtender.control.balancer import Balancer
 from switchtender.control.scores import Scores
 from switchtender.control.views import BalancerView
 from switchtender.load.states import STATES
-from switchtender.metrics.families import core_help
+from switchtender.metrics.core_families import BY_CORE_NAME
 from switchtender.metrics.reloads import Reloads
 
 PREFIX = "switchtender_"
@@ -213,13 +213,13 @@ def _core(core: Core) -> Iterator[Metric]:
             name = entry["name"].removesuffix("_total")
             if name not in families:
                 labels = list(entry["labels"])
-                families[name] = labels, family_type(PREFIX + name, core_help(name), labels=labels)
+                families[name] = labels, family_type(PREFIX + name, BY_CORE_NAME[entry["name"]].help, labels=labels)
             labels, family = families[name]
             family.add_metric([entry["labels"][label] for label in labels], entry["value"])
         yield from (family for _, family in families.values())
     for entry in stats["histograms"]:
         labels = list(entry["labels"])
-        histogram = HistogramMetricFamily(PREFIX + entry["name"], core_help(entry["name"]), labels=labels)
+        histogram = HistogramMetricFamily(PREFIX + entry["name"], BY_CORE_NAME[entry["name"]].help, labels=labels)
         buckets = [(repr(float(bound)), count) for bound, count in entry["buckets"]]
         buckets.append(("+Inf", entry["count"]))
         histogram.add_metric([entry["labels"][label] for label in labels], buckets, sum_value=entry["sum"])

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from switchtender_api.constants import CRD_REVISION
+from switchtender_api.metrics import Family
 from switchtender_kube import Reflector
 from switchtender_operator.reconcile.balancers import Observations
 from switchtender_operator.reconcile.cluster import Cluster
 from switchtender_operator.reconcile.turns import Turns
 from switchtender_operator.telemetry import metrics
-from switchtender_operator.telemetry.metrics import Family, Sample, totals
+from switchtender_operator.telemetry.metrics import Sample, totals
 
 _STATES = ("Ready", "NotReady", "Draining")
 

@@ -6,41 +6,29 @@ Labels never hold a pod's or node's name, an address or a message: their number 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from switchtender_api.metrics import Family, Kind
+
 PREFIX = "switchtender_operator_"
 
-Kind = Literal["counter", "gauge", "histogram"]
 Sample = tuple[Sequence[str], float]
 """Label values in the order of the family's labels, and the value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A metric family: its name without the prefix (counters without `_total`), and what it means."""
-
-    name: str
-    kind: Kind
-    help: str
-    labels: tuple[str, ...] = ()
-
-    @property
-    def full_name(self) -> str:
-        """The name as it stands on the page of metrics."""
-        return f"{PREFIX}{self.name}" + ("_total" if self.kind == "counter" else "")
+def _family(name: str, kind: Kind, text: str, labels: tuple[str, ...] = ()) -> Family:
+    return Family(PREFIX + name, kind, text, labels)
 
 
-RECONCILES = Family(
+RECONCILES = _family(
     "reconciles", "counter", "Groups planned and published, by result: ok, error, not_leader.", ("result",)
 )
-RECONCILE_SECONDS = Family("reconcile_seconds", "histogram", "Time to plan a group and publish what differs.")
-PLAN_SECONDS = Family("plan_seconds", "histogram", "Time to plan a group; nothing else runs meanwhile.")
-WRITES = Family(
+RECONCILE_SECONDS = _family("reconcile_seconds", "histogram", "Time to plan a group and publish what differs.")
+PLAN_SECONDS = _family("plan_seconds", "histogram", "Time to plan a group; nothing else runs meanwhile.")
+WRITES = _family(
     "writes",
     "counter",
     "Writes to the API server by kind of object (set, set_delete, status, event, secret, crd) and result: applied; "
@@ -48,32 +36,32 @@ WRITES = Family(
     "or was overloaded.",
     ("kind", "result"),
 )
-REQUESTS = Family(
+REQUESTS = _family(
     "api_requests",
     "counter",
     "Requests to the API server by verb and status code; code none where there was no answer.",
     ("verb", "code"),
 )
-REQUEST_SECONDS = Family(
+REQUEST_SECONDS = _family(
     "api_request_seconds",
     "histogram",
     "Time to the answer of the API server, by verb; for a watch, to its start.",
     ("verb",),
 )
-POLLS = Family(
+POLLS = _family(
     "balancer_polls",
     "counter",
     "Questions to balancers for what they act on, by result: ok, refused, failed.",
     ("result",),
 )
 
-QUEUE_DEPTH = Family("queue_depth", "gauge", "Changed groups that wait for their turn.")
-QUEUE_OLDEST = Family("queue_oldest_seconds", "gauge", "How long the longest waiting changed group has waited.")
-COALESCED = Family("events_coalesced", "counter", "Changes that were handled together with an earlier one.")
-EVENTS = Family("events", "counter", "Changes of watched objects, by resource.", ("resource",))
-WAKES = Family("kopf_wakes", "counter", "Wake-ups by kopf.")
-KOPF_RESTARTS = Family("kopf_restarts", "counter", "Times kopf ended and was started again.")
-WATCH_RESTARTS = Family(
+QUEUE_DEPTH = _family("queue_depth", "gauge", "Changed groups that wait for their turn.")
+QUEUE_OLDEST = _family("queue_oldest_seconds", "gauge", "How long the longest waiting changed group has waited.")
+COALESCED = _family("events_coalesced", "counter", "Changes that were handled together with an earlier one.")
+EVENTS = _family("events", "counter", "Changes of watched objects, by resource.", ("resource",))
+WAKES = _family("kopf_wakes", "counter", "Wake-ups by kopf.")
+KOPF_RESTARTS = _family("kopf_restarts", "counter", "Times kopf ended and was started again.")
+WATCH_RESTARTS = _family(
     "watch_restarts",
     "counter",
     "Watches begun again, by resource and reason.",
@@ -82,36 +70,36 @@ WATCH_RESTARTS = Family(
         "reason",
     ),
 )
-WATCH_SILENCE = Family(
+WATCH_SILENCE = _family(
     "watch_last_activity_seconds",
     "gauge",
     "Time since the API server last said anything on a watch, by resource; the longest where there are several.",
     ("resource",),
 )
-CACHED = Family("cached_objects", "gauge", "Objects in the caches, by resource.", ("resource",))
-DRIFT = Family(
+CACHED = _family("cached_objects", "gauge", "Objects in the caches, by resource.", ("resource",))
+DRIFT = _family(
     "cache_drift",
     "counter",
     "Objects that a full list found different from the cache though the watch was unbroken, by resource. Stays 0.",
     ("resource",),
 )
-SYNCED = Family("caches_synced", "gauge", "1 once every cache has been filled.")
-LEADER = Family("is_leader", "gauge", "1 while this process may write.")
-MEMBERS = Family(
+SYNCED = _family("caches_synced", "gauge", "1 once every cache has been filled.")
+LEADER = _family("is_leader", "gauge", "1 while this process may write.")
+MEMBERS = _family(
     "members", "gauge", "Nodes in the DestinationSets of a group, by state.", ("namespace", "group", "state")
 )
-PUBLISHED = Family(
+PUBLISHED = _family(
     "published_generation", "gauge", "Generation of the group's head DestinationSet.", ("namespace", "group")
 )
-ACKED = Family(
+ACKED = _family(
     "acked_generation",
     "gauge",
     "Least generation of the head that a reachable balancer acts on; none are reachable: not shown.",
     ("namespace", "group"),
 )
-BALANCERS = Family("balancers", "gauge", "Balancers found and reached, by BalancerConfig.", ("balancer", "state"))
-CRD_REVISION = Family("crd_revision", "gauge", "Revision of the CRDs that this operator brings.")
-CRD_SERVED = Family("crd_served_revision", "gauge", "Revision of a CRD on the API server.", ("crd",))
+BALANCERS = _family("balancers", "gauge", "Balancers found and reached, by BalancerConfig.", ("balancer", "state"))
+CRD_REVISION = _family("crd_revision", "gauge", "Revision of the CRDs that this operator brings.")
+CRD_SERVED = _family("crd_served_revision", "gauge", "Revision of a CRD on the API server.", ("crd",))
 
 DIRECT = (RECONCILES, RECONCILE_SECONDS, PLAN_SECONDS, WRITES, REQUESTS, REQUEST_SECONDS, POLLS)
 """Counted where it happens."""
@@ -121,6 +109,9 @@ SCRAPED = (
     SYNCED, LEADER, MEMBERS, PUBLISHED, ACKED, BALANCERS, CRD_REVISION, CRD_SERVED,
 )  # fmt: skip
 """Read when the page is asked for."""
+
+FAMILIES = (*DIRECT, *SCRAPED)
+"""All of them."""
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -160,10 +151,10 @@ class Metrics:
         self.writes.labels(kind, result).inc()
 
     def _counter(self, family: Family) -> Counter:
-        return Counter(PREFIX + family.name, family.help, family.labels, registry=self.registry)
+        return Counter(family.name, family.help, family.labels, registry=self.registry)
 
     def _histogram(self, family: Family) -> Histogram:
-        return Histogram(PREFIX + family.name, family.help, family.labels, registry=self.registry, buckets=_FAST)
+        return Histogram(family.name, family.help, family.labels, registry=self.registry, buckets=_FAST)
 
 
 class _Scraped(Collector):
@@ -174,9 +165,9 @@ class _Scraped(Collector):
         for family, samples in self.read() if self.read is not None else ():
             metric: CounterMetricFamily | GaugeMetricFamily
             if family.kind == "counter":
-                metric = CounterMetricFamily(PREFIX + family.name, family.help, labels=family.labels)
+                metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
             else:
-                metric = GaugeMetricFamily(PREFIX + family.name, family.help, labels=family.labels)
+                metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
             for labels, value in samples:
                 metric.add_metric(labels, value)
             yield metric
@@ -185,21 +176,3 @@ class _Scraped(Collector):
 def totals(counts: Mapping[tuple[str, ...], float]) -> list[Sample]:
     """Return samples of a mapping from label values to numbers, in order."""
     return [(labels, counts[labels]) for labels in sorted(counts)]
-
-
-def document() -> str:
-    """Return the reference page of the metrics as Markdown."""
-    lines = [
-        "# Metrics of the operator",
-        "",
-        "Generated from the declarations (`make generate`); do not edit. Served at `/metrics` of the operator's HTTP",
-        "port, beside `/healthz` (the process is alive; says nothing of the API server) and `/readyz` (the caches are",
-        "filled). Histograms are in seconds.",
-        "",
-        "| metric | type | labels | meaning |",
-        "|---|---|---|---|",
-    ]
-    for family in sorted((*DIRECT, *SCRAPED), key=lambda family: family.name):
-        labels = ", ".join(f"`{label}`" for label in family.labels)
-        lines.append(f"| `{family.full_name}` | {family.kind} | {labels} | {family.help} |")
-    return "\n".join([*lines, ""])
