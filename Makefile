@@ -61,8 +61,8 @@ test-rust: build
 	@env -u MAKEFLAGS -u MFLAGS $(CARGO) test --quiet $(CARGO_MANIFEST) --workspace --locked
 
 test-units: build
-	@echo "== Python: documents, Kubernetes client, operator, contract"
-	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/test_claims.py
+	@echo "== Python: documents, Kubernetes client, operator, contract, alerts"
+	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/test_claims.py tests/views/rules
 
 test-sockets: build
 	@echo "== Python: the balancer on real sockets, the simulator"

@@ -1,5 +1,5 @@
-"""Writes what is generated: JSON schemas for editors, custom resources, the reference pages, and the
-chart's README and schema of values.
+"""Writes what is generated: JSON schemas for editors, custom resources, the reference pages, the chart's
+README and schema of values, and the rules of Prometheus.
 
 ``--check`` writes nothing and fails when a file is stale (``make verify``). ``--release`` marks the schemas of the
 custom resources as released, from when on a change of them needs a new revision.
@@ -18,6 +18,7 @@ from switchtender_api.constants import CRD_REVISION
 from switchtender_api.schema import KINDS, json_schema
 from tools import chart_reference
 from tools.generate import metrics, pages, revisions
+from tools.monitoring import rules
 
 ROOT = Path(__file__).parent.parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -61,6 +62,7 @@ def generated(*, release: bool = False) -> Iterator[tuple[Path, str]]:
     yield REFERENCE / "conditions.md", pages.conditions()
     yield REFERENCE / "metrics.md", metrics.page()
     yield from chart_reference.generated()
+    yield from rules.generated()
 
 
 if __name__ == "__main__":
