@@ -126,6 +126,19 @@ def stats(core: Core) -> dict[tuple[str, ...], float]:
     return counters
 
 
+def gauge(core: Core, name: str) -> float:
+    """A gauge without labels."""
+    (value,) = [entry["value"] for entry in json.loads(core.stats())["gauges"] if entry["name"] == name]
+    return value
+
+
+def histogram(core: Core, name: str, **labels: str) -> dict[str, Any]:
+    """The one histogram of this name with exactly these labels."""
+    entries = json.loads(core.stats())["histograms"]
+    (found,) = [entry for entry in entries if (entry["name"], entry["labels"]) == (name, labels)]
+    return found
+
+
 def eventually(value: Callable[[], object], expected: object) -> None:
     """Wait for a statistic: pages are a few milliseconds behind what was sent."""
     for _ in range(int(WAIT * 1000)):

@@ -5,7 +5,7 @@ import math
 import time
 
 import pytest
-from core_calls import open_node, running, settings, snapshot
+from core_calls import eventually, gauge, open_node, running, settings, snapshot
 
 from switchtender._core import BindError, ConfigError, Core, CoreError, CoreStopped
 
@@ -236,12 +236,26 @@ def test_every_counter_has_a_metric_name(core):
     names = {entry["name"] for entry in document["counters"]}
     assert {"datagrams_received_total", "datagrams_dropped_total", "calls_total", "sip_retransmissions_total"} <= names
     assert all(name.replace("_", "").isalnum() and name.islower() and name.endswith("_total") for name in names)
-    (delay,) = document["histograms"]
-    bounds = [bound for bound, _ in delay["buckets"]]
-    assert bounds == sorted(set(bounds))
-    assert bounds[0] < 0.001
-    assert bounds[-1] > 60
+    histograms = {entry["name"]: entry for entry in document["histograms"]}
+    for name, least, most in (
+        ("post_dial_delay_seconds", 0.00025, 30),
+        ("first_response_seconds", 0.00025, 30),
+        ("selection_seconds", 1e-7, 0.001),
+    ):
+        bounds = [bound for bound, _ in histograms[name]["buckets"]]
+        assert bounds == sorted(set(bounds))
+        assert (bounds[0], bounds[-1], len(bounds)) == (least, most, 14)
     assert document["groups"] == [{"namespace": "voice", "name": "ivr", "uid": "group-1", "generation": 1}]
+
+
+def test_a_snapshot_is_acted_on_once_every_worker_goes_by_it(core):
+    assert gauge(core, "snapshot_generation") == 0, "given, but nobody works yet"
+    core.start()
+    eventually(lambda: gauge(core, "snapshot_generation"), 1)
+    assert core.apply(snapshot(NODE)) == 2
+    eventually(lambda: gauge(core, "snapshot_generation"), 2)
+    core.stop(0)
+    core.join()
 
 
 def test_a_core_is_started_once_and_joined_only_after_that(core):

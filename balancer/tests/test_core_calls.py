@@ -4,7 +4,20 @@ import json
 import select
 
 import pytest
-from core_calls import WAIT, Call, Peer, eventually, open_node, peers, running, settings, stats
+from core_calls import (
+    WAIT,
+    Call,
+    Peer,
+    eventually,
+    gauge,
+    histogram,
+    open_node,
+    peers,
+    running,
+    settings,
+    snapshot,
+    stats,
+)
 
 from switchtender._core import Core
 
@@ -60,7 +73,58 @@ def test_a_call_from_invite_to_bye_is_forwarded_and_counted():
         entry = node_entry(core, "fs1")
         assert (entry["assigned"], entry["ended"], entry["in_flight"]) == (1, 1, 0)
         eventually(lambda: stats(core)["calls_total", "ivr", "voice", "answered"], 1)
-        eventually(lambda: json.loads(core.stats())["histograms"][0]["count"], 1)
+        ivr = {"namespace": "voice", "group": "ivr"}
+        for delay in ("post_dial_delay_seconds", "first_response_seconds"):
+            eventually(lambda delay=delay: histogram(core, delay, **ivr)["count"], 1)
+            assert 0 < histogram(core, delay, **ivr)["sum"] < 60
+        choice = histogram(core, "selection_seconds")
+        assert choice["count"] == 1
+        assert 0 < choice["sum"] < 1
+
+
+def test_a_call_is_known_from_its_ringing_to_its_bye():
+    with Peer() as caller, Peer("127.0.0.2") as node, running(("fs1", node.endpoint)) as core:
+        call = Call(caller, core)
+        call.invite()
+        invite = node.receive()
+        assert gauge(core, "dialogs") == 0
+        node.answer(invite, "180 Ringing")
+        caller.expect(180)
+        assert gauge(core, "dialogs") == 1
+        node.answer(invite, "200 OK")
+        call.answered(caller.expect(200))
+        node.receive()
+        assert gauge(core, "dialogs") == 1
+        call.bye()
+        node.answer(node.receive(), "200 OK")
+        caller.expect(200)
+        assert gauge(core, "dialogs") == 0
+
+
+def test_no_more_calls_are_known_at_a_node_than_it_has():
+    with Peer() as caller, Peer("127.0.0.2") as node, running(("fs1", node.endpoint)) as core:
+        call = Call(caller, core)
+        call.invite()
+        node.answer(node.receive(), "180 Ringing")
+        caller.expect(180)
+        open_node(core, "fs1", sessions=1)
+        assert gauge(core, "dialogs") == 1
+        open_node(core, "fs1", sessions=0)
+        assert gauge(core, "dialogs") == 0, "it ended without a BYE through us"
+
+
+def test_what_a_group_counted_outlasts_another_configuration():
+    with Peer() as caller, Peer("127.0.0.2") as node, running(("fs1", node.endpoint)) as core:
+        Call(caller, core).invite()
+        node.answer(node.receive(), "180 Ringing")
+        caller.expect(180)
+        ivr = {"namespace": "voice", "group": "ivr"}
+        eventually(lambda: histogram(core, "post_dial_delay_seconds", **ivr)["count"], 1)
+        core.apply(snapshot(("fs1", node.endpoint), name="conf"))
+        assert histogram(core, "post_dial_delay_seconds", namespace="voice", group="conf")["count"] == 0
+        core.apply(snapshot(("fs1", node.endpoint)))
+        assert histogram(core, "post_dial_delay_seconds", **ivr)["count"] == 1
+        assert stats(core)["calls_offered_total", "ivr", "voice"] == 1
 
 
 def test_a_bye_from_the_node_comes_by_the_node_side():

@@ -195,8 +195,18 @@ class Core:
         Over all: `datagrams_received_total`, `datagrams_sent_total`, `datagrams_dropped_total{cause}`,
         `tcp_connections_{accepted,opened}_total`, `tcp_connections_{closed,refused}_total{cause}`,
         `tcp_connects_failed_total{cause}`, `tcp_framing_errors_total`, the gauge `tcp_connections`,
-        `events_lost_total`, `worker_panics_total`, `transactions_lost_at_stop_total`, `sip_*_total` and more; the
-        histogram is `post_dial_delay_seconds`. Values are at most 10 ms old.
+        `events_lost_total`, `worker_panics_total`, `transactions_lost_at_stop_total`, `sip_*_total` and more.
+
+        Histograms have 14 buckets and, as Prometheus counts, each holds all observations up to its bound. Per group,
+        labels as above, 0.25 ms to 30 s: `post_dial_delay_seconds` (a new call's INVITE to the first answer above 100
+        that the caller was passed, refusals excluded) and `first_response_seconds` (a new call's INVITE sent to a node
+        to that node's first response, 100 included). Over all, 100 ns to 1 ms: `selection_seconds` (one choice of a
+        node; one in 16 is measured). A group that leaves keeps its counts for an hour, should it come back.
+
+        Gauges: `transactions_open`, `transactions`, `tcp_connections`, `snapshot_generation` (what every worker goes
+        by) and `dialogs`: calls ringing or up that came through this core and whose end it has not seen, at each node
+        no more than the sessions that it reported and what came and went since. Calls of groups in mode Stateless are
+        not known, and with more than `max_transactions` some are forgotten. Values are at most 10 ms old.
         """
     def events(self, limit: int) -> list[tuple[str, float, int, str, int, str]]:
         """Take up to `limit` events from the workers' bounded rings, each worker's oldest first:

@@ -24,7 +24,7 @@ use crate::settings::{Settings, Tcp};
 use crate::shared::{GROUP_SLOTS, NODE_SLOTS, Shared};
 use crate::sys::{Epoll, EventFd, monotonic};
 use crate::tcp::TcpLimits;
-use crate::views;
+use crate::views::{self, FormerGroups};
 use crate::worker::Worker;
 
 /// Entries of a worker's ring up to the control side.
@@ -64,6 +64,8 @@ struct Control {
     generation: u64,
     /// Former snapshots that a worker may still hold: the last to let go frees it, and that shall not be a worker.
     retired: Vec<Arc<Snapshot>>,
+    /// What had been counted in the slots of groups that another group had before.
+    former_groups: FormerGroups,
 }
 
 /// The worker threads: made with the core, run from `start` on.
@@ -112,7 +114,12 @@ impl Core {
                 Worker::new(config, outbox, epoll, inbox, Arc::clone(&shared))
             })
             .collect::<io::Result<_>>()?;
-        let control = Control { slots: Slots::new(NODE_SLOTS, GROUP_SLOTS), generation: 0, retired: Vec::new() };
+        let control = Control {
+            slots: Slots::new(NODE_SLOTS, GROUP_SLOTS),
+            generation: 0,
+            retired: Vec::new(),
+            former_groups: FormerGroups::new(),
+        };
         Ok(Self {
             settings,
             addresses,
@@ -132,6 +139,11 @@ impl Core {
         let mut snapshot = Snapshot::from_json(snapshot, &mut control.slots.at(monotonic()))?;
         for slot in control.slots.take_fresh() {
             self.shared.nodes.open(slot);
+        }
+        for slot in control.slots.take_fresh_groups() {
+            if let Some(counts) = views::group_counts(&self.shared.pages, slot) {
+                control.former_groups.insert(slot, counts);
+            }
         }
         for node in snapshot.nodes.iter().filter(|node| !node.removed) {
             self.shared.nodes.configure(node.slot, node.ejection.as_ref());
@@ -210,7 +222,7 @@ impl Core {
 
     /// JSON: what was counted.
     pub fn stats(&self) -> Vec<u8> {
-        views::stats(&self.shared)
+        views::stats(&self.shared, &lock(&self.control).former_groups, monotonic())
     }
 
     /// JSON: the addresses as bound.

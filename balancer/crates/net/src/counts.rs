@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use switchtender_proxy::{Counter, Counters, Histogram, Outcome};
+use switchtender_proxy::{BOUNDS, Counter, Counters, Delay, GroupCounts, Histogram, Outcome};
+use switchtender_select::GroupSlot;
 
 macro_rules! traffic {
     ($($(#[$doc:meta])* $variant:ident = $name:literal $(, $label:literal = $value:literal)?;)*) => {
@@ -121,7 +122,9 @@ impl Tally {
 
     /// Take over what another one counted.
     pub(crate) fn absorb(&mut self, other: &mut Self) {
-        add(&mut self.0, &std::mem::take(other).0);
+        for (sum, count) in self.0.iter_mut().zip(std::mem::take(other).0) {
+            *sum = sum.wrapping_add(count);
+        }
     }
 
     #[cfg(test)]
@@ -130,7 +133,56 @@ impl Tally {
     }
 }
 
-type OutcomeCells = [AtomicU64; Outcome::COUNT];
+/// A histogram as others read it.
+#[derive(Debug)]
+struct HistogramCells {
+    counts: [AtomicU64; BOUNDS + 1],
+    sum_nanos: AtomicU64,
+}
+
+impl Default for HistogramCells {
+    fn default() -> Self {
+        Self { counts: zeros(), sum_nanos: AtomicU64::new(0) }
+    }
+}
+
+impl HistogramCells {
+    fn write(&self, now: &Histogram, before: &Histogram) {
+        store(&self.counts, &now.counts, &before.counts);
+        self.sum_nanos.store(now.sum_nanos.wrapping_add(before.sum_nanos), Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Histogram {
+        Histogram { counts: read_all(&self.counts), sum_nanos: read(&self.sum_nanos) }
+    }
+}
+
+/// What is counted of a group, as others read it.
+#[derive(Debug)]
+struct GroupCells {
+    outcomes: [AtomicU64; Outcome::COUNT],
+    delays: [HistogramCells; Delay::COUNT],
+}
+
+impl Default for GroupCells {
+    fn default() -> Self {
+        Self { outcomes: zeros(), delays: std::array::from_fn(|_| HistogramCells::default()) }
+    }
+}
+
+impl GroupCells {
+    fn write(&self, now: &GroupCounts, before: &GroupCounts) {
+        store(&self.outcomes, &now.outcomes, &before.outcomes);
+        for ((cells, now), before) in self.delays.iter().zip(&now.delays).zip(&before.delays) {
+            cells.write(now, before);
+        }
+    }
+
+    fn read(&self) -> GroupCounts {
+        let [post_dial, first_response] = &self.delays;
+        GroupCounts { outcomes: read_all(&self.outcomes), delays: [post_dial.read(), first_response.read()] }
+    }
+}
 
 /// One worker's page. Only that worker writes, with plain stores; readers may see one count a moment before another.
 #[derive(Debug)]
@@ -145,50 +197,8 @@ pub(crate) struct Page {
     pub(crate) running: AtomicBool,
     traffic: [AtomicU64; Traffic::ALL.len()],
     totals: [AtomicU64; Counter::COUNT],
-    delays: Box<[AtomicU64; Histogram::BUCKETS]>,
-    delay_sum_micros: AtomicU64,
-    groups: Box<[OnceLock<Box<OutcomeCells>>]>,
-}
-
-/// What the proxies before the present one had counted (a proxy is given up after a panic): totals never fall.
-#[derive(Clone, Debug)]
-pub(crate) struct Earlier {
-    totals: [u64; Counter::COUNT],
-    groups: Vec<[u64; Outcome::COUNT]>,
-    delays: Box<[u64; Histogram::BUCKETS]>,
-    delay_sum_micros: u64,
-}
-
-impl Default for Earlier {
-    fn default() -> Self {
-        Self {
-            totals: [0; Counter::COUNT],
-            groups: Vec::new(),
-            delays: Box::new([0; Histogram::BUCKETS]),
-            delay_sum_micros: 0,
-        }
-    }
-}
-
-impl Earlier {
-    /// Add the counts of a proxy that goes.
-    pub(crate) fn absorb(&mut self, counters: &Counters, delays: &Histogram) {
-        add(&mut self.totals, counters.totals());
-        if self.groups.len() < counters.groups().len() {
-            self.groups.resize(counters.groups().len(), [0; Outcome::COUNT]);
-        }
-        for (sums, counts) in self.groups.iter_mut().zip(counters.groups()) {
-            add(sums, counts);
-        }
-        add(&mut *self.delays, delays.buckets());
-        self.delay_sum_micros = self.delay_sum_micros.wrapping_add(delays.sum_micros());
-    }
-}
-
-fn add(sums: &mut [u64], counts: &[u64]) {
-    for (sum, count) in sums.iter_mut().zip(counts) {
-        *sum = sum.wrapping_add(*count);
-    }
+    choices: HistogramCells,
+    groups: Box<[OnceLock<Box<GroupCells>>]>,
 }
 
 impl Page {
@@ -204,26 +214,26 @@ impl Page {
             running: AtomicBool::new(false),
             traffic: zeros(),
             totals: zeros(),
-            delays: Box::new(zeros()),
-            delay_sum_micros: AtomicU64::new(0),
+            choices: HistogramCells::default(),
             groups: (0..groups).map(|_| OnceLock::new()).collect(),
         }
     }
 
-    /// The worker's copy to its page.
-    pub(crate) fn write(&self, counters: &Counters, delays: &Histogram, earlier: &Earlier, tally: &Tally) {
+    /// The worker's copy to its page. `earlier`: what the proxies before the present one had counted (a proxy is given
+    /// up after a panic), so that totals never fall.
+    pub(crate) fn write(&self, counters: &Counters, earlier: &Counters, tally: &Tally) {
         store(&self.traffic, &tally.0, &[0; Traffic::ALL.len()]);
-        store(&self.totals, counters.totals(), &earlier.totals);
-        store(&*self.delays, delays.buckets(), &*earlier.delays);
-        self.delay_sum_micros.store(delays.sum_micros().wrapping_add(earlier.delay_sum_micros), Ordering::Relaxed);
+        store(&self.totals, counters.totals(), earlier.totals());
+        self.choices.write(counters.choices(), earlier.choices());
+        let none = GroupCounts::default();
         for (index, place) in self.groups.iter().enumerate() {
-            let (now, before) = (counters.groups().get(index), earlier.groups.get(index));
+            let (now, before) = (counters.groups().get(index), earlier.groups().get(index));
             if now.is_none() && before.is_none() {
                 break;
             }
-            let (now, before) = (now.unwrap_or(NONE), before.unwrap_or(NONE));
-            if place.get().is_some() || now != NONE || before != NONE {
-                store(&**place.get_or_init(|| Box::new(zeros())), now, before);
+            let (now, before) = (now.unwrap_or(&none), before.unwrap_or(&none));
+            if place.get().is_some() || *now != none || *before != none {
+                place.get_or_init(Box::default).write(now, before);
             }
         }
     }
@@ -236,18 +246,17 @@ impl Page {
         self.totals.get(counter as usize).map_or(0, read)
     }
 
-    pub(crate) fn outcome(&self, group: u32, outcome: Outcome) -> u64 {
-        let cells = usize::try_from(group).ok().and_then(|group| self.groups.get(group)).and_then(OnceLock::get);
-        cells.and_then(|cells| cells.get(outcome as usize)).map_or(0, read)
+    /// The time that choices of a node took.
+    pub(crate) fn choices(&self) -> Histogram {
+        self.choices.read()
     }
 
-    /// Counts by bucket of [`Histogram`], and the sum in microseconds.
-    pub(crate) fn delays(&self) -> (impl Iterator<Item = u64>, u64) {
-        (self.delays.iter().map(read), read(&self.delay_sum_micros))
+    /// All of one group's slot; `None`: nothing was counted there.
+    pub(crate) fn group(&self, group: GroupSlot) -> Option<GroupCounts> {
+        let place = usize::try_from(group.0).ok().and_then(|group| self.groups.get(group))?;
+        place.get().map(|cells| cells.read())
     }
 }
-
-const NONE: &[u64; Outcome::COUNT] = &[0; Outcome::COUNT];
 
 fn zeros<const N: usize>() -> [AtomicU64; N] {
     std::array::from_fn(|_| AtomicU64::new(0))
@@ -255,6 +264,10 @@ fn zeros<const N: usize>() -> [AtomicU64; N] {
 
 fn read(cell: &AtomicU64) -> u64 {
     cell.load(Ordering::Relaxed)
+}
+
+fn read_all<const N: usize>(cells: &[AtomicU64; N]) -> [u64; N] {
+    std::array::from_fn(|index| cells.get(index).map_or(0, read))
 }
 
 fn store(cells: &[AtomicU64], now: &[u64], before: &[u64]) {
@@ -266,21 +279,28 @@ fn store(cells: &[AtomicU64], now: &[u64], before: &[u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_page_shows_what_was_counted_before_a_proxy_was_given_up_too() {
-        let (page, mut earlier, mut tally) = (Page::new(4), Earlier::default(), Tally::default());
+        let (page, earlier, mut tally) = (Page::new(4), Counters::default(), Tally::default());
         tally.add(Traffic::Sent, 3);
-        let mut delays = Histogram::default();
-        delays.record(Duration::from_micros(5));
-        earlier.absorb(&Counters::default(), &delays);
-        earlier.absorb(&Counters::default(), &delays);
-        page.write(&Counters::default(), &delays, &earlier, &tally);
+        page.write(&Counters::default(), &earlier, &tally);
         assert_eq!(page.traffic(Traffic::Sent), 3);
-        let (buckets, sum) = page.delays();
-        assert_eq!((buckets.collect::<Vec<_>>()[5], sum), (3, 15));
-        assert_eq!(page.outcome(3, Outcome::Offered), 0);
-        assert_eq!(page.outcome(9, Outcome::Offered), 0);
+        assert_eq!(page.group(GroupSlot(3)), None, "nothing was counted, so nothing is kept");
+        assert_eq!(page.group(GroupSlot(9)), None, "there is no such place");
+    }
+
+    #[test]
+    fn cells_hold_the_sum_of_both_lives() {
+        let (cells, mut counts) = (GroupCells::default(), GroupCounts::default());
+        counts.outcomes[Outcome::Offered as usize] = 2;
+        counts.delays[Delay::FirstResponse as usize].record(&Delay::BOUNDS, std::time::Duration::from_millis(2));
+        cells.write(&counts, &counts);
+        let mut twice = counts.clone();
+        twice.merge(&counts, u64::wrapping_add);
+        assert_eq!(cells.read(), twice);
+        assert_eq!(twice.outcomes[Outcome::Offered as usize], 4);
+        assert_eq!(twice.delays[Delay::FirstResponse as usize].sum_nanos, 4_000_000);
+        assert!(twice.delays[Delay::PostDial as usize].is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What the worker loop drives: the proxy, behind a seam so that the loop can be tested by itself.
 
-use switchtender_proxy::{Config, Counters, Flow, Histogram, Packet, Proxy, TransportFailure};
+use switchtender_proxy::{Config, Counters, Flow, Packet, Proxy, TransportFailure};
 use switchtender_select::{Snapshot, Time};
 use switchtender_sip::Error;
 
@@ -24,7 +24,6 @@ pub(crate) trait Engine: Send + Sized + 'static {
     fn transactions(&self) -> usize;
     fn set_overloaded(&mut self, overloaded: bool);
     fn counters(&self) -> &Counters;
-    fn post_dial_delay(&self) -> &Histogram;
     /// Whether a call had begun to change state and has not returned: after a panic, whether that state is suspect.
     fn is_changing(&self) -> bool;
 }
@@ -79,9 +78,6 @@ impl Engine for Proxy {
     }
     fn counters(&self) -> &Counters {
         self.counters()
-    }
-    fn post_dial_delay(&self) -> &Histogram {
-        self.post_dial_delay()
     }
     fn is_changing(&self) -> bool {
         self.changing()

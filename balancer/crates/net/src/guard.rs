@@ -4,10 +4,10 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use switchtender_proxy::Config;
+use switchtender_proxy::{Config, Counters};
 use switchtender_select::Snapshot;
 
-use crate::counts::{Earlier, Traffic};
+use crate::counts::Traffic;
 use crate::engine::{Engine, World};
 use crate::events::What;
 use crate::outbox::Outbox;
@@ -19,7 +19,8 @@ pub(crate) struct Guard<E> {
     config: Config,
     pub(crate) engine: E,
     pub(crate) outbox: Outbox,
-    pub(crate) earlier: Earlier,
+    /// What the engines before this one had counted.
+    pub(crate) earlier: Counters,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -30,7 +31,7 @@ impl<E: Engine> Guard<E> {
             engine: E::new(config.clone()),
             config,
             outbox,
-            earlier: Earlier::default(),
+            earlier: Counters::default(),
             shared,
         }
     }
@@ -57,7 +58,7 @@ impl<E: Engine> Guard<E> {
         self.outbox.tally.add(Traffic::Panics, 1);
         self.outbox.record(What::Panicked(message(panic).into()));
         if self.engine.is_changing() {
-            self.earlier.absorb(self.engine.counters(), self.engine.post_dial_delay());
+            self.earlier.absorb(self.engine.counters());
             self.shared.nodes.abandon(self.index);
             self.shared.fingerprints.forget(self.config.worker);
             let mut anew = E::new(self.config.clone());

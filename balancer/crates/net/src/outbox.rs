@@ -14,7 +14,7 @@ use crate::events::{Record, What};
 use crate::ring::Producer;
 use crate::shared::Shared;
 use crate::sources::Sources;
-use crate::sys::{Epoll, SendBatch, SendFailure, UdpSocket};
+use crate::sys::{Epoll, SendBatch, SendFailure, UdpSocket, monotonic};
 use crate::tcp::{Connections, Ended, Listening, TcpLimits, Undelivered};
 
 /// What a sibling worker is told.
@@ -279,5 +279,9 @@ impl Output for Outbox {
 
     fn owner(&mut self, fingerprint: u64) -> Option<u8> {
         self.shared.fingerprints.owner(fingerprint, self.worker)
+    }
+
+    fn clock(&self) -> Option<Time> {
+        Some(monotonic())
     }
 }

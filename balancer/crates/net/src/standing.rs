@@ -1,8 +1,10 @@
-//! Which node carries which call: what an INVITE that names another dialog (RFC 3891, RFC 3911) is routed by.
+//! Which node carries which call: what an INVITE that names another dialog (RFC 3891, RFC 3911) is routed by, and what
+//! is known of the number of calls.
 //!
 //! One fixed array of atomics for all workers. It is a hint: a call that found no room in its bucket drives out another
 //! one, and a false match (47 bits and the bucket: about never) sends one such INVITE to a node that answers 481.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use switchtender_select::NodeSlot;
@@ -54,7 +56,18 @@ impl Standing {
     pub(crate) fn node(&self, call: u64) -> Option<NodeSlot> {
         let entries = self.bucket(call).iter().map(|place| place.load(Ordering::Relaxed));
         let entry = entries.into_iter().find(|entry| is_of(*entry, call))?;
-        u32::try_from(entry & NODE_MASK).ok()?.checked_sub(1).map(NodeSlot)
+        node_of(entry)
+    }
+
+    /// How many calls stand at each node. Looks at every place: for those who can wait.
+    pub(crate) fn by_node(&self) -> HashMap<NodeSlot, u64> {
+        let mut counts = HashMap::new();
+        for place in self.buckets.iter().flatten() {
+            if let Some(node) = node_of(place.load(Ordering::Relaxed)) {
+                *counts.entry(node).or_default() += 1;
+            }
+        }
+        counts
     }
 
     fn bucket(&self, call: u64) -> &[AtomicU64] {
@@ -62,6 +75,10 @@ impl Standing {
         let index = usize::try_from(call >> NODE_BITS).unwrap_or(0) & mask;
         self.buckets.get(index).map_or(&[], |bucket| bucket)
     }
+}
+
+fn node_of(entry: u64) -> Option<NodeSlot> {
+    u32::try_from(entry & NODE_MASK).ok()?.checked_sub(1).map(NodeSlot)
 }
 
 fn is_of(entry: u64, call: u64) -> bool {
@@ -81,6 +98,11 @@ mod tests {
         table.remember(A, NodeSlot(0));
         table.remember(A, NodeSlot(65_535));
         assert_eq!(table.node(A), Some(NodeSlot(65_535)));
+        table.remember(!A, NodeSlot(0));
+        table.remember(!A >> 1, NodeSlot(0));
+        assert_eq!(table.by_node(), HashMap::from([(NodeSlot(65_535), 1), (NodeSlot(0), 2)]));
+        table.forget(!A);
+        table.forget(!A >> 1);
         assert_eq!(table.node(A ^ 1 << 60), None);
         table.forget(A ^ 1 << 60);
         table.forget(A);

@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use switchtender_proxy::{Counter, Histogram, Outcome};
-use switchtender_select::{Candidate, Group, Node, NodeSlot, Nodes, ResourceSlot, Snapshot, Time, Wanted, candidates};
+use switchtender_proxy::{Bounds, Counter, Delay, GroupCounts, Histogram, Outcome};
+use switchtender_select::{
+    Candidate, Group, GroupSlot, Node, NodeLoad, NodeSlot, Nodes, ResourceSlot, Snapshot, Time, Wanted, candidates,
+};
 
 use crate::bind::Sockets;
 use crate::counts::{Page, Traffic};
@@ -146,8 +148,28 @@ pub(crate) fn candidate_json(group: &Group, candidate: &Candidate) -> Map<String
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// What groups that had a slot before its present one had counted there.
+pub(crate) type FormerGroups = HashMap<GroupSlot, GroupCounts>;
+
+/// All that was ever counted in the slot of a group, over the workers; `None`: nothing.
+pub(crate) fn group_counts(pages: &[Page], slot: GroupSlot) -> Option<GroupCounts> {
+    pages.iter().filter_map(|page| page.group(slot)).reduce(|mut sum, counts| {
+        sum.merge(&counts, u64::wrapping_add);
+        sum
+    })
+}
+
+/// What the group that has the slot now counted itself.
+fn counts_since(former: &FormerGroups, pages: &[Page], slot: GroupSlot) -> GroupCounts {
+    let mut counts = group_counts(pages, slot).unwrap_or_default();
+    if let Some(former) = former.get(&slot) {
+        counts.merge(former, u64::wrapping_sub);
+    }
+    counts
+}
+
 /// Everything counted, summed over the workers.
-pub(crate) fn stats(shared: &Shared) -> Vec<u8> {
+pub(crate) fn stats(shared: &Shared, former: &FormerGroups, now: Time) -> Vec<u8> {
     let snapshot = shared.snapshot.load_full();
     let pages = &shared.pages;
     let sum = |count: &dyn Fn(&Page) -> u64| pages.iter().map(count).fold(0, u64::wrapping_add);
@@ -159,10 +181,15 @@ pub(crate) fn stats(shared: &Shared) -> Vec<u8> {
     for &counter in Counter::ALL {
         counters.push(sample(&format!("sip_{}", counter.name()), &json!({}), sum(&|page| page.total(counter))));
     }
+    let mut histograms = vec![histogram("selection_seconds", &json!({}), &Bounds::STEPS, &choices(pages))];
     for group in &snapshot.groups {
-        for &outcome in Outcome::ALL {
-            let value = sum(&|page| page.outcome(group.slot.0, outcome));
+        let counts = counts_since(former, pages, group.slot);
+        for (&outcome, value) in Outcome::ALL.iter().zip(counts.outcomes) {
             counters.push(group_sample(group, outcome, value));
+        }
+        let labels = json!({"namespace": &*group.namespace, "group": &*group.name});
+        for (delay, counts) in Delay::ALL.iter().zip(&counts.delays) {
+            histograms.push(histogram(&format!("{}_seconds", delay.name()), &labels, &Delay::BOUNDS, counts));
         }
     }
     let gauge = |name: &str, value: u64| json!({"name": name, "labels": {}, "value": value});
@@ -170,12 +197,13 @@ pub(crate) fn stats(shared: &Shared) -> Vec<u8> {
         gauge("transactions_open", sum(&|page| page.open_transactions.load(Ordering::Relaxed))),
         gauge("transactions", sum(&|page| page.transactions.load(Ordering::Relaxed))),
         gauge("tcp_connections", sum(&|page| page.connections.load(Ordering::Relaxed))),
-        gauge("snapshot_generation", snapshot.generation),
+        gauge("dialogs", dialogs(shared, now)),
+        gauge("snapshot_generation", in_force(pages)),
     ];
     let document = json!({
         "counters": counters,
         "gauges": gauges,
-        "histograms": [delays(pages)],
+        "histograms": histograms,
         "workers": pages.iter().zip(0_u32..).map(|(page, worker)| worker_json(page, worker)).collect::<Vec<_>>(),
         "groups": versions(&snapshot),
     });
@@ -214,37 +242,55 @@ fn group_sample(group: &Group, outcome: Outcome, value: u64) -> Value {
     sample(family, &labels, value)
 }
 
-/// The post-dial delay. Two steps for each power of two are enough for a reader; the finer ones stay inside.
-fn delays(pages: &[Page]) -> Value {
-    let mut counts = vec![0_u64; Histogram::BUCKETS];
-    let mut sum_micros = 0_u64;
+/// The snapshot that every worker goes by at least.
+fn in_force(pages: &[Page]) -> u64 {
+    pages.iter().map(|page| page.generation.load(Ordering::Relaxed)).min().unwrap_or(0)
+}
+
+/// Calls that we know to be up: those that a node began to answer and whose end we did not see, at each node no more
+/// than it has by its last report and what came and went since. Without that bound a call whose BYE went through
+/// another replica, or never came, would count for ever.
+fn dialogs(shared: &Shared, now: Time) -> u64 {
+    let at_node = |(slot, calls): (NodeSlot, u64)| {
+        let load = shared.nodes.account(slot, now).map_or_else(NodeLoad::default, |account| account.load);
+        calls.min(sessions(&load))
+    };
+    shared.standing.by_node().into_iter().map(at_node).sum()
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and far from the limit")]
+fn sessions(load: &NodeLoad) -> u64 {
+    (load.sessions.max(0.0).ceil() as u64).saturating_add(load.assigned).saturating_sub(load.ended)
+}
+
+fn choices(pages: &[Page]) -> Histogram {
+    let mut sum = Histogram::default();
     for page in pages {
-        let (buckets, micros) = page.delays();
-        counts.iter_mut().zip(buckets).for_each(|(count, more)| *count = count.wrapping_add(more));
-        sum_micros = sum_micros.wrapping_add(micros);
+        sum.merge(&page.choices(), u64::wrapping_add);
     }
-    let mut buckets = Vec::new();
-    let mut below = 0_u64;
-    for (bucket, count) in counts.iter().enumerate() {
-        below = below.wrapping_add(*count);
-        let upper = Histogram::upper_micros(bucket);
-        let is_step = upper.is_power_of_two() || (upper % 3 == 0 && (upper / 3).is_power_of_two());
-        if is_step && (LEAST_MICROS..=MOST_MICROS).contains(&upper) {
-            buckets.push(json!([seconds(upper), below]));
-        }
-    }
+    sum
+}
+
+/// A histogram as Prometheus has it: each bucket counts all observations up to its bound.
+fn histogram(name: &str, labels: &Value, bounds: &Bounds, counted: &Histogram) -> Value {
+    let up_to = counted.counts.iter().scan(0_u64, |sum, count| {
+        *sum = sum.wrapping_add(*count);
+        Some(*sum)
+    });
+    let buckets: Vec<Value> =
+        bounds.nanos().iter().zip(up_to).map(|(bound, count)| json!([seconds(*bound), count])).collect();
     json!({
-        "name": "post_dial_delay_seconds", "labels": {}, "buckets": buckets, "sum": seconds(sum_micros), "count": below,
+        "name": name,
+        "labels": labels,
+        "buckets": buckets,
+        "sum": seconds(counted.sum_nanos),
+        "count": counted.len(),
     })
 }
 
-/// Bounds of the buckets shown: 0.26 ms to 67 s.
-const LEAST_MICROS: u64 = 1 << 8;
-const MOST_MICROS: u64 = 1 << 26;
-
-#[allow(clippy::cast_precision_loss, reason = "exact for 285 years of microseconds")]
-fn seconds(micros: u64) -> f64 {
-    micros as f64 / 1e6
+#[allow(clippy::cast_precision_loss, reason = "exact for 104 days, and to the microsecond for millennia")]
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
 }
 
 fn worker_json(page: &Page, worker: u32) -> Value {
@@ -254,7 +300,7 @@ fn worker_json(page: &Page, worker: u32) -> Value {
         "generation": page.generation.load(Ordering::Relaxed),
         "open_transactions": page.open_transactions.load(Ordering::Relaxed),
         "transactions": page.transactions.load(Ordering::Relaxed),
-        "loop_lag": seconds(page.loop_lag_nanos.load(Ordering::Relaxed) / 1000),
+        "loop_lag": seconds(page.loop_lag_nanos.load(Ordering::Relaxed)),
         "overloaded": page.overloaded.load(Ordering::Relaxed),
         "received": page.traffic(Traffic::Received),
         "sent": page.traffic(Traffic::Sent),
@@ -272,4 +318,52 @@ fn versions(snapshot: &Snapshot) -> Vec<Value> {
 pub(crate) fn bytes(document: &Value) -> Vec<u8> {
     // A `Value` has string keys and finite numbers only, so it always is JSON.
     serde_json::to_vec(document).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts::Tally;
+    use switchtender_proxy::Counters;
+
+    const SLOT: GroupSlot = GroupSlot(1);
+
+    fn page(first_responses: u64) -> Page {
+        let (page, mut counters) = (Page::new(2), Counters::default());
+        for _ in 0..first_responses {
+            counters.note_delay(SLOT, Delay::FirstResponse, Duration::from_millis(3));
+        }
+        page.write(&counters, &Counters::default(), &Tally::default());
+        page
+    }
+
+    #[test]
+    fn a_group_begins_at_nothing_in_a_slot_that_another_one_had() {
+        let former = FormerGroups::from([(SLOT, group_counts(&[page(2), page(3)], SLOT).unwrap())]);
+        let first_responses =
+            |pages: &[Page]| counts_since(&former, pages, SLOT).delays[Delay::FirstResponse as usize].clone();
+        assert!(first_responses(&[page(2), page(3)]).is_empty());
+        let later = first_responses(&[page(2), page(4)]);
+        assert_eq!((later.len(), later.sum_nanos), (1, 3_000_000));
+        assert_eq!(counts_since(&former, &[], GroupSlot(0)), GroupCounts::default());
+    }
+
+    #[test]
+    fn a_bucket_counts_all_up_to_its_bound() {
+        let mut counted = Histogram::default();
+        for micros in [200, 900, 1_000, 60_000_000] {
+            counted.record(&Bounds::ANSWERS, Duration::from_micros(micros));
+        }
+        let shown = histogram("x_seconds", &json!({"group": "g"}), &Bounds::ANSWERS, &counted);
+        assert_eq!((&shown["buckets"][0], &shown["buckets"][1]), (&json!([0.00025, 1]), &json!([0.001, 3])));
+        assert_eq!(shown["buckets"][13], json!([30.0, 3]), "one took longer");
+        assert_eq!((&shown["count"], &shown["sum"]), (&json!(4), &json!(60.0021)));
+    }
+
+    #[test]
+    fn sessions_are_those_reported_and_what_came_and_went_since() {
+        let load = NodeLoad { sessions: 1.5, assigned: 3, ended: 1, ..NodeLoad::default() };
+        assert_eq!(sessions(&load), 4);
+        assert_eq!(sessions(&NodeLoad { ended: 9, ..load }), 0, "ends may be told before a report shows them");
+    }
 }

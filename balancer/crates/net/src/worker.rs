@@ -357,7 +357,7 @@ impl<E: Engine> Worker<E> {
         self.shared.stop.tell(self.index, open, now);
         page.open_transactions.store(open as u64, Ordering::Relaxed);
         page.transactions.store(engine.transactions() as u64, Ordering::Relaxed);
-        page.write(engine.counters(), engine.post_dial_delay(), earlier, &outbox.tally);
+        page.write(engine.counters(), earlier, &outbox.tally);
         self.page_due = now + PAGE_PERIOD;
         self.page_stale = false;
     }

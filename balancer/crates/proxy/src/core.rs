@@ -15,7 +15,6 @@ use crate::counters::{Counter, Counters};
 use crate::egress::Troubles;
 use crate::ended::on_no_call;
 use crate::fingerprint::Hashed;
-use crate::histogram::Histogram;
 use crate::hold::WaitingRoom;
 use crate::output::{Flow, Output};
 use crate::recent::RecentCalls;
@@ -56,7 +55,8 @@ pub(crate) struct Core {
     /// Next hops outside that failed of late.
     pub(crate) troubles: Troubles,
     pub(crate) counters: Counters,
-    pub(crate) post_dial_delay: Histogram,
+    /// Choices of a node so far, for sampling.
+    pub(crate) choices: u32,
     pub(crate) overloaded: bool,
     /// See [`crate::Proxy::open_transactions`].
     pub(crate) open: usize,
@@ -100,7 +100,7 @@ impl Core {
             waiting: WaitingRoom::default(),
             troubles: Troubles::default(),
             counters: Counters::default(),
-            post_dial_delay: Histogram::default(),
+            choices: 0,
             overloaded: false,
             open: 0,
             changing: false,

@@ -1,6 +1,14 @@
 //! What a worker counts: plain numbers that only it writes, read at scrape.
 
+use std::time::Duration;
+
 use switchtender_select::GroupSlot;
+
+use crate::histogram::{Bounds, Histogram};
+
+/// Of so many choices of a node, the time of one is taken: reading the clock twice costs about as much as a choice among
+/// few nodes.
+pub const CHOICES_PER_SAMPLE: u32 = 16;
 
 macro_rules! counted {
     ($(#[$attribute:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -171,16 +179,57 @@ counted! {
     }
 }
 
+counted! {
+    /// Durations in a group's new calls, in seconds.
+    Delay {
+        /// From the caller's INVITE to the first answer above 100 that was passed to it, if that is no refusal.
+        PostDial = "post_dial_delay",
+        /// From an INVITE sent to a node to the first response of that node, 100 included.
+        FirstResponse = "first_response",
+    }
+}
+
+impl Delay {
+    /// Of all their histograms.
+    pub const BOUNDS: Bounds = Bounds::ANSWERS;
+}
+
+/// What is counted of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupCounts {
+    /// By index of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::COUNT],
+    /// By index of [`Delay::ALL`].
+    pub delays: [Histogram; Delay::COUNT],
+}
+
+impl Default for GroupCounts {
+    fn default() -> Self {
+        Self { outcomes: [0; Outcome::COUNT], delays: Default::default() }
+    }
+}
+
+impl GroupCounts {
+    /// Each number of this and of the other one, turned into one by `join`.
+    pub fn merge(&mut self, other: &Self, join: fn(u64, u64) -> u64) {
+        merge(&mut self.outcomes, &other.outcomes, join);
+        for (mine, others) in self.delays.iter_mut().zip(&other.delays) {
+            mine.merge(others, join);
+        }
+    }
+}
+
 /// All counts of one worker.
 #[derive(Clone, Debug)]
 pub struct Counters {
     totals: [u64; Counter::COUNT],
-    groups: Vec<[u64; Outcome::COUNT]>,
+    groups: Vec<GroupCounts>,
+    choices: Histogram,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { totals: [0; Counter::COUNT], groups: Vec::new() }
+        Self { totals: [0; Counter::COUNT], groups: Vec::new(), choices: Histogram::default() }
     }
 }
 
@@ -195,14 +244,38 @@ impl Counters {
         self.totals[counter as usize]
     }
 
-    /// By slot of the group and index of [`Outcome::ALL`]; a group without calls may be absent at the end.
-    pub fn groups(&self) -> &[[u64; Outcome::COUNT]] {
+    /// By slot of the group; a group without calls may be absent at the end.
+    pub fn groups(&self) -> &[GroupCounts] {
         &self.groups
     }
 
     /// One count of one group.
     pub fn outcome(&self, group: GroupSlot, outcome: Outcome) -> u64 {
-        self.groups.get(group.0 as usize).map_or(0, |outcomes| outcomes[outcome as usize])
+        self.groups.get(group.0 as usize).map_or(0, |counts| counts.outcomes[outcome as usize])
+    }
+
+    /// One histogram of one group, with [`Delay::BOUNDS`].
+    pub fn delay(&self, group: GroupSlot, delay: Delay) -> Histogram {
+        self.groups
+            .get(group.0 as usize)
+            .map_or_else(Histogram::default, |counts| counts.delays[delay as usize].clone())
+    }
+
+    /// The time that one choice of a node takes, with [`Bounds::STEPS`]: of one choice in [`CHOICES_PER_SAMPLE`].
+    pub fn choices(&self) -> &Histogram {
+        &self.choices
+    }
+
+    /// Adds what another worker, or this one in an earlier life, has counted.
+    pub fn absorb(&mut self, other: &Self) {
+        merge(&mut self.totals, &other.totals, u64::wrapping_add);
+        if self.groups.len() < other.groups.len() {
+            self.groups.resize_with(other.groups.len(), GroupCounts::default);
+        }
+        for (mine, others) in self.groups.iter_mut().zip(&other.groups) {
+            mine.merge(others, u64::wrapping_add);
+        }
+        self.choices.merge(&other.choices, u64::wrapping_add);
     }
 
     pub(crate) fn count(&mut self, counter: Counter) {
@@ -210,11 +283,34 @@ impl Counters {
     }
 
     pub(crate) fn count_outcome(&mut self, group: GroupSlot, outcome: Outcome) {
+        if let Some(counts) = self.of_group(group) {
+            counts.outcomes[outcome as usize] += 1;
+        }
+    }
+
+    /// Adds one observation to a group's histogram.
+    pub fn note_delay(&mut self, group: GroupSlot, delay: Delay, duration: Duration) {
+        if let Some(counts) = self.of_group(group) {
+            counts.delays[delay as usize].record(&Delay::BOUNDS, duration);
+        }
+    }
+
+    pub(crate) fn note_choice(&mut self, duration: Duration) {
+        self.choices.record(&Bounds::STEPS, duration);
+    }
+
+    fn of_group(&mut self, group: GroupSlot) -> Option<&mut GroupCounts> {
         let index = group.0 as usize;
         if self.groups.len() <= index {
             // Slots are handed out densely, so this grows with the number of groups and not with traffic.
-            self.groups.resize(index + 1, [0; Outcome::COUNT]);
+            self.groups.resize_with(index + 1, GroupCounts::default);
         }
-        self.groups[index][outcome as usize] += 1;
+        self.groups.get_mut(index)
+    }
+}
+
+fn merge(mine: &mut [u64], others: &[u64], join: fn(u64, u64) -> u64) {
+    for (mine, other) in mine.iter_mut().zip(others) {
+        *mine = join(*mine, *other);
     }
 }

@@ -69,6 +69,7 @@ impl Core {
             abandoned: false,
             cancel: Cancel::No,
             sent_again: false,
+            launched: step.now,
             interval: T1,
             timer_c: hop.timer_c,
             patience: hop.patience,

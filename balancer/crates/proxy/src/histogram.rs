@@ -1,66 +1,98 @@
-//! A log-linear histogram of durations: fixed size, relative error at most 1/16. Knows nothing of what it measures.
+//! A histogram of durations with fixed bounds: small enough to have one for each group and worker. Knows nothing of
+//! what it measures.
 
 use std::time::Duration;
 
-/// Buckets per power of two.
-const STEPS: u64 = 16;
-const STEP_BITS: u32 = STEPS.trailing_zeros();
+/// Bounds that a histogram has, but for the last bucket, which has none.
+pub const BOUNDS: usize = 14;
 
-/// Counts durations by bucket, in microseconds: exact below 16 µs, then 16 buckets for each power of two up to 2^36 µs
-/// (about 19 hours), the last one open.
-#[derive(Clone, Debug)]
-pub struct Histogram {
-    buckets: [u64; Self::BUCKETS],
-    sum_micros: u64,
+/// The upper bounds of a histogram's buckets, inclusive and growing, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds([u64; BOUNDS]);
+
+const MICRO: u64 = 1_000;
+const MILLI: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+
+impl Bounds {
+    /// For what a network and a callee take: 0.25 ms to 30 s.
+    pub const ANSWERS: Self = Self([
+        MILLI / 4,
+        MILLI,
+        5 * MILLI / 2,
+        5 * MILLI,
+        10 * MILLI,
+        25 * MILLI,
+        100 * MILLI,
+        250 * MILLI,
+        500 * MILLI,
+        SECOND,
+        5 * SECOND / 2,
+        5 * SECOND,
+        10 * SECOND,
+        30 * SECOND,
+    ]);
+
+    /// For what our own steps take: 100 ns to 1 ms.
+    pub const STEPS: Self = Self([
+        100,
+        200,
+        300,
+        500,
+        MICRO,
+        2 * MICRO,
+        3 * MICRO,
+        5 * MICRO,
+        10 * MICRO,
+        20 * MICRO,
+        50 * MICRO,
+        100 * MICRO,
+        250 * MICRO,
+        MILLI,
+    ]);
+
+    /// Each bound, in nanoseconds.
+    pub fn nanos(&self) -> &[u64; BOUNDS] {
+        &self.0
+    }
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { buckets: [0; Self::BUCKETS], sum_micros: 0 }
-    }
+/// Counts durations by bucket. Which bounds those have is its owner's to know, and the same at every call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// How many lie in each bucket; the one after the last bound is open.
+    pub counts: [u64; BOUNDS + 1],
+    /// The sum of all observations, in nanoseconds.
+    pub sum_nanos: u64,
 }
 
 impl Histogram {
-    /// How many buckets there are.
-    pub const BUCKETS: usize = 33 * 16;
-
     /// Adds one observation.
-    pub fn record(&mut self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        if let Some(bucket) = self.buckets.get_mut(Self::bucket_of(micros)) {
-            *bucket += 1;
+    pub fn record(&mut self, bounds: &Bounds, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = bounds.0.partition_point(|bound| *bound < nanos);
+        if let Some(count) = self.counts.get_mut(bucket) {
+            *count += 1;
         }
-        self.sum_micros = self.sum_micros.saturating_add(micros);
+        self.sum_nanos = self.sum_nanos.wrapping_add(nanos);
     }
 
-    /// Observations by bucket; bucket `i` holds those below [`Histogram::upper_micros`]`(i)` and not below that of `i − 1`.
-    pub fn buckets(&self) -> &[u64; Self::BUCKETS] {
-        &self.buckets
-    }
-
-    /// The sum of all observations, in microseconds.
-    pub fn sum_micros(&self) -> u64 {
-        self.sum_micros
-    }
-
-    /// The exclusive upper bound of a bucket, in microseconds.
-    pub fn upper_micros(bucket: usize) -> u64 {
-        let bucket = bucket as u64;
-        if bucket < STEPS {
-            return bucket + 1;
+    /// Each number of this and of the other one, turned into one by `join`.
+    pub fn merge(&mut self, other: &Self, join: fn(u64, u64) -> u64) {
+        for (mine, other) in self.counts.iter_mut().zip(other.counts) {
+            *mine = join(*mine, other);
         }
-        let shift = bucket / STEPS - 1;
-        (STEPS + bucket % STEPS + 1) << shift
+        self.sum_nanos = join(self.sum_nanos, other.sum_nanos);
     }
 
-    fn bucket_of(micros: u64) -> usize {
-        let bucket = if micros < STEPS {
-            micros
-        } else {
-            let shift = u64::BITS - 1 - micros.leading_zeros() - STEP_BITS;
-            (u64::from(shift) + 1) * STEPS + (micros >> shift) - STEPS
-        };
-        usize::try_from(bucket).unwrap_or(usize::MAX).min(Self::BUCKETS - 1)
+    /// How many observations there are.
+    pub fn len(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -69,21 +101,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_lies_below_its_bound_and_not_below_the_one_before() {
-        for micros in (0..5_000).chain([65_535, 65_536, 1 << 20, (1 << 35) + 12_345]) {
-            let bucket = Histogram::bucket_of(micros);
-            assert!(micros < Histogram::upper_micros(bucket), "{micros}");
-            assert!(bucket == 0 || micros >= Histogram::upper_micros(bucket - 1), "{micros}");
+    fn every_duration_lies_within_its_bound_and_beyond_the_one_before() {
+        for bounds in [Bounds::ANSWERS, Bounds::STEPS] {
+            assert!(bounds.nanos().is_sorted_by(|one, next| one < next));
+            for (bucket, bound) in bounds.nanos().iter().enumerate() {
+                let mut histogram = Histogram::default();
+                histogram.record(&bounds, Duration::from_nanos(*bound));
+                histogram.record(&bounds, Duration::from_nanos(bound + 1));
+                assert_eq!((histogram.counts[bucket], histogram.counts[bucket + 1]), (1, 1), "{bound}");
+            }
         }
-        assert_eq!(Histogram::bucket_of(u64::MAX), Histogram::BUCKETS - 1);
     }
 
     #[test]
     fn observations_are_counted_and_summed() {
         let mut histogram = Histogram::default();
-        histogram.record(Duration::from_millis(4));
-        histogram.record(Duration::from_millis(4));
-        assert_eq!(histogram.buckets().iter().sum::<u64>(), 2);
-        assert_eq!(histogram.sum_micros(), 8_000);
+        assert!(histogram.is_empty());
+        histogram.record(&Bounds::ANSWERS, Duration::ZERO);
+        histogram.record(&Bounds::ANSWERS, Duration::from_millis(4));
+        histogram.record(&Bounds::ANSWERS, Duration::from_secs(3600));
+        assert_eq!(histogram.len(), 3);
+        assert_eq!((histogram.counts[0], histogram.counts[BOUNDS]), (1, 1));
+        assert_eq!(histogram.sum_nanos, 3_600_004_000_000);
     }
 }

@@ -43,8 +43,8 @@ mod upstream;
 mod view;
 
 pub use config::{Advertised, Config, Listener, NodeAdvertise, NodeSide};
-pub use counters::{Counter, Counters, Outcome};
-pub use histogram::Histogram;
+pub use counters::{CHOICES_PER_SAMPLE, Counter, Counters, Delay, GroupCounts, Outcome};
+pub use histogram::{BOUNDS, Bounds, Histogram};
 pub use output::{ConnectionId, Event, FailureKind, Flow, Local, Output, Packet, Refusal, Silence, TransportFailure};
 pub use proxy::Proxy;
 pub use switchtender_select::{Nodes, Snapshot, Time, Transport};

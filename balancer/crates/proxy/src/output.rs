@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use switchtender_select::{NodeSlot, Transport};
+use switchtender_select::{NodeSlot, Time, Transport};
 
 /// One of our sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +127,11 @@ pub trait Output {
 
     /// The worker that published this fingerprint, if any; it may be this one.
     fn owner(&mut self, fingerprint: u64) -> Option<u8>;
+
+    /// A clock for how long our own work takes; nothing else may depend on it. `None`: that is not measured.
+    fn clock(&self) -> Option<Time> {
+        None
+    }
 }
 
 /// Something the control side may want to know. No decision of the core depends on its arriving.

@@ -10,7 +10,9 @@ use switchtender_select::{Group, NoNode, NodeSlot, Nodes, Placement, ResourceSet
 use switchtender_sip::Message;
 
 use crate::core::{Core, Step};
+use crate::counters::CHOICES_PER_SAMPLE;
 use crate::fingerprint;
+use crate::output::Output;
 use crate::records::{self, CallRecord};
 use crate::slab::Handle;
 use crate::transaction::{Due, MAX_ATTEMPTS};
@@ -45,7 +47,26 @@ pub(crate) struct Placed {
 
 impl Core {
     /// Chooses a node for a call and takes there what it wants.
-    pub(crate) fn place<N: Nodes, O>(
+    pub(crate) fn place<N: Nodes, O: Output>(
+        &mut self,
+        step: &Step<'_, N, O>,
+        group: &Group,
+        wanted: &Wanted,
+        call: CallKey,
+        tried: &[NodeSlot],
+    ) -> Result<Placed, NoNode> {
+        let began = if self.choices % CHOICES_PER_SAMPLE == 0 { step.output.clock() } else { None };
+        self.choices = self.choices.wrapping_add(1);
+        let placed = self.choose(step, group, wanted, call, tried);
+        if let Some(began) = began
+            && let Some(ended) = step.output.clock()
+        {
+            self.counters.note_choice(ended.since(began));
+        }
+        placed
+    }
+
+    fn choose<N: Nodes, O>(
         &mut self,
         step: &Step<'_, N, O>,
         group: &Group,

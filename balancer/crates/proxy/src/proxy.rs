@@ -8,7 +8,6 @@ use switchtender_sip::{Answer, Error, HeaderName, Index, Kind, Message};
 use crate::config::Config;
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Counters};
-use crate::histogram::Histogram;
 use crate::output::{Flow, Output, Packet, TransportFailure};
 use crate::reply::Reply;
 use crate::request::Arrival;
@@ -188,11 +187,6 @@ impl Proxy {
     /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.core.counters
-    }
-
-    /// From a new call's INVITE to its first 18x or 2xx passed upstream.
-    pub fn post_dial_delay(&self) -> &Histogram {
-        &self.core.post_dial_delay
     }
 
     /// The input is handled.

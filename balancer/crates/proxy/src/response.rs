@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use switchtender_select::Nodes;
+use switchtender_select::{Nodes, Time};
 use switchtender_sip::{HeaderName, Index, Message, Method, Output as Writer, ack};
 
 use crate::branch::Owner;
 use crate::core::{Core, Step};
-use crate::counters::Counter;
+use crate::counters::{Counter, Delay};
 use crate::fingerprint;
 use crate::output::{Output, Packet};
 use crate::request::Arrival;
@@ -68,9 +68,22 @@ impl Core {
         } else if for_us_alone && code != 100 {
             self.count(Counter::ResponsesWithoutVia);
         } else if invite {
+            self.note_first_response(step.now, handle);
             self.on_invite_response(step, handle, code, message);
         } else {
             self.on_other_response(step, handle, code, message);
+        }
+    }
+
+    /// From the INVITE of a new call sent to a node to what that node says first.
+    fn note_first_response(&mut self, now: Time, handle: Handle) {
+        let Some(client) = self.clients.get(handle) else { return };
+        let group = self.servers.get(client.server).and_then(|server| server.group);
+        if let Some(group) = group
+            && client.state == ClientState::Calling
+            && client.node.is_some()
+        {
+            self.counters.note_delay(group, Delay::FirstResponse, now.since(client.launched));
         }
     }
 
@@ -181,7 +194,7 @@ impl Core {
         // From here on there is no failover, so the attempt says nothing any more about whether the node answers.
         self.settle(step, handle);
         if !abandoned {
-            self.pass_provisional(step, server, code, message);
+            self.pass_provisional(step, server, message);
         }
     }
 
@@ -205,7 +218,7 @@ impl Core {
             client.stop(ClientTimer::Patience);
             client.interval = T2;
             if code > 100 && !abandoned {
-                self.pass_provisional(step, server, code, message);
+                self.pass_provisional(step, server, message);
             }
             return;
         }

@@ -312,6 +312,7 @@ pub(crate) struct Client {
     pub(crate) cancel: Cancel,
     /// A send error was answered with a second try.
     pub(crate) sent_again: bool,
+    pub(crate) launched: Time,
     pub(crate) interval: Duration,
     pub(crate) timer_c: Duration,
     /// `firstResponseTimeout` and `progressTimeout`, where there may be a next node.

@@ -6,7 +6,7 @@ use switchtender_select::Nodes;
 use switchtender_sip::{HeaderName, Index, Message, Output as Writer};
 
 use crate::core::{Core, Step};
-use crate::counters::{Counter, Outcome};
+use crate::counters::{Counter, Delay, Outcome};
 use crate::ended::on_no_call;
 use crate::forward::{Side, remove_internal, write_length};
 use crate::output::Output;
@@ -85,7 +85,6 @@ impl Core {
         &mut self,
         step: &mut Step<'_, N, O>,
         handle: Handle,
-        code: u16,
         message: &Message<'_>,
     ) {
         if !self.servers.get(handle).is_some_and(Server::is_pending) {
@@ -94,22 +93,21 @@ impl Core {
         let Some(len) = self.compose_upstream(handle, message, None) else { return };
         self.store_response(handle, len);
         self.transmit_response(step, handle);
-        if (180..190).contains(&code) {
-            self.note_delay(step.now, handle);
-        }
+        self.note_post_dial_delay(step.now, handle);
         if let Some(server) = self.servers.get_mut(handle) {
             server.progressed = true;
         }
     }
 
-    /// From the INVITE of a new call to what the caller hears first.
-    fn note_delay(&mut self, now: switchtender_select::Time, handle: Handle) {
+    /// From the INVITE of a new call to what the caller hears first. How long the outside takes says nothing of a group.
+    fn note_post_dial_delay(&mut self, now: switchtender_select::Time, handle: Handle) {
         if let Some(server) = self.servers.get_mut(handle)
+            && let Some(group) = server.group
             && server.is_invite()
-            && server.group.is_some()
+            && server.record != Record::Outward
             && !std::mem::replace(&mut server.delay_noted, true)
         {
-            self.post_dial_delay.record(now.since(server.started));
+            self.counters.note_delay(group, Delay::PostDial, now.since(server.started));
         }
     }
 
@@ -132,7 +130,7 @@ impl Core {
             self.count(Counter::Further2xx);
             return;
         }
-        self.note_delay(step.now, handle);
+        self.note_post_dial_delay(step.now, handle);
         if let Some(server) = self.servers.get_mut(handle) {
             self.buffers.release(&mut server.response);
         }

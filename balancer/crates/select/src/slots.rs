@@ -21,6 +21,7 @@ pub struct Slots {
     resources: Vec<String>,
     known: HashMap<u32, Node>,
     fresh: Vec<NodeSlot>,
+    fresh_groups: Vec<GroupSlot>,
 }
 
 impl Slots {
@@ -32,6 +33,7 @@ impl Slots {
             resources: Vec::new(),
             known: HashMap::new(),
             fresh: Vec::new(),
+            fresh_groups: Vec::new(),
         }
     }
 
@@ -54,6 +56,11 @@ impl Slots {
     pub fn take_fresh(&mut self) -> Vec<NodeSlot> {
         core::mem::take(&mut self.fresh)
     }
+
+    /// Likewise of groups.
+    pub fn take_fresh_groups(&mut self) -> Vec<GroupSlot> {
+        core::mem::take(&mut self.fresh_groups)
+    }
 }
 
 /// [`Slots`] with the time of the configuration change.
@@ -75,7 +82,10 @@ impl Registry for SlotsAt<'_> {
 
     fn group_slot(&mut self, namespace: &str, name: &str) -> Option<GroupSlot> {
         let key = (namespace.to_owned(), name.to_owned());
-        let (slot, _) = self.slots.groups.claim(&key, || key.clone())?;
+        let (slot, is_new) = self.slots.groups.claim(&key, || key.clone())?;
+        if is_new {
+            self.slots.fresh_groups.push(GroupSlot(slot));
+        }
         Some(GroupSlot(slot))
     }
 

@@ -217,10 +217,12 @@ def _core(core: Core) -> Iterator[Metric]:
             labels, family = families[name]
             family.add_metric([entry["labels"][label] for label in labels], entry["value"])
         yield from (family for _, family in families.values())
+    histograms: dict[str, HistogramMetricFamily] = {}
     for entry in stats["histograms"]:
-        labels = list(entry["labels"])
-        histogram = HistogramMetricFamily(PREFIX + entry["name"], BY_CORE_NAME[entry["name"]].help, labels=labels)
+        name, labels = entry["name"], list(entry["labels"])
+        if name not in histograms:
+            histograms[name] = HistogramMetricFamily(PREFIX + name, BY_CORE_NAME[name].help, labels=labels)
         buckets = [(repr(float(bound)), count) for bound, count in entry["buckets"]]
         buckets.append(("+Inf", entry["count"]))
-        histogram.add_metric([entry["labels"][label] for label in labels], buckets, sum_value=entry["sum"])
-        yield histogram
+        histograms[name].add_metric([entry["labels"][label] for label in labels], buckets, sum_value=entry["sum"])
+    yield from histograms.values()

@@ -51,9 +51,10 @@ CALLS = (
         "histogram",
         _GROUP,
         {
-            "post_dial_delay_seconds": "Seconds from a new call's INVITE to the first answer above 100.",
-            "first_response_seconds": "Seconds from an INVITE sent to a node to the node's first response, 100 "
-            "included.",
+            "post_dial_delay_seconds": "Seconds from a new call's INVITE to the first answer above 100 passed to the "
+            "caller, if that is no refusal.",
+            "first_response_seconds": "Seconds from a new call's INVITE sent to a node to the node's first response, "
+            "100 included.",
         },
     ),
 )
@@ -66,7 +67,8 @@ WORK = (
         {
             "transactions_open": "Transactions that wait for a final answer.",
             "transactions": "Transactions held, those that only absorb retransmissions included.",
-            "dialogs": "Calls that this replica knows to be up.",
+            "dialogs": "Calls ringing or up that came through this replica and whose end it has not seen; at each node "
+            "no more than the sessions it has by its last report.",
             "snapshot_generation": "Snapshot that every packet worker goes by.",
             "traces_active": "Calls being traced.",
         },
@@ -93,7 +95,7 @@ WORK = (
     *_families(
         "histogram",
         (),
-        {"selection_seconds": "Seconds that one choice of a node took."},
+        {"selection_seconds": "Seconds that one choice of a node took; sampled: one choice in 16 is measured."},
     ),
 )
 """What the packet workers have at hand, and what went wrong there."""

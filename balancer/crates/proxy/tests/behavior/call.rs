@@ -1,9 +1,9 @@
 //! Whole calls, from INVITE to BYE.
 
-use switchtender_proxy::{Counter, Local, Outcome};
+use switchtender_proxy::{CHOICES_PER_SAMPLE, Counter, Delay, Local, Outcome};
 
 use crate::text::{Request, Text, param};
-use crate::world::{NODES, Sent, World};
+use crate::world::{CLOCK_STEP_NANOS, NODES, Sent, World};
 
 /// An INVITE that reached the first node; the 100 to the caller is checked and taken off the wire.
 pub fn place(world: &mut World, invite: &Request) -> Sent {
@@ -75,9 +75,52 @@ fn invite_180_200_ack_bye() {
     assert_eq!(world.ledger(NODES[0]).ended, 1);
     assert_eq!(world.outcome(Outcome::Offered), 1);
     assert_eq!(world.outcome(Outcome::Answered), 1);
-    let delays = world.proxy.post_dial_delay();
-    assert_eq!(delays.buckets().iter().sum::<u64>(), 1);
-    assert_eq!(delays.sum_micros(), 4000, "from the INVITE to the 180");
+    world.settle_down();
+}
+
+#[test]
+fn delays_are_from_the_invite_to_the_first_answer_above_100_and_to_the_first_word_of_the_node() {
+    let mut world = World::new();
+    let sent = place(&mut world, &Request::invite());
+    world.pass_ms(4);
+    world.respond(&sent, sent.text.response(100, "Trying", ""));
+    assert_eq!((world.delay(Delay::FirstResponse), world.delay(Delay::PostDial)), ((1, 4), (0, 0)));
+    world.pass_ms(20);
+    world.respond(&sent, sent.text.response(183, "Session Progress", ""));
+    world.sent_response(183);
+    assert_eq!((world.delay(Delay::FirstResponse), world.delay(Delay::PostDial)), ((1, 4), (1, 24)));
+    world.pass_ms(100);
+    world.respond(&sent, sent.text.response(180, "Ringing", ""));
+    world.sent_response(180);
+    world.respond(&sent, sent.text.response(200, "OK", ""));
+    let ok = world.sent_response(200).text;
+    world.caller_sends(Request::in_dialog("ACK", "ack", &ok).text());
+    world.sent_request("ACK");
+    world.caller_sends(Request::in_dialog("INVITE", "again", &ok).text());
+    world.sent_response(100);
+    let again = world.sent_request("INVITE");
+    world.respond(&again, again.text.response(200, "OK", ""));
+    world.sent_response(200);
+    let counted = (world.delay(Delay::FirstResponse), world.delay(Delay::PostDial));
+    assert_eq!(counted, ((1, 4), (1, 24)), "one of each for a new call, and none in a dialog");
+    world.settle_down();
+}
+
+#[test]
+fn a_refusal_is_a_first_response_of_its_node_and_no_answer_of_the_call() {
+    let mut world = World::new();
+    let first = place(&mut world, &Request::invite());
+    world.pass_ms(2);
+    world.respond(&first, first.text.response(503, "Maximum Calls In Progress", ""));
+    world.sent_request("ACK");
+    let second = world.sent_request("INVITE");
+    world.pass_ms(3);
+    world.respond(&second, second.text.response(486, "Busy Here", ""));
+    world.sent_request("ACK");
+    world.sent_response(486);
+    assert_eq!(world.delay(Delay::FirstResponse), (2, 5), "one for each attempt, from that attempt on");
+    assert_eq!(world.delay(Delay::PostDial), (0, 0));
+    world.caller_sends(Request::invite().of_same_transaction("ACK"));
     world.settle_down();
 }
 
@@ -189,4 +232,19 @@ fn other_requests_are_forwarded_like_invite_but_not_counted() {
         assert_eq!(world.outcome(Outcome::Offered), 0);
         world.settle_down();
     }
+}
+
+#[test]
+fn the_time_of_one_choice_in_sixteen_is_taken() {
+    let mut world = World::new();
+    for call in 0..=CHOICES_PER_SAMPLE {
+        let branch = format!("choice{call}");
+        let invite = Request { call_id: branch.clone(), ..Request::new("INVITE", &branch) };
+        let sent = place(&mut world, &invite);
+        world.respond(&sent, sent.text.response(486, "Busy Here", ""));
+        world.drain();
+    }
+    let choices = world.proxy.counters().choices();
+    assert_eq!((choices.len(), choices.sum_nanos), (2, 2 * CLOCK_STEP_NANOS), "the first and the seventeenth");
+    world.settle_down();
 }

@@ -1,13 +1,13 @@
 //! A proxy alone in the world: what is put in is written in the tests, what comes out is recorded.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use switchtender_proxy::{
-    Advertised, Config, ConnectionId, Counter, Event, FailureKind, Flow, Listener, Local, NodeAdvertise, NodeSide,
-    Outcome, Output, Packet, Proxy, Snapshot, Time, Transport, TransportFailure,
+    Advertised, Config, ConnectionId, Counter, Delay, Event, FailureKind, Flow, Listener, Local, NodeAdvertise,
+    NodeSide, Outcome, Output, Packet, Proxy, Snapshot, Time, Transport, TransportFailure,
 };
 use switchtender_select::{Admission, GroupSlot, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Slots};
 
@@ -22,6 +22,9 @@ pub const NODES: [&str; 2] = ["10.1.0.1:5060", "10.1.0.2:5060"];
 
 /// A connection that we open.
 pub const OPENED: ConnectionId = ConnectionId::new(0, 1000);
+
+/// From one reading of the clock for our own work to the next.
+pub const CLOCK_STEP_NANOS: u64 = 300;
 
 /// A message that the proxy sent.
 #[derive(Clone, Debug)]
@@ -171,6 +174,8 @@ pub struct Wire {
     pub ring_is_full: bool,
     /// Calls that siblings were told to be over.
     pub over: Vec<u64>,
+    /// So often the clock for our own work was read: it goes on by a step with each reading.
+    readings: Cell<u64>,
     worker: u8,
 }
 
@@ -221,6 +226,11 @@ impl Output for Wire {
 
     fn owner(&mut self, fingerprint: u64) -> Option<u8> {
         self.table.get(&fingerprint).copied()
+    }
+
+    fn clock(&self) -> Option<Time> {
+        self.readings.set(self.readings.get() + 1);
+        Some(Time::from_nanos(self.readings.get() * CLOCK_STEP_NANOS))
     }
 }
 
@@ -509,6 +519,12 @@ impl World {
 
     pub fn outcome(&self, outcome: Outcome) -> u64 {
         self.proxy.counters().outcome(GroupSlot(0), outcome)
+    }
+
+    /// Of the one group: how many observations, and their sum in milliseconds.
+    pub fn delay(&self, delay: Delay) -> (u64, u64) {
+        let delays = self.proxy.counters().delay(GroupSlot(0), delay);
+        (delays.len(), delays.sum_nanos / 1_000_000)
     }
 
     /// Lets every timer run out: nothing may be left, and nothing in flight.

@@ -182,7 +182,7 @@ fn judge_counters(replica: &Replica, traffic: Traffic) -> Result<(), String> {
     let mut outcomes = [0; Outcome::COUNT];
     for proxy in replica.proxies() {
         for group in proxy.counters().groups() {
-            for (sum, count) in outcomes.iter_mut().zip(group) {
+            for (sum, count) in outcomes.iter_mut().zip(group.outcomes) {
                 *sum += count;
             }
         }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use serde_json::{Value, json};
-use switchtender_select::{KEPT_AFTER_REMOVAL, NodeSlot, Slots, Snapshot, Time};
+use switchtender_select::{GroupSlot, KEPT_AFTER_REMOVAL, NodeSlot, Slots, Snapshot, Time};
 
 use crate::world::document;
 
@@ -94,8 +94,30 @@ fn a_group_keeps_its_slot() {
         slot
     };
     let first = slot(&mut slots, "ivr");
-    assert_ne!(slot(&mut slots, "conf"), first);
+    let second = slot(&mut slots, "conf");
+    assert_ne!(second, first);
+    assert_eq!(slots.take_fresh_groups(), [first, second]);
     assert_eq!(slot(&mut slots, "ivr"), first);
+    assert_eq!(slots.take_fresh_groups(), []);
+}
+
+#[test]
+fn a_slot_that_another_group_had_is_told_to_be_fresh() {
+    let mut slots = Slots::new(10, 1);
+    let mut fresh_after = |groups: Value, now| {
+        let mut document = document("LeastLoad", 1, &[(1.0, 0)]);
+        document["groups"] = groups;
+        Snapshot::from_json(document.to_string().as_bytes(), &mut slots.at(Time::from_secs(now))).unwrap();
+        slots.take_fresh_groups()
+    };
+    let named = |name: &str| {
+        let mut groups = document("LeastLoad", 1, &[(1.0, 0)])["groups"].clone();
+        groups[0]["name"] = json!(name);
+        groups
+    };
+    assert_eq!(fresh_after(named("ivr"), 1), [GroupSlot(0)]);
+    assert_eq!(fresh_after(json!([]), 2), []);
+    assert_eq!(fresh_after(named("conf"), 3), [GroupSlot(0)], "the one that left longest ago gave it up");
 }
 
 #[test]
