@@ -49,6 +49,7 @@ def plan_of(*groups):
 
 class FakeBaseline:
     assigned = 0
+    assigned_now = 0
     ended = 0
     exact = True
 
@@ -64,6 +65,7 @@ class FakeCore:
         self.event_fd, self._signal = os.pipe()
         self.draws = {}
         self.more = {}
+        self.counters = []
 
     def apply(self, document):
         if self.refuses:
@@ -80,8 +82,12 @@ class FakeCore:
     def baseline(self, uid, age):
         if uid not in self.uids:
             raise KeyError(uid)
-        self.calls.append(("baseline", uid, age))
+        if age > 0:  # at 0 it is looked at for its totals alone
+            self.calls.append(("baseline", uid, age))
         return FakeBaseline()
+
+    def stats(self):
+        return json.dumps({"counters": self.counters, "gauges": [], "histograms": [], "workers": []}).encode()
 
     def restarted(self, uid):
         self.calls.append(("restarted", uid))

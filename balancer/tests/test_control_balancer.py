@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from dataclasses import replace
 
@@ -287,7 +288,7 @@ async def test_each_change_of_a_nodes_state_is_one_log_record_in_order(balancer,
     assert steps == [("unknown", "ready"), ("ready", "draining"), ("draining", "ready")]
 
 
-async def test_core_events_become_log_records(balancer, core, drivers, caplog):
+async def test_core_events_become_events_and_log_records(balancer, core, drivers, caplog):
     caplog.set_level("DEBUG")
     await up(balancer, drivers)
     running = asyncio.create_task(balancer.run())
@@ -301,14 +302,21 @@ async def test_core_events_become_log_records(balancer, core, drivers, caplog):
             await asyncio.sleep(0.001)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    found = [record for record in caplog.records if record.name == "switchtender.control.balancer"]
+    found = [record for record in caplog.records if record.levelno > logging.INFO]
     assert [(record.levelname, record.getMessage()) for record in found] == [
         ("WARNING", "100% of a rate was reached"),
-        ("ERROR", "packet core: worker panicked"),
-        ("DEBUG", "packet core: node refused"),
-        ("DEBUG", "packet core: node timed out"),
+        ("ERROR", "packet core: worker 1 panicked: index out of bounds"),
+        ("WARNING", "node refused a call: 503 Maximum Calls In Progress"),
+        ("WARNING", "node did not answer a call: no response"),
     ]
-    assert (found[2].node, found[3].node) == ("fs1", "voice/ivr/gone@127.0.0.99:5060")
+    assert (found[2].node, found[2].groups, found[2].reason) == ("fs1", ["voice/ivr"], "MaximumCallsInProgress")
+    told = [event.as_json() for event in balancer.journal.after(0) if event.severity != "info"]
+    assert [(event["type"], event["reason"], event["node"]) for event in told] == [
+        ("Worker", "Panicked", None),
+        ("NodeRefused", "MaximumCallsInProgress", "fs1"),
+        ("NodeTimedOut", "NoResponse", None),
+    ]
+    assert told[2]["details"]["uid"] == "voice/ivr/gone@127.0.0.99:5060"
 
 
 async def test_time_alone_is_published_too_but_only_what_it_changes(balancer, core, drivers, monkeypatch):

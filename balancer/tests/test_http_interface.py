@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
+from switchtender.control.journal import Journal
 from switchtender.http.app import MAX_BODY, application
 from switchtender.http.listen import HttpBindError, listening
 from switchtender.http.openapi import VERBS
@@ -21,6 +22,7 @@ GROUP = {"namespace": "voice", "group": "ivr", "nodes": 1}
 class StubView:
     def __init__(self):
         self.instance = "0123456789abcdef"
+        self.journal = Journal()
         self.registry = CollectorRegistry()
         Gauge("switchtender_probe", "A gauge.", registry=self.registry).set(7)
         self.reason = None

@@ -13,7 +13,6 @@ import operator
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 from switchtender._core import ConfigError, Core
 from switchtender.config.limits import WHOLE, Part, counted, own_cap
@@ -22,7 +21,10 @@ from switchtender.config.overrides import Override, Wanted, overridden, strictes
 from switchtender.config.plan import EslTarget, Plan, nodes_behind
 from switchtender.config.snapshot import GroupMembers, snapshot
 from switchtender.config.state_dir import TokenKey
+from switchtender.control import core_events
 from switchtender.control.admin import Admin
+from switchtender.control.flow import Flow
+from switchtender.control.journal import Journal, Place
 from switchtender.control.naming import Naming
 from switchtender.control.probing import Prober, target_of, thresholds
 from switchtender.control.scores import Scores
@@ -37,7 +39,7 @@ _TICK = 0.25
 """Seconds between two looks at what changes with time alone: reports grown old, slow start, peers gone."""
 
 _CALLS_EVERY = 4
-"""Ticks between two looks at what calls showed, while something hangs on it."""
+"""Ticks between two looks at totals, and at what calls showed while something hangs on it."""
 _PATIENCE = 2.0
 """Seconds for which a plan waits for the addresses of names that are new in it."""
 _EVENTS_AT_ONCE = 256
@@ -66,7 +68,7 @@ class Balancer:
 
     ``keys`` of the token go along with each plan: the first signs, all verify. ``prober`` may be set before the first
     plan; it tells ``probed``. Without one OPTIONS are not sent. Without ``naming``, likewise, members that are given by
-    name are left out. ``admin`` holds what operators override.
+    name are left out. ``admin`` holds what operators override, ``journal`` what happens.
     """
 
     def __init__(
@@ -78,8 +80,11 @@ class Balancer:
         replicas: Callable[[], int],
         part: Callable[[], Part] = lambda: WHOLE,
         admin: Admin | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.core = core
+        self.journal = journal or Journal()
+        self.flow = Flow(core, clock)
         self.plan: Plan | None = None
         self.generation = 0
         self.watches: dict[str, Watch] = {}
@@ -179,6 +184,7 @@ class Balancer:
                 self.watches[uid] = self._watch(uid, joined)
             elif uid in before and said.same_as(before[uid]):
                 continue
+            self.watches[uid].places = tuple(map(_place, groups, members))
             policy = replace(_policy(groups, members, target), admin=wanted)
             self.watches[uid].take_up(policy, target, _poll_interval(groups))
             affected.append(self.watches[uid])
@@ -187,7 +193,16 @@ class Balancer:
     def _watch(self, uid: str, joined: float | None) -> Watch:
         name = self._members_of[uid][0].name
         reported = self.scores.reported
-        return Watch(uid, name, self.core, clock=self._clock, changed=self._changed, reported=reported, joined=joined)
+        return Watch(
+            uid,
+            name,
+            self.core,
+            clock=self._clock,
+            journal=self.journal,
+            changed=self._changed,
+            reported=reported,
+            joined=joined,
+        )
 
     async def override(self, changed: Mapping[str, Override]) -> None:
         """Go by these overrides of members from now on, and keep them. Raises ConfigError; nothing has changed then."""
@@ -228,7 +243,7 @@ class Balancer:
         return self._members.get((uid, f"{namespace}/{group}"))
 
     async def run(self) -> None:
-        """Keep what depends on time up to date, and log what the packet core tells, until canceled."""
+        """Keep what depends on time up to date, and note what the packet core tells, until canceled."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.core.event_fd, self._on_core_events)
         try:
@@ -237,6 +252,8 @@ class Balancer:
                 await self._follow_circumstances()
                 if turn % _CALLS_EVERY == 0:
                     await self._look_at_calls()
+                    self.flow.sample(self.watches)
+                    self.journal.settle()
                 self._publish(self.watches.values())
         finally:
             loop.remove_reader(self.core.event_fd)
@@ -350,11 +367,13 @@ class Balancer:
             watch = self.watches.get(uid)
             if watch is not None and kind in _EJECTIONS:
                 watch.saw_calls(ejected=_EJECTIONS[kind], answered_at=watch.model.probes.calls_answered_at)
-            level = logging.ERROR if kind == "worker_panicked" else logging.DEBUG
-            extra: dict[str, Any] = {"event": kind, "worker": worker, "code": code, "detail": detail}
-            if uid:
-                extra["node"] = watch.name if watch else uid
-            log.log(level, "packet core: %s", kind.replace("_", " "), extra=extra)
+            told = core_events.told(kind, worker, code, detail)
+            if told is not None:
+                places = watch.places if watch is not None else ()
+                details = told.details if watch is not None or not uid else {**told.details, "uid": uid}
+                self.journal.record(
+                    told.type, told.reason, told.message, severity=told.severity, places=places, details=details
+                )
 
 
 _STRICTEST_FIRST: tuple[WhenStale, ...] = ("Exclude", "Auto", "LastValue", "StaticWeight")
@@ -397,6 +416,10 @@ def _policy(groups: Sequence[GroupMembers], members: Sequence[SetMember], esl: E
         slow_start=max(spec.health.slow_start.total_seconds() for spec in specs),
         login="Known" if esl is None or esl.password is not None else "Awaited" if esl.awaited else "Missing",
     )
+
+
+def _place(entry: GroupMembers, member: SetMember) -> Place:
+    return Place(entry.group.namespace, entry.group.name, member.name)
 
 
 def _poll_interval(groups: Iterable[GroupMembers]) -> float:

@@ -17,13 +17,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from switchtender._core import ConfigError
-from switchtender.config.assembly import Assembly, Memory, Place, Version, assemble, with_refused
+from switchtender.config import assembly as assemblies
+from switchtender.config.assembly import Assembly, Memory, Version, assemble, with_refused
 from switchtender.config.destination_sets import Key, SeenSet
 from switchtender.config.last_good import FILE, LastGood, dump
 from switchtender.config.plan import EslTarget, Plan
 from switchtender.config.snapshot import GroupMembers
 from switchtender.config.state_dir import StateDir, TokenKey
 from switchtender.control.balancer import Balancer
+from switchtender.control.journal import Place
 from switchtender.control.passwords import Passwords, SecretKey
 from switchtender.sources.kubernetes import SecretSource, SetSource
 from switchtender_api.loader import Documents
@@ -95,7 +97,7 @@ class Cluster:
         self.assembly = Assembly((), (), {}, Memory())
         self.sets = sets
         self._facts = facts
-        self._place = Place(documents.config, facts.forbidden, facts.reserved)
+        self._place = assemblies.Place(documents.config, facts.forbidden, facts.reserved)
         self._state_dir = state_dir
         self._secrets = secrets
         self._clock = clock
@@ -135,7 +137,7 @@ class Cluster:
     def use_config(self, documents: Documents) -> None:
         """Go by this BalancerConfig from now on."""
         self.documents = documents
-        self._place = Place(documents.config, self._facts.forbidden, self._facts.reserved)
+        self._place = assemblies.Place(documents.config, self._facts.forbidden, self._facts.reserved)
         self.changed()
 
     @property
@@ -175,7 +177,9 @@ class Cluster:
             except ConfigError as error:
                 culprit = _culprit(assembly, error)
                 if culprit is None or culprit in memory.refused:
-                    log.error("the packet core refuses what the cluster says: at %s: %s", *error.args)
+                    pointer, said = error.args
+                    message = f"the packet core refuses what the cluster says: at {pointer}: {said}"
+                    self.balancer.journal.record("Configuration", "Refused", message, severity="error")
                     break
                 memory = with_refused(memory, culprit, f"the packet core refuses the policy: {error.args[1]}")
             else:
@@ -189,6 +193,8 @@ class Cluster:
         if offered != self._applied:
             await self.balancer.apply(plan)
             self._applied = offered
+            done = {"generation": self.balancer.generation, "groups": len(plan.groups)}
+            self.balancer.journal.record("Configuration", "Applied", "configuration in force", details=done)
 
     async def _follow(self) -> None:
         circumstances = self._circumstances()
@@ -214,8 +220,13 @@ class Cluster:
         before, self.assembly = self.assembly, assembly
         for key, rejection in assembly.rejected.items():
             if before.rejected.get(key) != rejection:
-                place = {"namespace": rejection.namespace, "group": rejection.name}
-                log.error("the group is not served as its newest version says: %s", rejection.text, extra=place)
+                self.balancer.journal.record(
+                    "Configuration",
+                    "Refused",
+                    f"the group is not served as its newest version says: {rejection.text}",
+                    severity="error",
+                    places=[Place(rejection.namespace, rejection.name)],
+                )
         if assembly.rejected:
             self._outcomes.failed()
         else:

@@ -5,7 +5,7 @@ with the versions it acts on and what it sees of each node.
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,12 +15,11 @@ from switchtender._core import __version__
 from switchtender.config.assembly import Rejection
 from switchtender.config.destination_sets import Key, SeenSet
 from switchtender.control.cluster import Cluster
+from switchtender.control.journal import Journal, Place
 from switchtender.control.kubectl import command
 from switchtender.control.orders import places
 from switchtender.control.views import BalancerView, core_nodes, display_state
 from switchtender.http.views import BadQuestionError, Json, NotHereError, View
-
-log = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -30,6 +29,8 @@ _Places = dict[Key, dict[str, tuple[Json, Json]]]
 
 class ClusterView(BalancerView):
     """Implements ``http.views.View`` on a ``Cluster``; ``token`` gives the operator's bearer token."""
+
+    ORDERS = "kubectl"
 
     def __init__(
         self,
@@ -50,7 +51,13 @@ class ClusterView(BalancerView):
     async def order(self, verb: str, node: str, details: Json, by: str) -> Json:
         """Not here: what is wanted of a node stands in the API server. Raises NotFoundError, NotHereError."""
         place = places(self._cluster.assembly.groups, node, details.get("group"))[0]
-        log.info("order refused: %s", verb, extra={"node": node, "by": by})
+        self.journal.record(
+            "Order",
+            "NotHere",
+            f"order refused: {verb}",
+            places=[Place(place.group.namespace, place.group.name, place.member.name)],
+            details={"verb": verb, "by": by},
+        )
         raise NotHereError(
             f"in Kubernetes the API server says what is wanted of a node: {command(verb, place, details)}"
         )
@@ -67,13 +74,20 @@ class StartingView:
     """Implements ``http.views.View`` while there is nothing to serve yet; ``reason`` says what is waited for."""
 
     def __init__(
-        self, instance: str, balancer: str, registry: CollectorRegistry, token: Callable[[], bytes | None]
+        self,
+        instance: str,
+        balancer: str,
+        registry: CollectorRegistry,
+        token: Callable[[], bytes | None],
+        journal: Journal,
     ) -> None:
         self.instance = instance
         self.registry = registry
+        self.journal = journal
         self.reason = "starting"
         self._balancer = balancer
         self._token = token
+        self._started_at = time.time()
 
     def not_ready(self) -> str | None:
         """What is waited for."""
@@ -86,6 +100,31 @@ class StartingView:
     def groups(self) -> list[Json]:
         """None yet."""
         return []
+
+    def balancer(self) -> Json:
+        """No worker runs yet."""
+        return {
+            "instance": self.instance,
+            "version": __version__,
+            "balancer": self._balancer,
+            "ready": False,
+            "notReady": self.reason,
+            "orders": ClusterView.ORDERS,
+            "process": {
+                "workers": 0,
+                "transactionsOpen": 0,
+                "dialogs": None,
+                "callsPerSecond": 0.0,
+                "overloaded": False,
+                "eventsLost": 0,
+                "datagramsDropped": 0,
+                "startedAt": round(self._started_at, 3),
+            },
+        }
+
+    async def look(self) -> Json:
+        """Nothing to see yet."""
+        return {"time": round(time.time(), 3), **self.balancer(), "groups": [], "nodes": []}
 
     async def state(self) -> Json:
         """It acts on nothing yet."""
@@ -135,6 +174,19 @@ class Stage:
     def groups(self) -> list[Json]:
         """Every group."""
         return self.shown.groups()
+
+    @property
+    def journal(self) -> Journal:
+        """What happened."""
+        return self.shown.journal
+
+    def balancer(self) -> Json:
+        """This process."""
+        return self.shown.balancer()
+
+    async def look(self) -> Json:
+        """All of it at one moment."""
+        return await self.shown.look()
 
     async def order(self, verb: str, node: str, details: Json, by: str) -> Json:
         """What an operator wants of a node."""

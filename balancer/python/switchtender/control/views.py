@@ -1,27 +1,33 @@
-"""What the outside may see of the running balancer: the packet core's numbers and the control side's states, joined."""
+"""What the outside may see of the running balancer: the packet core's numbers and the control side's states, joined.
+
+The whole of it is gathered beside the event loop, or in it a few nodes at a time: of thousands it takes a while, and
+the nodes are to be listened to meanwhile.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
-from collections.abc import Callable
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Literal
 
 from prometheus_client.registry import CollectorRegistry
 
-from switchtender._core import ConfigError, Core
+from switchtender._core import ConfigError, Core, __version__
 from switchtender.config.limits import counted
 from switchtender.config.overrides import Override
 from switchtender.config.snapshot import GroupMembers
 from switchtender.control.balancer import Balancer
+from switchtender.control.flow import GroupCalls, group_calls
+from switchtender.control.journal import Journal, Place
 from switchtender.control.orders import changes, places
 from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS, Watch
 from switchtender.http.views import BadQuestionError, Json
 from switchtender.load.states import STATES, StateName
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember
 from switchtender_api.v1alpha1.endpoints import format_endpoint
-
-log = logging.getLogger(__name__)
 
 _QUESTION = {
     "message": "message",
@@ -36,11 +42,16 @@ _QUESTION = {
     "group": "group",
 }
 _UNUSED = {"inUse": 0}
+_AT_ONCE = 100
+"""Nodes that are put together before the event loop goes on with all else."""
 _ASKED_AS = {f"/{core}": asked for asked, core in _QUESTION.items()}
 
 
 class BalancerView:
     """Implements ``http.views.View`` on a ``Balancer``."""
+
+    ORDERS: ClassVar[Literal["token", "kubectl"]] = "token"
+    """How orders are given: here, or by kubectl."""
 
     def __init__(
         self, balancer: Balancer, instance: str, registry: CollectorRegistry, clock: Callable[[], float]
@@ -49,6 +60,7 @@ class BalancerView:
         self._instance = instance
         self._registry = registry
         self._clock = clock
+        self._started_at = time.time()
 
     @property
     def instance(self) -> str:
@@ -64,18 +76,15 @@ class BalancerView:
         """None once the sockets are bound and the first configuration is in force."""
         return None if self._balancer.plan is not None else "no configuration is in force yet"
 
+    @property
+    def journal(self) -> Journal:
+        """What happened."""
+        return self._balancer.journal
+
     def nodes(self) -> list[Json]:
         """One entry for each group a node is a member of, evaluated now."""
-        balancer, now = self._balancer, self._clock()
-        shown: list[Json] = []
-        for node in core_nodes(balancer.core):
-            watch = balancer.watches.get(node["uid"])
-            for place in node["groups"] if watch is not None else ():
-                member = balancer.member(node["uid"], place["namespace"], place["name"])
-                if watch is not None and member is not None:
-                    override = balancer.admin.overrides.get(member.uid, Override())
-                    shown.append(_node(node, place, member, override, watch, now))
-        return shown
+        known = core_nodes(self._balancer.core)
+        return list(self._entries(known, _lately(known, self._balancer.flow.lately)))
 
     def groups(self) -> list[Json]:
         """Every group with its sums; draining, stale and down nodes add nothing to capacity."""
@@ -83,12 +92,96 @@ class BalancerView:
 
     def groups_of(self, nodes: list[Json]) -> list[Json]:
         """Every group with its sums over ``nodes``, which ``nodes()`` gave."""
+        return self._groups_of(nodes, core_stats(self._balancer.core))
+
+    def balancer(self) -> Json:
+        """This process: who it is, whether it is ready, and how much it carries."""
+        return self._process(core_stats(self._balancer.core))
+
+    async def look(self) -> Json:
+        """All of it at one moment: ``balancer()`` with its time, ``groups`` and ``nodes``."""
+        known, stats = await asyncio.to_thread(
+            lambda: (core_nodes(self._balancer.core), core_stats(self._balancer.core))
+        )
+        lately = _lately(known, self._balancer.flow.lately)
+        nodes: list[Json] = []
+        for start in range(0, len(known), _AT_ONCE):
+            nodes += self._entries(known[start : start + _AT_ONCE], lately)
+            await asyncio.sleep(0)
+        return {
+            "time": round(time.time(), 3),
+            **self._process(stats),
+            "groups": self._groups_of(nodes, stats),
+            "nodes": nodes,
+        }
+
+    def _entries(self, known: Iterable[dict[str, Any]], lately: Counter[tuple[str, str]]) -> Iterator[Json]:
+        balancer, now = self._balancer, self._clock()
+        for node in known:
+            watch = balancer.watches.get(node["uid"])
+            for place in node["groups"] if watch is not None else ():
+                member = balancer.member(node["uid"], place["namespace"], place["name"])
+                if watch is None or member is None:
+                    continue
+                override = balancer.admin.overrides.get(member.uid, Override())
+                calls = lately[place["namespace"], place["name"]]
+                flow = {
+                    "callsPerSecond": balancer.flow.node(node["uid"]),
+                    "callShare": round(balancer.flow.lately(node["uid"]) / calls, 4) if calls else None,
+                }
+                yield {**_node(node, place, member, override, watch, now), **flow}
+
+    def _groups_of(self, nodes: list[Json], stats: Json) -> list[Json]:
         if self._balancer.plan is None:
             return []
         by_group: dict[tuple[str, str], list[Json]] = {}
         for node in nodes:
             by_group.setdefault((node["namespace"], node["group"]), []).append(node)
-        return [{**_group(entry.group, by_group), **self._beside(entry)} for entry in self._balancer.plan.groups]
+        calls = group_calls(stats)
+        return [
+            {**_group(entry.group, by_group), **self._flow(entry.group, calls), **self._beside(entry)}
+            for entry in self._balancer.plan.groups
+        ]
+
+    def _flow(self, group: BalancerGroup, known: dict[tuple[str, str], GroupCalls]) -> Json:
+        """What became of the group's calls: totals, and how many a second."""
+        calls = known.get((group.namespace, group.name), GroupCalls())
+        return {
+            "generation": group.metadata.generation or 0,
+            "callsPerSecond": self._balancer.flow.offered(group.namespace, group.name),
+            "rejectedPerSecond": self._balancer.flow.rejected(group.namespace, group.name),
+            "offered": calls.offered,
+            "calls": calls.outcomes,
+            "rejected": calls.rejected,
+            "failovers": calls.failovers,
+        }
+
+    def _process(self, stats: Json) -> Json:
+        plan, reason = self._balancer.plan, self.not_ready()
+        totals: Counter[str] = Counter()
+        for counter in stats["counters"]:
+            totals[counter["name"]] += counter["value"]
+        gauges = {gauge["name"]: gauge["value"] for gauge in stats["gauges"] if not gauge["labels"]}
+        groups = [] if plan is None else [entry.group for entry in plan.groups]
+        offered = sum(self._balancer.flow.offered(group.namespace, group.name) for group in groups)
+        return {
+            "instance": self._instance,
+            "version": __version__,
+            "balancer": None if plan is None else plan.documents.config.metadata.name,
+            "ready": reason is None,
+            "notReady": reason,
+            "orders": self.ORDERS,
+            "process": {
+                "workers": len(stats["workers"]),
+                "transactionsOpen": gauges.get("transactions_open", 0),
+                "dialogs": gauges.get("dialogs"),
+                "callsPerSecond": round(offered, 3),
+                "overloaded": any(worker["overloaded"] for worker in stats["workers"]),
+                "eventsLost": totals["events_lost_total"],
+                "datagramsDropped": totals["datagrams_dropped_total"],
+                "startedAt": round(self._started_at, 3),
+            },
+        }
 
     def _beside(self, entry: GroupMembers) -> Json:
         """What of a group no node shows: how its limits are split, and which of its names have no address."""
@@ -153,7 +246,13 @@ class BalancerView:
             {"member": uid, "before": before.get(uid, Override()).as_json(), "after": after.as_json()}
             for uid, after in changed.items()
         ]
-        log.info("order: %s", verb, extra={"node": node, "by": by, "details": details, "members": members})
+        balancer.journal.record(
+            "Order",
+            verb.capitalize(),
+            f"order: {verb}",
+            places=[Place(place.group.namespace, place.group.name, place.member.name) for place in named],
+            details={"verb": verb, "by": by, "order": details, "members": members},
+        )
         return {"verb": verb, "node": node, "members": members}
 
     def _name(self, node: dict[str, Any], namespace: str, group: str) -> str:
@@ -167,6 +266,21 @@ def core_nodes(core: Core) -> list[dict[str, Any]]:
     """Every node that the packet core knows, removed ones too, with what each of its groups makes of it now."""
     nodes: list[dict[str, Any]] = json.loads(core.nodes())["nodes"]
     return nodes
+
+
+def core_stats(core: Core) -> Json:
+    """What the packet core counted."""
+    stats: Json = json.loads(core.stats())
+    return stats
+
+
+def _lately(known: Iterable[dict[str, Any]], of_node: Callable[[str], int]) -> Counter[tuple[str, str]]:
+    """By group, the calls that its nodes were offered in the last minute."""
+    calls: Counter[tuple[str, str]] = Counter()
+    for node in known:
+        for place in node["groups"]:
+            calls[place["namespace"], place["name"]] += of_node(node["uid"])
+    return calls
 
 
 def display_state(watch: Watch, place: dict[str, Any]) -> tuple[StateName, str]:
@@ -219,6 +333,7 @@ def _node(
         "inFlight": node["in_flight"],
         "legsPerSecond": node["legs_per_second"],
         "requestsPerSecond": node["requests_per_second"],
+        "sessionRate": None if report is None else report.sessions_per_second_last,
         "sessionsPerSecondLimit": watch.model.sessions_per_second,
         "cooling": node["cooling"],
         "failures": node["failures"],
@@ -227,9 +342,18 @@ def _node(
         "resources": {
             name: {"inUse": entry["in_use"], "limit": entry["limit"]} for name, entry in node["resources"].items()
         },
+        "drain": _drain(member),
         "idleCPU": watch.model.idle_cpu,
         "coreUUID": watch.model.core_uuid,
     }
+
+
+def _drain(member: SetMember) -> Json | None:
+    """Since when the node is drained by a lifecycle that has begun, and until when; seconds of the epoch."""
+    drain = member.drain
+    if drain is None:
+        return None
+    return {"since": drain.since.timestamp(), "deadline": drain.deadline.timestamp()}
 
 
 def _probe(watch: Watch, now: float) -> Json | None:
@@ -264,6 +388,7 @@ def _group(group: BalancerGroup, by_group: dict[tuple[str, str], list[Json]]) ->
         "sessions": sum(node["sessions"] or 0 for node in nodes),
         "effective": effective,
         "capacity": capacity,
+        "eligible": sum(node["eligible"] for node in nodes),
         "utilization": min(1.0, effective / capacity) if capacity > 0 else 1.0,
         "assigned": sum(node["assigned"] for node in nodes),
         "resources": {

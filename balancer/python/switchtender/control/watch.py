@@ -1,7 +1,7 @@
 """One node under watch: the one place where all that is known of it comes together, one event after the other.
 
 What its drivers tell (Event Socket, OPTIONS), what calls showed and what is wanted of it go into one model; the state
-that follows is logged when it changes, and goes to the packet core.
+that follows goes into the journal when it changes, and to the packet core.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Callable, Container
 from dataclasses import asdict, replace
 from typing import get_args
 
-from switchtender._core import Core
+from switchtender._core import Core, evaluate
 from switchtender.config.plan import EslTarget
+from switchtender.control.journal import Journal, Place, Severity
 from switchtender.drivers.esl.driver import EslDriver, Timing
 from switchtender.drivers.esl.session import Pace
 from switchtender.drivers.esl.wire import Credentials
@@ -34,6 +35,19 @@ _UNHEARD = State("unknown", "NoReportYet")
 
 ESL_ERRORS = tuple(state for state in get_args(LinkState) if state not in ("connecting", "authenticated"))
 """The ways in which an Event Socket fails: ``reason`` of the error count."""
+
+_UNWELL = frozenset({"full", "stale", "down"})
+
+_ESL_REASONS: dict[LinkState, str] = {
+    "acl_rejected": "AccessDenied",
+    "auth_failed": "AuthenticationFailed",
+    "unreachable": "ConnectionRefused",
+    "silent": "PollsUnanswered",
+    "protocol_error": "ProtocolError",
+    "closed": "ConnectionClosed",
+    "reset": "ConnectionReset",
+}
+"""The same in the words of the states that follow from them."""
 
 PROBE_RESULTS = ("answered", "refused", "unanswered")
 """What an OPTIONS may come to; refused: by a status that does not count as an answer."""
@@ -54,12 +68,14 @@ class Watch:
         core: Core,
         *,
         clock: Callable[[], float],
+        journal: Journal,
         changed: Callable[[Watch], None],
         reported: Callable[[str, Report], None],
         joined: float | None = None,
     ) -> None:
         self.uid = uid
         self.name = name
+        self.places: tuple[Place, ...] = ()
         self.esl: EslTarget | None = None
         self.policy = Policy()
         self.poll_interval = 1.0
@@ -76,6 +92,7 @@ class Watch:
         self._unchanging_until = -math.inf
         self._core = core
         self._clock = clock
+        self._journal = journal
         self._changed = changed
         self._reported = reported
         self._driver: EslDriver | None = None
@@ -133,7 +150,7 @@ class Watch:
 
     def publish(self, *, replicas: int, fresh_share: float) -> None:
         """Derive the state anew, where facts or time may have changed it, and tell the packet core of what is new; a
-        change of state is logged.
+        change of state goes into the journal.
         """
         now = self._clock()
         facts = (self.model, self.policy, replicas, fresh_share, self.score if self.scores else None, self.ejected)
@@ -154,12 +171,36 @@ class Watch:
         if state.name != self.state.name:
             self.since = now
         before, self.state = self.state, state
-        log.info(
-            "node is %s: %s",
-            state.name,
+        self._journal.record(
+            "NodeState",
             state.reason,
-            extra={"node": self.name, "state": state.name, "reason": state.reason, "before": before.name},
+            f"node is {state.name}: {state.reason}",
+            severity=_severity(state),
+            places=self.places,
+            details={"state": state.name, "before": before.name, **self._load(published)},
         )
+
+    def _load(self, published: Published) -> dict[str, float | None]:
+        """The numbers that stand behind a state: as reported, as the packet core reckons, and calls in total."""
+        totals, report = self._core.baseline(self.uid, 0.0), self.model.report
+        reckoned = evaluate(
+            sessions=published.sessions,
+            max_sessions=published.max_sessions,
+            cap=published.cap,
+            headroom=published.headroom,
+            share=published.share,
+            legs_per_call=self.policy.legs_per_call,
+            assigned=max(0, totals.assigned_now - published.baseline_assigned),
+            ended=max(0, totals.ended - published.baseline_ended),
+        )
+        return {
+            "sessions": None if report is None else report.sessions,
+            "maxSessions": None if report is None else report.max_sessions,
+            "effective": reckoned.effective,
+            "capacity": reckoned.capacity,
+            "assigned": totals.assigned_now,
+            "ended": totals.ended,
+        }
 
     def saw(self, event: Event) -> None:
         """Take in what a driver tells of the node."""
@@ -168,10 +209,24 @@ class Watch:
         else:
             if isinstance(event, Link) and event.state in ESL_ERRORS:
                 self.errors[event.state] += 1
+                self._on_trouble(event)
             elif isinstance(event, Probe):
                 self.probe_results["answered" if event.answered else "refused" if event.status else "unanswered"] += 1
             self.model = observe(self.model, event, self.policy)
         self._changed(self)
+
+    def _on_trouble(self, link: Link) -> None:
+        """The Event Socket failed. The driver logs that, and its every attempt is not worth an event."""
+        if link.state != self.model.link:
+            self._journal.record(
+                "EventSocket",
+                _ESL_REASONS[link.state],
+                f"Event Socket: {link.detail}",
+                severity="warning",
+                places=self.places,
+                details={"link": link.state},
+                logged=False,
+            )
 
     def saw_calls(self, *, ejected: bool, answered_at: float | None) -> None:
         """Take in what calls showed: whether the packet core leaves the node alone for a while, and when it answered
@@ -251,9 +306,21 @@ class Watch:
         restarts = self.model.restarts
         self.model = observe_report(self.model, report, clock=clock, age=age, totals=totals, policy=self.policy)
         if self.model.restarts != restarts:
-            log.info("node restarted: it starts slowly", extra={"node": self.name, "coreUUID": report.core_uuid})
+            self._journal.record(
+                "NodeRestarted",
+                "Restarted",
+                "node restarted: it starts slowly",
+                severity="warning",
+                places=self.places,
+                details={"coreUUID": report.core_uuid},
+            )
             self._core.restarted(self.uid)
         self._reported(self.uid, report)
+
+
+def _severity(state: State) -> Severity:
+    """Worth waking somebody for, or not: what operators ordered is not."""
+    return "warning" if state.name in _UNWELL and state.reason != "Disabled" else "info"
 
 
 def _known(esl: EslTarget | None) -> bool:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from switchtender.http import orders, reads
+from switchtender.http import live, orders, reads
 from switchtender.http.answers import errors_as_json
+from switchtender.http.live import BEHOLDER, Beholder
+from switchtender.http.sse import STREAMS, Streams
 from switchtender.http.views import VIEW, View
 
 MAX_BODY = 64 * 1024
@@ -18,5 +20,8 @@ def application(view: View) -> web.Application:
     """The application that serves ``view``."""
     app = web.Application(client_max_size=MAX_BODY, middlewares=[errors_as_json])
     app[VIEW] = view
-    app.add_routes([*reads.routes(), *orders.routes()])
+    app[STREAMS] = Streams()
+    app[BEHOLDER] = Beholder(view)
+    app.on_shutdown.append(app[STREAMS].close)
+    app.add_routes([*reads.routes(), *live.routes(), *orders.routes()])
     return app

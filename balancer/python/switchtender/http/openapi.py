@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from switchtender.control.journal import TYPES
+
 Json = dict[str, Any]
 
 VERBS: Final = {
@@ -61,6 +63,14 @@ def document() -> Json:
             },
             "/api/v1/nodes": _get("Every node of every group, evaluated now.", {"nodes": "array"}),
             "/api/v1/groups": _get("Every group with its sums.", {"groups": "array"}),
+            "/api/v1/balancer": _get(
+                "This process: who it is, whether it is ready, how much it carries.",
+                {"instance": "string", "version": "string", "ready": "boolean", "process": "object"},
+            ),
+            "/api/v1/events": _events(),
+            "/api/v1/live": _stream(
+                "The whole each second (event: view), and events as they happen (event: event). At most 64 at once."
+            ),
             "/api/v1/state": _get(
                 "For the operator: the versions acted on, and each node. Needs its bearer token.", {"format": "integer"}
             ),
@@ -70,6 +80,34 @@ def document() -> Json:
         },
         "components": {"schemas": {"Error": _object({"error": {"type": "string"}})}},
     }
+
+
+def _events() -> Json:
+    kinds: dict[str, Json] = {
+        "after": {"type": "integer", "minimum": 0, "description": "Those with a greater id, the oldest of them first."},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 200},
+        "namespace": {"type": "string"},
+        "group": {"type": "string"},
+        "node": {"type": "string"},
+        "type": {"enum": list(TYPES)},
+    }
+    summary = "What happened, oldest first; asked for as text/event-stream, what happens from now on (or after an id)."
+    fields: Json = {
+        "events": {"type": "array"},
+        "first": {"type": "integer", "description": "The oldest id that is kept."},
+        "last": {"type": "integer", "description": "What to ask after next."},
+        "instance": {"type": "string", "description": "Ids of another process are others."},
+    }
+    responses = _responses(fields, "400", "503")
+    responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    parameters = [{"name": name, "in": "query", "schema": schema} for name, schema in kinds.items()]
+    return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
+
+
+def _stream(summary: str) -> Json:
+    responses = _responses({}, "503")
+    responses["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    return {"get": {"summary": summary, "responses": responses}}
 
 
 def _get(summary: str, fields: dict[str, str]) -> Json:

@@ -1,5 +1,5 @@
-"""What anybody who reaches the HTTP interface may read: probes, metrics, nodes, groups and where a call would go; and
-the state that is the operator's alone.
+"""What anybody who reaches the HTTP interface may read: probes, metrics, nodes, groups, the process and where a call
+would go; and the state that is the operator's alone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/metrics", _metrics),
         web.get("/api/v1/nodes", _nodes),
         web.get("/api/v1/groups", _groups),
+        web.get("/api/v1/balancer", _balancer),
         web.get("/api/v1/state", _state),
         web.get("/api/v1/openapi.json", _openapi),
         web.post("/api/v1/explain", _explain),
@@ -50,6 +51,10 @@ async def _nodes(request: web.Request) -> web.Response:
 
 async def _groups(request: web.Request) -> web.Response:
     return answer({"groups": request.app[VIEW].groups()})
+
+
+async def _balancer(request: web.Request) -> web.Response:
+    return answer(request.app[VIEW].balancer())
 
 
 async def _state(request: web.Request) -> web.Response:

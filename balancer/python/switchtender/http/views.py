@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 from prometheus_client.registry import CollectorRegistry
 
+from switchtender.control.journal import Journal
+
 Json = dict[str, Any]
 
 
@@ -44,6 +46,16 @@ class View(Protocol):
 
     def groups(self) -> list[Json]:
         """Every group with its sums over nodes."""
+
+    def balancer(self) -> Json:
+        """This process: who it is, whether it is ready, and how much it carries."""
+
+    async def look(self) -> Json:
+        """All of it at one moment: what ``balancer`` gives with ``time``, and ``groups`` and ``nodes``."""
+
+    @property
+    def journal(self) -> Journal:
+        """What happened."""
 
     async def state(self) -> Json:
         """What the operator asks for: the versions acted on, and each node as this balancer sees it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,23 +12,27 @@ from switchtender._core import ConfigError
 from switchtender.config.plan import read_plan
 from switchtender.config.settings import fixed_fields_changed
 from switchtender.control.balancer import Balancer
+from switchtender.control.journal import Journal
 from switchtender.metrics.reloads import Reloads
 from switchtender.sources.file import Identity, changes
 from switchtender_api.problems import DocumentErrors
 from switchtender_api.v1alpha1 import BalancerConfigSpec
 
-log = logging.getLogger(__name__)
-
 TakeUp = Callable[[], Awaitable[dict[str, Any]]]
-"""Reads the configuration and puts it in force; what is worth a word in the log. Raises DocumentErrors,
+"""Reads the configuration and puts it in force; what is worth a word in the journal. Raises DocumentErrors,
 FixedFieldsError, ConfigError."""
+
+_SHOWN = 20
+"""Problems of one configuration that are told one by one."""
 
 
 class FixedFieldsError(Exception):
     """A reload would change what is fixed for the life of the process."""
 
 
-async def follow(path: Path, since: Identity, wanted: asyncio.Event, take_up: TakeUp, reloads: Reloads) -> None:
+async def follow(
+    path: Path, since: Identity, wanted: asyncio.Event, take_up: TakeUp, reloads: Reloads, journal: Journal
+) -> None:
     """Reload for ever: when ``wanted`` is set, and when the file is no longer what it was at ``since``."""
 
     async def watch_file() -> None:
@@ -41,27 +44,30 @@ async def follow(path: Path, since: Identity, wanted: asyncio.Event, take_up: Ta
         while True:
             await wanted.wait()
             wanted.clear()
-            await reload(take_up, reloads)
+            await reload(take_up, reloads, journal)
 
 
-async def reload(take_up: TakeUp, reloads: Reloads) -> None:
-    """Take the configuration up; a bad one is logged and counted, and what was in force before stays so whole."""
+async def reload(take_up: TakeUp, reloads: Reloads, journal: Journal) -> None:
+    """Take the configuration up; a bad one is told of and counted, and what was in force before stays so whole."""
     try:
         done = await take_up()
     except DocumentErrors as errors:
-        for problem in errors.problems:
-            log.error("configuration refused: %s", problem.render())
-        reloads.failed()
+        refused = [problem.render() for problem in errors.problems]
     except FixedFieldsError as error:
-        log.error("configuration refused: %s", error)
-        reloads.failed()
+        refused = [str(error)]
     except ConfigError as error:
         pointer, message = error.args
-        log.error("configuration refused: the packet core says of its %s: %s", pointer, message)
-        reloads.failed()
+        refused = [f"the packet core says of its {pointer}: {message}"]
     else:
-        log.info("configuration in force", extra=done)
+        journal.record("Configuration", "Applied", "configuration in force", details=done)
         reloads.succeeded(time.time())
+        return
+    for problem in refused[:_SHOWN]:
+        journal.record("Configuration", "Refused", f"configuration refused: {problem}", severity="error")
+    if len(refused) > _SHOWN:
+        more = f"configuration refused: {len(refused) - _SHOWN} more problems: switchtender check says them all"
+        journal.record("Configuration", "Refused", more, severity="error")
+    reloads.failed()
 
 
 def of_file(path: Path, balancer: Balancer) -> TakeUp:

@@ -35,6 +35,7 @@ from switchtender.config.state_dir import KeysUnreadableError, StateDir, TokenKe
 from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
 from switchtender.control.cluster_view import ClusterView, Stage, StartingView
+from switchtender.control.journal import Journal
 from switchtender.control.peers import Peers
 from switchtender.http.listen import listening
 from switchtender.metrics.cluster import ClusterCollector, WatchCollector
@@ -110,7 +111,8 @@ class KubernetesServer:
                 self.running = await _unless(told.stop, start.run())
                 if self.running is not None:
                     cluster, peers = self.running.cluster, self.running.peers
-                    following = follow(path, seen, told.reload, self.running.take_up, self.reloads)
+                    take_up, journal = self.running.take_up, cluster.balancer.journal
+                    following = follow(path, seen, told.reload, take_up, self.reloads, journal)
                     await lifetime.serve(cluster.balancer, (cluster.run(), peers.run(), following), told)
                     cluster.save()
         log.info("stopped")
@@ -129,6 +131,7 @@ class _Start:
         self._instance = secrets.token_hex(8)
         self._registry = CollectorRegistry()
         self._watches = Watches()
+        self._journal = Journal()
 
     async def run(self) -> Running:
         options, spec, stack = self._options, self._documents.config.spec, self._stack
@@ -136,7 +139,8 @@ class _Start:
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir), shared=shared)))
         restored = _restored(state_dir)
         own = _OwnSecrets(options)
-        waiting = StartingView(self._instance, self._documents.config.metadata.name, self._registry, own.token)
+        name = self._documents.config.metadata.name
+        waiting = StartingView(self._instance, name, self._registry, own.token, self._journal)
         self._registry.register(WatchCollector(self._watches))
         stage = Stage(waiting)
         http = await stack.enter_async_context(listening(stage, str(spec.http.address), spec.http.port))
@@ -160,7 +164,9 @@ class _Start:
         make_room(served.config.spec.tcp.max_connections)
         core = Core(json.dumps(settings(served.config.spec)).encode())
         peers = self._peers(client, namespace)
-        balancer = Balancer(core, keys, clock=time.monotonic, replicas=peers.replicas, part=peers.part)
+        balancer = Balancer(
+            core, keys, clock=time.monotonic, replicas=peers.replicas, part=peers.part, journal=self._journal
+        )
         forbidden = _forbidden(client, options.environ)
         equip(balancer, lifetime.own_address(core), functools.partial(refusal, kubernetes=True, forbidden=forbidden))
         stack.push_async_callback(balancer.close)

@@ -53,7 +53,9 @@ class Server:
                 seen = identity(self.path)
                 plan = await asyncio.to_thread(read_plan, self.path)
                 balancer, peers = await self._start(plan, stack)
-                following = follow(self.path, seen, told.reload, of_file(self.path, balancer), self.reloads)
+                following = follow(
+                    self.path, seen, told.reload, of_file(self.path, balancer), self.reloads, balancer.journal
+                )
                 await lifetime.serve(balancer, (peers.run(), following), told)
         log.info("stopped")
 
@@ -83,5 +85,8 @@ class Server:
         stack.push_async_callback(lifetime.end, core)
         core.start()
         self.reloads.succeeded(time.time())
-        log.info("serving", extra={"listeners": lifetime.listeners(core), "http": http, "groups": len(plan.groups)})
+        groups = len(plan.groups)
+        details = {"generation": balancer.generation, "groups": groups}
+        balancer.journal.record("Configuration", "Applied", "configuration in force", details=details, logged=False)
+        log.info("serving", extra={"listeners": lifetime.listeners(core), "http": http, "groups": groups})
         return balancer, peers
