@@ -138,7 +138,7 @@ def test_passwords_come_from_the_url_else_from_the_group(full):
 def test_a_password_that_is_missing_is_a_problem_with_a_place(full):
     resolution = resolved_members(full.groups[0], environ={}, read_file=str)
     (problem,) = full.problems(full.groups[0], resolution.findings)
-    assert (problem.file, problem.line, problem.name) == ("full.yaml", 41, "voice/ivr")
+    assert (problem.file, problem.line, problem.name) == ("full.yaml", 45, "voice/ivr")
     assert problem.path == "spec.esl.passwordFrom.env"
     assert problem.message == "the environment variable ESL_PASSWORD is not set"
     assert resolution.members[2].password is None
@@ -164,6 +164,7 @@ def test_what_the_full_sample_asks_for_and_is_not_built(full):
 BEYOND = [
     (config(peers={"service": "peers"}), "spec.peers.service"),
     (config(nodeSide={"advertise": [{"service": "nodes"}]}), "spec.nodeSide.advertise[].service"),
+    (config(http={"admin": {"tokenReview": True}}), "spec.http.admin.tokenReview"),
     (group(members={"selector": {"matchLabels": {"app": "fs"}}}), "spec.members.selector"),
     (group(esl={"passwordFrom": {"secretKeyRef": {"name": "esl"}}}), "spec.esl.passwordFrom.secretKeyRef"),
     (group(drain={"onTimeout": "Release"}), "spec.drain.onTimeout"),
@@ -177,7 +178,12 @@ BEYOND_IN_KUBERNETES = [
     (group(esl={"passwordFrom": {"env": "A"}}), "spec.esl.passwordFrom.env"),
     (group(esl={"passwordFrom": {"file": "/a"}}), "spec.esl.passwordFrom.file"),
 ]
+NOT_IN_KUBERNETES = [
+    (config(http={"admin": {"tokenFrom": {"env": "A"}}}), "spec.http.admin.tokenFrom"),
+    (config(http={"tls": {"certificateFile": "/a", "keyFile": "/b"}}), "spec.http.tls"),
+]
 ONLY_IN_KUBERNETES = {
+    "spec.http.admin.tokenReview",
     "spec.peers.service",
     "spec.nodeSide.advertise[].service",
     "spec.members.selector",
@@ -206,8 +212,21 @@ def test_a_password_stands_in_no_document_in_kubernetes(document, path):
     assert "hunter2" not in repr(finding)
 
 
+@pytest.mark.parametrize(("document", "path"), NOT_IN_KUBERNETES)
+def test_what_a_cluster_has_other_means_for_is_refused_there(document, path):
+    assert findings(document) == []
+    (finding,) = findings(document, "Kubernetes")
+    assert (paths([finding]), finding.message) == ([path], "not in Kubernetes")
+
+
 def test_every_gap_is_tested():
-    assert {gap.path for gap in GAPS} == {path for _, path in BEYOND + BEYOND_IN_KUBERNETES}
+    assert {gap.path for gap in GAPS} == {path for _, path in BEYOND + BEYOND_IN_KUBERNETES + NOT_IN_KUBERNETES}
+
+
+@pytest.mark.parametrize("sources", [{}, {"env": "A", "file": "/a"}, {"env": None, "file": None}])
+def test_the_admin_token_has_one_source(sources):
+    with pytest.raises(ValueError, match="one source of the token"):
+        config(http={"admin": {"tokenFrom": sources}})
 
 
 @pytest.mark.parametrize(

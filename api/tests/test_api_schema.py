@@ -165,7 +165,12 @@ def test_defaults_are_those_of_the_contract():
         "groups": {"namespaces": [], "maxPriority": 1000},
         "destinations": {"allow": ["0.0.0.0/0", "::/0"]},
         "stateDir": "/var/lib/switchtender",
-        "http": {"address": "127.0.0.1", "port": 8080},
+        "http": {
+            "address": "127.0.0.1",
+            "port": 8080,
+            "admin": {"tokenFrom": None, "tokenReview": False},
+            "tls": None,
+        },
     }
     assert str(config.spec.worker_ports) == "5071-5134"
     assert str(config.spec.worker_address) == "0.0.0.0"

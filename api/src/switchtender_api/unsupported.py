@@ -50,6 +50,7 @@ def _with_password(url: EslUrl | None) -> bool:
 
 
 _CLUSTER = "only in Kubernetes, and this is a file"
+_NOT_IN_CLUSTER = "not in Kubernetes"
 _NO_PLACE = "in Kubernetes a password comes from a Secret only"
 _REFERENCE = "spec.esl.passwordFrom.secretKeyRef"
 _FILE: tuple[World, ...] = ("File",)
@@ -58,6 +59,16 @@ _KUBERNETES: tuple[World, ...] = ("Kubernetes",)
 GAPS: tuple[Gap, ...] = (
     Gap(BalancerConfig, "spec.peers.service", _given, "peers.static", _CLUSTER, _FILE),
     Gap(BalancerConfig, "spec.nodeSide.advertise[].service", _given, "host", _CLUSTER, _FILE),
+    Gap(BalancerConfig, "spec.http.admin.tokenReview", bool, "spec.http.admin.tokenFrom", _CLUSTER, _FILE),
+    Gap(BalancerConfig, "spec.http.admin.tokenFrom", _given, "tokenReview", _NOT_IN_CLUSTER, _KUBERNETES),
+    Gap(
+        BalancerConfig,
+        "spec.http.tls",
+        _given,
+        "null: probes, metrics and the operator ask over http",
+        _NOT_IN_CLUSTER,
+        _KUBERNETES,
+    ),
     Gap(BalancerGroup, "spec.members.selector", _given, "members.static", _CLUSTER, _FILE),
     Gap(BalancerGroup, "spec.members.static[].load", _with_password, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.esl.passwordFrom.secretKeyRef", _given, "env or file", _CLUSTER, _FILE),

@@ -12,6 +12,7 @@ from switchtender_api.constants import API_VERSION, DEFAULT_BALANCER, DEFAULT_SI
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.base import Model, ObjectMeta
 from switchtender_api.v1alpha1.endpoints import AdvertisedHost, HostPort, Transport
+from switchtender_api.v1alpha1.http import Http
 from switchtender_api.v1alpha1.units import (
     Address,
     Auto,
@@ -167,13 +168,6 @@ class Destinations(Model):
         description="Networks that may hold nodes and next hops. Loopback, link-local addresses and the API server "
         "never may in Kubernetes, whatever stands here.",
     )
-
-
-class Http(Model):
-    """Where metrics, health and the API are served."""
-
-    address: Address = Field(ipaddress.IPv4Address("127.0.0.1"), description="Address to bind.")
-    port: BindPort = Field(8080, description="Port to bind, over TCP.")
 
 
 class BalancerConfigSpec(Model):
