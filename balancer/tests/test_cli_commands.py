@@ -394,6 +394,15 @@ def test_check_of_a_good_file(run, config_file):
     assert json.loads(result.stdout) == {"valid": True, "groups": [{"group": "voice/ivr", "members": 2}]}
 
 
+def test_check_warns_of_a_token_that_may_be_overheard(run, config_file, config_text):
+    config_file.write_text(config_text.replace("spec:", "spec:\n  http: {address: 0.0.0.0}", 1))
+    result = run("check", str(config_file), env={"ESL_PASSWORD": "geheim"})
+    assert result.exit_code == 0
+    assert result.stdout == f"{config_file}: valid; 1 group, 2 members\n"
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"{config_file}: warning: spec.http: 0.0.0.0")
+
+
 def test_check_of_a_bad_file_tells_all_of_it_line_by_line(run, config_file, config_text):
     config_file.write_text(config_text.replace("port: 5060}", "port: 99999}") + "  surprise: 1\n")
     result = run("check", str(config_file), env={"ESL_PASSWORD": "geheim"})
@@ -467,6 +476,12 @@ def test_an_order_is_a_number_or_a_reset(run, stub, arguments):
     result = run(*arguments, "--url", stub.url)
     assert (result.exit_code, stub.asked) == (2, [])
     assert "or --reset" in result.stderr
+
+
+def test_an_order_without_the_token_is_told_where_it_is_and_what_to_do(run, stub):
+    stub.gives("/api/v1/nodes/fs1/drain", {"error": "a token is needed, which stands in file /x"}, 401)
+    line = one_line(run("drain", "fs1", "--url", stub.url, env={"SWITCHTENDER_TOKEN": "0123456789abcdef"}))
+    assert line == "switchtender: a token is needed, which stands in file /x; the token came from SWITCHTENDER_TOKEN"
 
 
 @pytest.mark.parametrize("status", [400, 403, 409])

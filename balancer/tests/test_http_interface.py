@@ -10,12 +10,15 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from switchtender.control.journal import Journal
+from switchtender.http.admin import Closed, ForbiddenError, OneToken, UnauthorizedError, UnavailableError
 from switchtender.http.app import MAX_BODY, application
 from switchtender.http.listen import HttpBindError, listening
 from switchtender.http.openapi import VERBS
 from switchtender.http.views import BadQuestionError, NotFoundError, NotHereError
 
 NODE = {"namespace": "voice", "group": "ivr", "node": "fs1", "state": "ready", "sessions": 3, "effective": 3.5}
+TOKEN = "a-token-of-the-tests"
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 GROUP = {"namespace": "voice", "group": "ivr", "nodes": 1}
 
 
@@ -65,7 +68,8 @@ def view():
 
 @pytest.fixture
 async def client(view):
-    async with TestClient(TestServer(application(view))) as running:
+    guard = OneToken(lambda: TOKEN, "file /somewhere")
+    async with TestClient(TestServer(application(view, guard))) as running:
         yield running
 
 
@@ -171,40 +175,100 @@ async def test_a_bad_body_is_400_and_says_what_is_wrong(client, body, said):
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_an_order_reaches_the_view_with_who_gave_it(client, view, verb):
-    response = await client.post(f"/api/v1/nodes/fs1/{verb}", json={"group": "voice/ivr"})
+    response = await client.post(f"/api/v1/nodes/fs1/{verb}", json={"group": "voice/ivr"}, headers=ADMIN)
     assert await answer(response, 200) == {"verb": verb, "members": []}
     assert view.asked == [(verb, "fs1", {"group": "voice/ivr"}, "127.0.0.1")]
 
 
 async def test_an_order_may_have_no_body(client, view):
-    await answer(await client.post("/api/v1/nodes/fs1/drain", headers={"Content-Type": "application/json"}), 200)
+    await answer(await client.post("/api/v1/nodes/fs1/drain", headers=ADMIN), 200)
     assert view.asked == [("drain", "fs1", {}, "127.0.0.1")]
 
 
+async def test_an_order_may_come_from_anywhere_and_by_a_page(client, view, monkeypatch):
+    monkeypatch.setattr("aiohttp.web_request.BaseRequest.remote", "192.0.2.7")
+    headers = {**ADMIN, "Origin": "https://balancer.example.com", "X-Forwarded-For": "198.51.100.1"}
+    await answer(await client.post("/api/v1/nodes/fs1/drain", json={}, headers=headers), 200)
+    assert view.asked == [("drain", "fs1", {}, "192.0.2.7")]
+
+
 @pytest.mark.parametrize(
-    "headers",
+    "presented",
     [
-        {"Content-Type": "text/plain"},
-        {"Content-Type": "application/x-www-form-urlencoded"},
-        {"Content-Type": "application/json", "Origin": "http://example.com"},
-        {"Content-Type": "application/json", "Origin": "null"},
-        {"Content-Type": "application/json", "X-Forwarded-For": "192.0.2.1"},
-        {"Content-Type": "application/json", "Forwarded": "for=192.0.2.1"},
-        {"Content-Type": "application/json", "Via": "1.1 proxy"},
+        None,
+        "",
+        TOKEN,
+        "Bearer",
+        "Bearer ",
+        f"Basic {TOKEN}",
+        f"Bearer {TOKEN[:-1]}",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN} x",
+        "Bearer \xff",
     ],
 )
-async def test_no_page_and_no_proxy_gives_orders(client, view, headers):
-    assert "error" in await answer(await client.post("/api/v1/nodes/fs1/drain", data=b"{}", headers=headers), 403)
+async def test_no_order_without_the_token(client, view, caplog, presented):
+    headers = {} if presented is None else {"Authorization": presented}
+    refused = await client.post("/api/v1/nodes/fs1/drain", data=b"no json", headers=headers)
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    document = await answer(refused, 401)
+    assert "stands in file /somewhere" in document["error"]
+    assert TOKEN not in json.dumps(document) + caplog.text
     assert view.asked == []
 
 
+async def test_who_is_refused_over_and_over_does_not_fill_the_log(client, caplog):
+    for _ in range(5):
+        await client.post("/api/v1/nodes/fs1/drain")
+    [record] = [record for record in caplog.records if "refused" in record.getMessage()]
+    assert (record.by, record.method, record.path) == ("127.0.0.1", "POST", "/api/v1/nodes/fs1/drain")
+
+
 @pytest.mark.parametrize(
-    ("peer", "taken"), [("192.0.2.7", False), ("::ffff:127.0.0.1", True), ("::1", True), ("", False)]
+    ("refusal", "status", "header"),
+    [
+        (ForbiddenError("not you"), 403, None),
+        (UnavailableError("who knows"), 503, "Retry-After"),
+        (UnauthorizedError("who are you"), 401, "WWW-Authenticate"),
+    ],
 )
-async def test_orders_are_taken_from_this_host_alone(client, view, monkeypatch, peer, taken):
-    monkeypatch.setattr("aiohttp.web_request.BaseRequest.remote", peer)
-    await answer(await client.post("/api/v1/nodes/fs1/drain", json={}), 200 if taken else 403)
-    assert bool(view.asked) is taken
+async def test_what_a_guard_says_is_answered(view, refusal, status, header):
+    class Guard:
+        orders = True
+
+        async def admit(self, token, verb):
+            assert (token, verb) == ("abc", "post")
+            raise refusal
+
+    async with TestClient(TestServer(application(view, Guard()))) as client:
+        response = await client.post("/api/v1/nodes/fs1/drain", headers={"Authorization": "bearer  abc "})
+        assert await answer(response, status) == {"error": str(refusal)}
+        assert header is None or header in response.headers
+
+
+async def test_without_a_guard_nobody_is_admitted(view):
+    async with TestClient(TestServer(application(view))) as client:
+        found = await answer(await client.post("/api/v1/nodes/fs1/drain", headers=ADMIN), 403)
+    assert "nobody" in found["error"]
+    assert view.asked == []
+
+
+async def test_where_orders_are_not_given_anybody_is_told_how(view):
+    view.refusal = NotHereError("kubectl")
+    async with TestClient(TestServer(application(view, Closed("no", orders=False)))) as client:
+        assert await answer(await client.post("/api/v1/nodes/fs1/drain"), 409) == {"error": "kubectl"}
+
+
+async def test_who_a_token_belongs_to_is_told(view):
+    class Guard:
+        orders = True
+
+        async def admit(self, token, verb):
+            return "alice"
+
+    async with TestClient(TestServer(application(view, Guard()))) as client:
+        await answer(await client.post("/api/v1/nodes/fs1/drain", headers=ADMIN), 200)
+    assert view.asked == [("drain", "fs1", {}, "alice at 127.0.0.1")]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +277,9 @@ async def test_orders_are_taken_from_this_host_alone(client, view, monkeypatch, 
 )
 async def test_a_refused_order_says_why(client, view, refusal, status):
     view.refusal = refusal
-    assert await answer(await client.post("/api/v1/nodes/fs1/drain", json={}), status) == {"error": str(refusal)}
+    assert await answer(await client.post("/api/v1/nodes/fs1/drain", json={}, headers=ADMIN), status) == {
+        "error": str(refusal)
+    }
 
 
 async def test_the_document_holds_every_route_and_no_other(client):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import stat
 
 import aiohttp
 import pytest
@@ -34,9 +35,10 @@ def configuration(tmp_path, deaf):
     return write(path, config_of(tmp_path / "state", address="127.0.0.83"), group)
 
 
-async def post(serving, path, body):
+async def post(serving, path, body, token=None):
     url = f"http://{serving._serving().http}{path}"
-    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers) as answer:
         return answer.status, await answer.json()
 
 
@@ -58,7 +60,12 @@ async def test_probes_orders_and_a_restart(nodes, tmp_path, deaf):
         assert (status, answer["choice"]["name"]) == (200, "fs1")
         assert {one["name"]: one["verdict"] for one in answer["candidates"]}["fs2"] == "Unreachable"
         await eventually_probed(serving, "fs1")
+        file = tmp_path / "state" / "admin-token"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        token = file.read_text().strip()
         status, answer = await post(serving, "/api/v1/nodes/fs1/drain", {})
+        assert (status, str(file) in answer["error"]) == (401, True)
+        status, answer = await post(serving, "/api/v1/nodes/fs1/drain", {}, token)
         assert (status, answer["members"][0]["after"]["state"]) == (200, "Drained")
         assert (await serving.states())["fs1"] == ("draining", "Drained")
         _, answer = await post(serving, "/api/v1/explain", {"requestUri": "sip:1@example.com"})
@@ -66,11 +73,18 @@ async def test_probes_orders_and_a_restart(nodes, tmp_path, deaf):
     async with served(path) as again:
         await state_of(again, "fs1", ("draining", "Drained"))
         assert json.loads((tmp_path / "state" / "admin.json").read_text())["members"][0]["state"] == "Drained"
-        status, _ = await post(again, "/api/v1/nodes/fs1/undrain", {})
+        status, _ = await post(again, "/api/v1/nodes/fs1/undrain", {}, token)
         assert status == 200
         await state_of(again, "fs1", ("ready", "Reporting"))
-        assert (await post(again, "/api/v1/nodes/fs9/drain", {}))[0] == 404
+        assert (await post(again, "/api/v1/nodes/fs9/drain", {}, token))[0] == 404
         await eventually(lambda: "order: undrain" in again.messages())
+        assert not [record for record in again.records + serving.records if token in str(vars(record))]
+        file.write_text("another-token-by-hand\n")
+        assert (await post(again, "/api/v1/nodes/fs1/enable", {}, token))[0] == 401
+        assert (await post(again, "/api/v1/nodes/fs1/enable", {}, "another-token-by-hand"))[0] == 200
+        file.unlink()
+        status, answer = await post(again, "/api/v1/nodes/fs1/enable", {}, "another-token-by-hand")
+        assert (status, "No such file" in answer["error"]) == (403, True)
 
 
 async def eventually_probed(serving, node):

@@ -138,11 +138,12 @@ async def test_a_second_process_on_the_same_state_dir_is_refused_and_the_first_g
         assert (await serving.get("/readyz"))["status"] == "ready"
 
 
-async def test_a_state_dir_that_cannot_be_written_costs_one_warning(tmp_path, config):
+async def test_a_state_dir_that_cannot_be_written_costs_one_warning_for_keys_and_one_for_the_token(tmp_path, config):
     (tmp_path / "state").write_text("a file")
     async with served(write(tmp_path / "c.yaml", config(), FS1)) as serving:
-        [warning] = serving.messages(logging.WARNING)
-        assert warning.startswith("stateDir cannot be used")
+        keys, token = serving.messages(logging.WARNING)
+        assert keys.startswith("stateDir cannot be used")
+        assert token.startswith("nobody may use the admin verbs")
 
 
 async def test_what_was_started_is_undone_when_a_later_step_fails(tmp_path, config, taken):

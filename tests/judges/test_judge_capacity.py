@@ -6,6 +6,7 @@ since only that tells of its restarts.
 
 import contextlib
 import json
+import os
 import subprocess
 
 import pytest
@@ -127,6 +128,7 @@ def ask(stand, tmp_path):
             arguments = (*arguments, str(file))
         done = subprocess.run(
             [command("switchtender"), *arguments, "--url", stand.balancer.layout.url, "-o", "json"],
+            env={**os.environ, "SWITCHTENDER_TOKEN_FILE": str(stand.balancer.token_file)},
             capture_output=True,
             check=False,
             text=True,
@@ -293,7 +295,7 @@ def test_orders_on_the_command_line_move_calls(stand, caller, ask):
         hang_up(goes_to(2))
         hang_up(standing)
         for node, verb in (("ordered-0", "undrain"), ("ordered-1", "enable")):
-            http(f"{stand.balancer.layout.url}/api/v1/nodes/{node}/{verb}", "POST", {})
+            stand.balancer.order(node, verb)
         hang_up(goes_to(0))
 
 

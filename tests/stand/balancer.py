@@ -89,10 +89,16 @@ def write_config(path: Path, layout: Layout, groups: Sequence[Group], state_dir:
 class Balancer:
     """A running balancer."""
 
-    def __init__(self, layout: Layout, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, layout: Layout, process: subprocess.Popen[bytes], log: Path, token_file: Path) -> None:
         self.layout = layout
         self.process = process
         self.log = log
+        self.token_file = token_file
+
+    def order(self, node: str, verb: str, **details: Any) -> Any:
+        """What became of an order."""
+        url = f"{self.layout.url}/api/v1/nodes/{node}/{verb}"
+        return ask(url, "POST", details, token=self.token_file.read_text().strip())
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """Its nodes by name."""
@@ -113,7 +119,7 @@ def serving(config: Path, layout: Layout, *, settled: bool = True) -> Iterator[B
     log = config.with_suffix(".log")
     arguments = [command("switchtender"), "serve", "--config", str(config), "--log-format", "console"]
     with child(arguments, log) as process:
-        balancer = Balancer(layout, process, log)
+        balancer = Balancer(layout, process, log, _state_dir(config) / "admin-token")
 
         def ready() -> bool:
             if process.poll() is not None:
@@ -123,3 +129,8 @@ def serving(config: Path, layout: Layout, *, settled: bool = True) -> Iterator[B
 
         until(ready, "a ready balancer")
         yield balancer
+
+
+def _state_dir(config: Path) -> Path:
+    """Where the balancer keeps what outlives it, as the file says."""
+    return Path(next(yaml.safe_load_all(config.read_text()))["spec"]["stateDir"])

@@ -78,10 +78,11 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def ask(url: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
-    """JSON over HTTP; raises OSError when nobody answers or the answer is an error."""
+def ask(url: str, method: str = "GET", body: dict[str, Any] | None = None, *, token: str | None = None) -> Any:
+    """JSON over HTTP; raises OSError when nobody answers or the answer is an error. ``token``: for admin verbs."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(url, data=data, method=method, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return json.load(answer)

@@ -21,6 +21,7 @@ from switchtender.cli import explanation, logs, migration, orders, tables
 from switchtender.cli.client import ApiError, BalancerApi
 from switchtender.cli.connect import Node, NoPasswordError, Refusal, findings, node_at, nodes_of, verdicts
 from switchtender.cli.options import balancer_option, fail, output_option
+from switchtender.config.exposure import http_exposure
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.pod_config import PLACEHOLDERS, read_config
 from switchtender_api.problems import DocumentErrors
@@ -185,6 +186,8 @@ def check(
         count = len(errors.problems)
         click.echo(f"{file}: {count} problem{'s' if count != 1 else ''}", err=True)
         sys.exit(1)
+    if not kubernetes and (exposure := http_exposure(plan.documents.config.spec.http)) is not None:
+        click.echo(f"{file}: warning: {exposure}", err=True)
     if connect:
         _check_nodes(nodes_of(plan), wait, output)
         return

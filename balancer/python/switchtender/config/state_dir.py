@@ -1,5 +1,5 @@
-"""``stateDir``: what outlives the process. The token keys, so that established dialogs go on being routed; in
-Kubernetes a copy of the shared keys and the last good snapshot.
+"""``stateDir``: what outlives the process. The token keys, so that established dialogs go on being routed, and the
+admin token; in Kubernetes a copy of the shared keys and the last good snapshot.
 
 One process owns a directory at a time (an advisory lock for the life of the process). A directory that cannot be
 written costs one warning: the keys then live in memory.
@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -120,6 +121,18 @@ class StateDir:
         except OSError as error:
             where = {"file": str(self.path / name), "error": error.strerror or str(error)}
             log.warning("stateDir cannot be written to: what is in it grows old", extra=where)
+
+    def made_once(self, name: str, text: Callable[[], str]) -> Path | None:
+        """Where the file of that name is: as it was found, else made with this text for this user alone; None where
+        there is none and none can be made.
+        """
+        file = self.path / name
+        try:
+            if self.writable and not file.exists():
+                _write_private(file, text())
+        except OSError as error:
+            log.warning("%s cannot be made: %s", file, error.strerror or error)
+        return file if file.is_file() else None
 
     def _take_lock(self) -> IO[str]:
         handle = (self.path / "lock").open("a+")

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from switchtender.http.admin import NotAdmittedError
 from switchtender.http.views import BadQuestionError, Json, NotFoundError, NotHereError
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 dumps = functools.partial(json.dumps, allow_nan=False)
 """JSON as the interface writes it: a number that JSON has no word for is a mistake of ours, not an answer."""
+
+_STATUS = ((BadQuestionError, 400), (NotFoundError, 404), (NotHereError, 409))
 
 
 def answer(document: dict[str, Any], status: int = 200) -> web.Response:
@@ -37,12 +40,12 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     """Every error is an object with the one field ``error``; what we did not foresee is logged and says no more."""
     try:
         return await handler(request)
-    except BadQuestionError as refused:
-        return error(400, str(refused))
-    except NotFoundError as refused:
-        return error(404, str(refused))
-    except NotHereError as refused:
-        return error(409, str(refused))
+    except (BadQuestionError, NotFoundError, NotHereError) as refused:
+        return error(next(status for kind, status in _STATUS if isinstance(refused, kind)), str(refused))
+    except NotAdmittedError as refused:
+        document = error(refused.status, str(refused))
+        document.headers.update(refused.headers)
+        return document
     except web.HTTPException as refused:
         if refused.status < 400:
             raise

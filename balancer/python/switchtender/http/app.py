@@ -1,6 +1,6 @@
 """The HTTP interface as one application: its routes by topic, and what holds for all of them.
 
-Whoever reaches it may read (`/api/v1/state` apart); orders have rules of their own.
+Whoever reaches it may read (`/api/v1/state` apart); admin verbs are for whom the guard admits.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from switchtender.http import live, orders, reads
+from switchtender.http.admin import NOBODY, Guard, guarded
 from switchtender.http.answers import errors_as_json
 from switchtender.http.live import BEHOLDER, Beholder
 from switchtender.http.sse import STREAMS, Streams
@@ -16,10 +17,11 @@ from switchtender.http.views import VIEW, View
 MAX_BODY = 64 * 1024
 
 
-def application(view: View) -> web.Application:
-    """The application that serves ``view``."""
+def application(view: View, guard: Guard = NOBODY) -> web.Application:
+    """The application that serves ``view``; ``guard`` says who may use the admin verbs."""
     app = web.Application(client_max_size=MAX_BODY, middlewares=[errors_as_json])
     app[VIEW] = view
+    guarded(app, guard)
     app[STREAMS] = Streams()
     app[BEHOLDER] = Beholder(view)
     app.on_shutdown.append(app[STREAMS].close)

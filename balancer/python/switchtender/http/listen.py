@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from switchtender.http.admin import NOBODY, Guard
 from switchtender.http.app import application
 from switchtender.http.views import View
 from switchtender_api.v1alpha1.endpoints import format_endpoint
@@ -28,9 +29,12 @@ class HttpBindError(Exception):
 
 
 @contextlib.asynccontextmanager
-async def listening(view: View, address: str, port: int) -> AsyncIterator[str]:
-    """Serve ``view`` while the block lasts; gives "address:port" as bound. Raises HttpBindError."""
-    runner = web.AppRunner(application(view), access_log=None, shutdown_timeout=_GOODBYE)
+async def listening(view: View, address: str, port: int, *, guard: Guard = NOBODY) -> AsyncIterator[str]:
+    """Serve ``view`` while the block lasts; gives "address:port" as bound. ``guard`` says who may use admin verbs.
+
+    Raises HttpBindError.
+    """
+    runner = web.AppRunner(application(view, guard), access_log=None, shutdown_timeout=_GOODBYE)
     await runner.setup()
     try:
         try:

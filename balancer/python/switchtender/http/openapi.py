@@ -126,8 +126,8 @@ def _order(verb: str) -> Json:
     fields = _GROUP | _DETAILS.get(verb, {})
     answer: Json = {"verb": {"type": "string"}, "node": {"type": "string"}, "members": {"type": "array"}}
     body = {"content": {"application/json": {"schema": {**_object(fields), "additionalProperties": False}}}}
-    summary = f"{VERBS[verb]} Taken from the balancer's own host; in Kubernetes 409 says the kubectl command."
-    return {"summary": summary, "requestBody": body, "responses": _responses(answer, "400", "403", "404", "409")}
+    summary = f"{VERBS[verb]} Needs the admin token; in Kubernetes 409 says the kubectl command."
+    return {"summary": summary, "requestBody": body, "responses": _responses(answer, "400", "401", "403", "404", "409")}
 
 
 def _node() -> Json:

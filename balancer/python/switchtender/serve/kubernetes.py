@@ -37,6 +37,7 @@ from switchtender.control.cluster import Cluster, Facts
 from switchtender.control.cluster_view import ClusterView, Stage, StartingView
 from switchtender.control.journal import Journal
 from switchtender.control.peers import Peers
+from switchtender.http.admin import Closed
 from switchtender.http.listen import listening
 from switchtender.metrics.cluster import ClusterCollector, WatchCollector
 from switchtender.metrics.collector import register
@@ -58,6 +59,7 @@ _PATIENCE = 2.0
 """Seconds for which the API server is asked for what the last good snapshot would tell, too."""
 _AGAIN = 1.0
 """Seconds between two questions for a Service that is not there."""
+_NO_REVIEW = "spec.http.admin.tokenReview is off: set balancer.http.admin.tokenReview of the chart to trace calls"
 _KEYS = "keys.json"
 _TOKEN = "token"  # noqa: S105 - the key that it is under
 
@@ -143,7 +145,8 @@ class _Start:
         waiting = StartingView(self._instance, name, self._registry, own.token, self._journal)
         self._registry.register(WatchCollector(self._watches))
         stage = Stage(waiting)
-        http = await stack.enter_async_context(listening(stage, str(spec.http.address), spec.http.port))
+        guard = Closed(_NO_REVIEW, orders=False)
+        http = await stack.enter_async_context(listening(stage, str(spec.http.address), spec.http.port, guard=guard))
         log.info("starting", extra={"http": http, "watching": list(options.watch_namespaces) or "all namespaces"})
         client = await Client.connect(kubeconfig=options.kubeconfig, user_agent="switchtender-balancer")
         stack.push_async_callback(client.close)

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import logging
+import os
 import secrets
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from switchtender._core import Core
+from switchtender.config.exposure import http_exposure
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.settings import settings
 from switchtender.config.state_dir import StateDir
@@ -27,6 +29,7 @@ from switchtender.http.listen import listening
 from switchtender.metrics.collector import register
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
+from switchtender.serve.admission import by_token
 from switchtender.serve.descriptors import make_room
 from switchtender.serve.equipment import equip, refusal
 from switchtender.serve.follow import follow, of_file
@@ -80,7 +83,10 @@ class Server:
         registry = CollectorRegistry()
         view = BalancerView(balancer, instance, registry, time.monotonic)
         register(registry, balancer, view, self.reloads)
-        http = await stack.enter_async_context(listening(view, str(spec.http.address), spec.http.port))
+        guard = by_token(spec.http.admin, state_dir, os.environ)
+        http = await stack.enter_async_context(listening(view, str(spec.http.address), spec.http.port, guard=guard))
+        if (exposure := http_exposure(spec.http)) is not None:
+            log.warning("%s", exposure)
         await balancer.apply(plan)
         stack.push_async_callback(lifetime.end, core)
         core.start()
