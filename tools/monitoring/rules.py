@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.monitoring import recording
+from tools.monitoring.alerts.balancer import BALANCER
+from tools.monitoring.alerts.calls import CALLS
+from tools.monitoring.alerts.configuration import CONFIGURATION
+from tools.monitoring.alerts.nodes import NODES
+from tools.monitoring.alerts.operator import OPERATOR
 from tools.monitoring.model import Alert, Group, adjustable, plain
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "monitoring"
 CHART = ROOT / "charts" / "switchtender" / "files" / "monitoring"
 
-GROUPS: tuple[Group, ...] = (recording.RULES,)
+GROUPS: tuple[Group, ...] = (recording.RULES, CALLS, NODES, CONFIGURATION, BALANCER, OPERATOR)
 
 ALERTS: tuple[Alert, ...] = tuple(rule for group in GROUPS for rule in group.rules if isinstance(rule, Alert))
 
