@@ -1,5 +1,5 @@
-"""Writes what is generated: JSON schemas for editors, custom resources, the reference pages, the chart's
-README and schema of values, and the rules of Prometheus.
+"""Writes what is generated: JSON schemas for editors, custom resources, the reference pages, the live page's words for
+reasons, the chart's README and schema of values, and the rules of Prometheus.
 
 ``--check`` writes nothing and fails when a file is stale (``make verify``). ``--release`` marks the schemas of the
 custom resources as released, from when on a change of them needs a new revision.
@@ -22,6 +22,7 @@ from tools.monitoring import rules
 
 ROOT = Path(__file__).parent.parent.parent
 REFERENCE = ROOT / "docs" / "reference"
+PAGE = ROOT / "balancer" / "python" / "switchtender" / "http" / "page"
 CRDS = ROOT / "deploy" / "crds"
 REVISIONS = ROOT / "api" / "crd_revisions.json"
 
@@ -57,6 +58,7 @@ def generated(*, release: bool = False) -> Iterator[tuple[Path, str]]:
     for kind in KINDS:
         yield REFERENCE / "schemas" / f"{kind}.json", json.dumps(json_schema(kind), indent=2, ensure_ascii=False) + "\n"
     yield REFERENCE / "states.md", pages.states()
+    yield PAGE / "reasons.js", pages.page_reasons()
     yield REFERENCE / "configuration.md", pages.configuration()
     yield REFERENCE / "api.md", pages.api()
     yield REFERENCE / "conditions.md", pages.conditions()

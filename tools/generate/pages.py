@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
@@ -99,6 +100,13 @@ def states() -> str:
     lines = ["# States and reasons of a node", "", "Generated (`make generate`); do not edit.", ""]
     lines += ["States: " + ", ".join(f"`{state}`" for state in STATES) + ".", "", "| reason | meaning |", "|---|---|"]
     return "\n".join([*lines, *(f"| `{reason}` | {text} |" for reason, text in NODE_REASONS.items()), ""])
+
+
+def page_reasons() -> str:
+    """What the reasons of a node's state mean, as a module of the live page."""
+    head = "// What the reasons of a node's state mean. Generated (`make generate`); do not edit."
+    words = (f"  {reason}: {json.dumps(text)}," for reason, text in NODE_REASONS.items())
+    return "\n".join([head, "", "export const REASONS = {", *words, "};", ""])
 
 
 def definition(custom_resource: dict[str, Any]) -> str:

@@ -1,0 +1,28 @@
+// What the reasons of a node's state mean. Generated (`make generate`); do not edit.
+
+export const REASONS = {
+  AccessDenied: "The node's apply-inbound-acl refuses this balancer's address.",
+  AuthenticationFailed: "The node refuses the Event Socket password or user.",
+  ConnectionClosed: "The node ended the Event Socket connection and has not reported since.",
+  ConnectionRefused: "The Event Socket cannot be reached: refused, no route, or no answer.",
+  ConnectionReset: "The Event Socket connection broke; no report since.",
+  Disabled: "An operator disabled the node (switchtender disable): it is neither logged in to nor probed.",
+  Drained: "An operator drained the node (switchtender drain).",
+  Draining: "The configuration drains the node.",
+  Ejected: "Calls failed on the node several times in a row (health.ejection); it is tried again after a while.",
+  NoPassword: "The Secret with the Event Socket password, or its key, is not there or cannot be read.",
+  NoReportYet: "The node has not reported since this balancer started.",
+  NoRoom: "The reported sessions leave no room for one more call.",
+  NotReady: "The node says that it is not ready (fsctl ready_check).",
+  PasswordAwaited: "Served from the last good snapshot while the API server cannot be asked for the Event Socket password: own counts against its configured capacity.",
+  Paused: "Inbound calls are paused on the node (fsctl pause).",
+  PodNotReady: "Kubernetes says that the pod is not ready.",
+  PollsUnanswered: "Two polls in a row went unanswered on an open connection; no report since.",
+  ProtocolError: "What came over the Event Socket was not its protocol; no report since.",
+  Reporting: "The node reports and has room.",
+  ReportsOverdue: "The last report is older than health.staleAfter.",
+  ShutdownRequested: "The node ends when its last call has ended (fsctl shutdown elegant or asap).",
+  ShuttingDown: "The node is shutting down.",
+  SipUnanswered: "OPTIONS to the node's SIP address go unanswered (health.options), and no call was answered since; with an Event Socket that reports: a wrong profile, port or access list.",
+  Unmeasured: "The member names no Event Socket: own counts against its configured capacity.",
+};
