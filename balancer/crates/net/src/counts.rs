@@ -160,18 +160,29 @@ impl HistogramCells {
 /// What is counted of a group, as others read it.
 #[derive(Debug)]
 struct GroupCells {
+    changes: AtomicU64,
     outcomes: [AtomicU64; Outcome::COUNT],
     delays: [HistogramCells; Delay::COUNT],
 }
 
 impl Default for GroupCells {
     fn default() -> Self {
-        Self { outcomes: zeros(), delays: std::array::from_fn(|_| HistogramCells::default()) }
+        Self {
+            changes: AtomicU64::new(0),
+            outcomes: zeros(),
+            delays: std::array::from_fn(|_| HistogramCells::default()),
+        }
     }
 }
 
 impl GroupCells {
+    /// Cheap where nothing changed: there may be thousands of groups, and few of them busy.
     fn write(&self, now: &GroupCounts, before: &GroupCounts) {
+        let changes = now.changes.wrapping_add(before.changes);
+        if read(&self.changes) == changes {
+            return;
+        }
+        self.changes.store(changes, Ordering::Relaxed);
         store(&self.outcomes, &now.outcomes, &before.outcomes);
         for ((cells, now), before) in self.delays.iter().zip(&now.delays).zip(&before.delays) {
             cells.write(now, before);
@@ -180,7 +191,11 @@ impl GroupCells {
 
     fn read(&self) -> GroupCounts {
         let [post_dial, first_response] = &self.delays;
-        GroupCounts { outcomes: read_all(&self.outcomes), delays: [post_dial.read(), first_response.read()] }
+        GroupCounts {
+            changes: read(&self.changes),
+            outcomes: read_all(&self.outcomes),
+            delays: [post_dial.read(), first_response.read()],
+        }
     }
 }
 
@@ -232,7 +247,7 @@ impl Page {
                 break;
             }
             let (now, before) = (now.unwrap_or(&none), before.unwrap_or(&none));
-            if place.get().is_some() || *now != none || *before != none {
+            if now.changes > 0 || before.changes > 0 {
                 place.get_or_init(Box::default).write(now, before);
             }
         }
@@ -292,7 +307,7 @@ mod tests {
 
     #[test]
     fn cells_hold_the_sum_of_both_lives() {
-        let (cells, mut counts) = (GroupCells::default(), GroupCounts::default());
+        let (cells, mut counts) = (GroupCells::default(), GroupCounts { changes: 3, ..GroupCounts::default() });
         counts.outcomes[Outcome::Offered as usize] = 2;
         counts.delays[Delay::FirstResponse as usize].record(&Delay::BOUNDS, std::time::Duration::from_millis(2));
         cells.write(&counts, &counts);
@@ -302,5 +317,11 @@ mod tests {
         assert_eq!(twice.outcomes[Outcome::Offered as usize], 4);
         assert_eq!(twice.delays[Delay::FirstResponse as usize].sum_nanos, 4_000_000);
         assert!(twice.delays[Delay::PostDial as usize].is_empty());
+        cells.outcomes[0].store(77, Ordering::Relaxed);
+        cells.write(&counts, &counts);
+        assert_eq!(cells.read().outcomes[0], 77, "what did not change is not written again");
+        counts.changes += 1;
+        cells.write(&counts, &counts);
+        assert_eq!(cells.read().outcomes[0], twice.outcomes[0]);
     }
 }

@@ -197,6 +197,8 @@ impl Delay {
 /// What is counted of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupCounts {
+    /// How often anything below changed: who copied them knows by it whether to copy them again.
+    pub changes: u64,
     /// By index of [`Outcome::ALL`].
     pub outcomes: [u64; Outcome::COUNT],
     /// By index of [`Delay::ALL`].
@@ -205,13 +207,14 @@ pub struct GroupCounts {
 
 impl Default for GroupCounts {
     fn default() -> Self {
-        Self { outcomes: [0; Outcome::COUNT], delays: Default::default() }
+        Self { changes: 0, outcomes: [0; Outcome::COUNT], delays: Default::default() }
     }
 }
 
 impl GroupCounts {
     /// Each number of this and of the other one, turned into one by `join`.
     pub fn merge(&mut self, other: &Self, join: fn(u64, u64) -> u64) {
+        self.changes = join(self.changes, other.changes);
         merge(&mut self.outcomes, &other.outcomes, join);
         for (mine, others) in self.delays.iter_mut().zip(&other.delays) {
             mine.merge(others, join);
@@ -283,14 +286,14 @@ impl Counters {
     }
 
     pub(crate) fn count_outcome(&mut self, group: GroupSlot, outcome: Outcome) {
-        if let Some(counts) = self.of_group(group) {
+        if let Some(counts) = self.changing(group) {
             counts.outcomes[outcome as usize] += 1;
         }
     }
 
     /// Adds one observation to a group's histogram.
     pub fn note_delay(&mut self, group: GroupSlot, delay: Delay, duration: Duration) {
-        if let Some(counts) = self.of_group(group) {
+        if let Some(counts) = self.changing(group) {
             counts.delays[delay as usize].record(&Delay::BOUNDS, duration);
         }
     }
@@ -299,13 +302,15 @@ impl Counters {
         self.choices.record(&Bounds::STEPS, duration);
     }
 
-    fn of_group(&mut self, group: GroupSlot) -> Option<&mut GroupCounts> {
+    fn changing(&mut self, group: GroupSlot) -> Option<&mut GroupCounts> {
         let index = group.0 as usize;
         if self.groups.len() <= index {
             // Slots are handed out densely, so this grows with the number of groups and not with traffic.
             self.groups.resize_with(index + 1, GroupCounts::default);
         }
-        self.groups.get_mut(index)
+        let counts = self.groups.get_mut(index)?;
+        counts.changes += 1;
+        Some(counts)
     }
 }
 
