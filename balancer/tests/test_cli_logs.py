@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchtender.cli.logs import JsonFormatter, ConsoleFormatter, configure
+from switchtender.cli.logs import ConsoleFormatter, JsonFormatter, configure
 
 
 def record(message="node is %s", *arguments, exc_info=None, level=logging.WARNING, **extra):
