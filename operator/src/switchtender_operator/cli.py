@@ -1,7 +1,4 @@
-"""The commands.
-
-Exit status: 0 stopped or done; 1 failed while running; 2 could not start, or the command could not be carried out.
-"""
+"""The commands. How they end stands in ``switchtender_api.exit_status``."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ import click
 import yaml
 
 from switchtender_api.crd import KINDS, custom_resource
+from switchtender_api.exit_status import ExitStatus
 from switchtender_operator.config.settings import Settings, SettingsError, names, unique_identity
 from switchtender_operator.telemetry import logs
 
@@ -50,7 +48,16 @@ _log_level = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Program(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C, and a question that is not answered with yes, end it as they do everywhere."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            ctx.exit(ExitStatus.INTERRUPTED)
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="switchtender-operator", message="%(prog)s %(version)s")
 def main() -> None:
     """From pods and BalancerGroups to DestinationSets: the Kubernetes operator of Switchtender."""
@@ -149,7 +156,7 @@ def run(log_format: str, log_level: str, pod_name: str | None, **given: Any) -> 
     except (SettingsError, StartError) as error:
         _fail(str(error))
     if not stopped:
-        sys.exit(1)
+        sys.exit(ExitStatus.UNWELL)
 
 
 @main.group()
@@ -231,4 +238,4 @@ def _with_client(
 
 def _fail(message: str) -> NoReturn:
     click.echo(f"switchtender-operator: {message}", err=True)
-    sys.exit(2)
+    sys.exit(ExitStatus.FAILED)

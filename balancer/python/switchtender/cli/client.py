@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from switchtender.cli.exits import Failure
+from switchtender.cli.server_events import parsed
 from switchtender.cli.token import NO_TOKEN, Token
 
 _TIMEOUT = 5.0
+"""Seconds that an answer may take, and that may pass between two views of ``live``, which come each second."""
+_SILENCE = 40.0
+"""Seconds without a word, not even a heartbeat (15 s), after which a stream is given up."""
 _PLAIN = frozenset({400, 403, 409})
 """Refusals that say all there is to say."""
 
 
-class ApiError(Exception):
+class ApiError(Failure):
     """The balancer could not be asked, or refused the question; the text is for a person."""
+
+
+class Told(NamedTuple):
+    """One event of a stream: its name, and the object that it brought."""
+
+    name: str
+    document: dict[str, Any]
 
 
 class BalancerApi:
@@ -27,13 +41,16 @@ class BalancerApi:
     followed: the token is for this balancer alone.
 
     ``ca_file``: certificates that vouch for it over https, in place of the system's. ``token`` is sent with admin verbs
-    only. Raises ApiError.
+    only. ``patience``: seconds that an answer may take. Raises ApiError.
     """
 
-    def __init__(self, url: str, *, ca_file: Path | None = None, token: Token = NO_TOKEN) -> None:
+    def __init__(
+        self, url: str, *, ca_file: Path | None = None, token: Token = NO_TOKEN, patience: float | None = None
+    ) -> None:
         if not url.startswith(("http://", "https://")):
             raise ApiError(f"--url: {url}: accepted: an http or https address such as http://127.0.0.1:8080")
         self._url = url.rstrip("/")
+        self._patience = _TIMEOUT if patience is None else patience
         self._token = token
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _NoRedirects()]
         if url.startswith("https://"):
@@ -47,13 +64,29 @@ class BalancerApi:
             raise self._stranger()
         return found
 
-    def unresolved(self) -> dict[str, list[str]]:
-        """By group (namespace/name) the hosts that no address is known of. Raises ApiError."""
+    def groups(self) -> list[dict[str, Any]]:
+        """Every group. Raises ApiError."""
         found = self._ask("/api/v1/groups").get("groups")
         if not isinstance(found, list):
             raise self._stranger()
-        hosts = {f"{group['namespace']}/{group['group']}": group.get("unresolved") for group in found}
-        return {group: names for group, names in hosts.items() if names}
+        return found
+
+    def events(self, after: int, limit: int = 1000) -> dict[str, Any]:
+        """The first ``limit`` events after this id, with the ids that are kept and the instance. Raises ApiError."""
+        answer = self._ask(f"/api/v1/events?after={after}&limit={limit}")
+        if not isinstance(answer.get("events"), list) or "instance" not in answer:
+            raise self._stranger()
+        return answer
+
+    def follow_events(self, after: int) -> Iterator[dict[str, Any]]:
+        """Events after this id as they come, until the balancer ends the stream. Raises ApiError."""
+        for told in self._stream(f"/api/v1/events?after={after}", _SILENCE):
+            if told.name == "event":
+                yield told.document
+
+    def live(self) -> Iterator[Told]:
+        """``view`` each second, ``event`` as they happen, until the balancer ends the stream. Raises ApiError."""
+        return self._stream("/api/v1/live", self._patience)
 
     def explain(self, question: dict[str, Any]) -> dict[str, Any]:
         """Where a call would go. Raises ApiError."""
@@ -69,15 +102,44 @@ class BalancerApi:
             raise self._stranger()
         return answer
 
-    def _ask(self, path: str, body: dict[str, Any] | None = None, *, admin: bool = False) -> dict[str, Any]:
+    def _ask(
+        self, path: str, body: dict[str, Any] | None = None, *, admin: bool = False, method: str | None = None
+    ) -> dict[str, Any]:
+        request = self._request(path, body, admin=admin, method=method)
+        with self._speaking(), self._opener.open(request, timeout=self._patience) as answer:
+            document = json.load(answer)
+        if not isinstance(document, dict):
+            raise self._stranger()
+        return document
+
+    def _stream(self, path: str, silence: float, *, admin: bool = False) -> Iterator[Told]:
+        """Server-sent events; ``silence``: seconds without a word after which nobody is there any more."""
+        request = self._request(path, None, admin=admin)
+        request.add_header("Accept", "text/event-stream")
+        with self._speaking(), self._opener.open(request, timeout=silence) as answer:
+            if answer.headers.get_content_type() != "text/event-stream":
+                raise self._stranger()
+            for event in parsed(answer):
+                document = json.loads(event.data)
+                if not isinstance(document, dict):
+                    raise self._stranger()
+                yield Told(event.name, document)
+
+    def _request(
+        self, path: str, body: dict[str, Any] | None, *, admin: bool, method: str | None = None
+    ) -> urllib.request.Request:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         if admin and self._token.value is not None:
             headers["Authorization"] = f"Bearer {self._token.value}"
+        with self._speaking():
+            return urllib.request.Request(self._url + path, data=data, headers=headers, method=method)  # noqa: S310 - the scheme was checked
+
+    @contextlib.contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Whatever goes wrong while the balancer is asked becomes an ApiError."""
         try:
-            request = urllib.request.Request(self._url + path, data=data, headers=headers)  # noqa: S310 - the scheme was checked
-            with self._opener.open(request, timeout=_TIMEOUT) as answer:
-                document = json.load(answer)
+            yield
         except urllib.error.HTTPError as error:
             raise ApiError(self._refusal(error)) from None
         except json.JSONDecodeError:
@@ -88,9 +150,6 @@ class BalancerApi:
                 advice = "--ca-file names the certificates that vouch for it"
                 raise ApiError(f"{self._url} is not trusted: {reason.verify_message}; {advice}") from None
             raise ApiError(f"no balancer answers at {self._url}: {reason}; --url says where it is") from None
-        if not isinstance(document, dict):
-            raise self._stranger()
-        return document
 
     def _refusal(self, error: urllib.error.HTTPError) -> str:
         try:

@@ -196,11 +196,12 @@ async def _addresses(node: Node) -> list[Advice]:
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-def findings(found: Iterable[Verdict]) -> RenderableType:
-    """The findings for people: each node, its settings, and below each what to change."""
+def findings(found: Iterable[Verdict], *, wide: bool = False) -> RenderableType:
+    """The findings for people: each node, where it was asked if ``wide``, its settings, and what to change."""
     lines = Text()
     for verdict in found:
-        lines.append(f"{verdict.node.name}\n", style="bold")
+        lines.append(verdict.node.name, style="bold")
+        lines.append(f"{_asked_at(verdict.node)}\n" if wide else "\n")
         for entry in verdict.advice:
             lines.append(f"  {entry.level:<8}", style=_COLORS[entry.level])
             lines.append(f"{entry.setting}: {entry.found}\n")
@@ -208,6 +209,11 @@ def findings(found: Iterable[Verdict]) -> RenderableType:
                 lines.append(f"          {entry.change}\n", style="italic")
     lines.rstrip()
     return lines
+
+
+def _asked_at(node: Node) -> str:
+    sip = "" if node.sip is None else f", {node.sip.transport} {format_endpoint(node.sip.host, node.sip.port)}"
+    return f"  Event Socket {format_endpoint(node.esl.host, node.esl.port)}{sip}"
 
 
 __all__ = ["NoPasswordError", "Node", "Refusal", "Verdict", "findings", "node_at", "nodes_of", "verdicts"]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from switchtender.cli import tables
-from switchtender.cli.client import ApiError, BalancerApi
-from switchtender.cli.options import balancer_option, fail, output_option
+from switchtender.cli.completion import groups
+from switchtender.cli.exits import unwell
+from switchtender.cli.forms import emit, for_machines
+from switchtender.cli.options import balancer_option, examples, output_option
+
+if TYPE_CHECKING:
+    from switchtender.cli.client import BalancerApi
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "switchtender explain --request-uri sip:1000@example.com",
+        "switchtender explain --request-uri sip:1000@example.com --source 192.0.2.1 --header 'X-Class: gold'",
+        "switchtender explain invite.txt",
+    )
+)
 @balancer_option
 @output_option
 @click.argument("message", required=False, type=click.File("rb"))
@@ -25,7 +33,13 @@ from switchtender.cli.options import balancer_option, fail, output_option
 @click.option("--to", default=None, help="To header, or the URI in it.")
 @click.option("--call-id", default=None, help="Call-ID header.")
 @click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="Another header. May be repeated.")
-@click.option("--group", default=None, metavar="NAMESPACE/NAME", help="Ask this group, whichever would match.")
+@click.option(
+    "--group",
+    default=None,
+    metavar="NAMESPACE/NAME",
+    shell_complete=groups,
+    help="Ask this group, whichever would match.",
+)
 def explain(
     api: BalancerApi,
     output: str,
@@ -60,16 +74,13 @@ def explain(
             raise click.UsageError("a message says itself what its headers are: leave the other options out")
         attributes = {"message": message.read().decode("utf-8", "replace")}
     question = {name: value for name, value in (attributes | circumstances).items() if value is not None}
-    try:
-        answer = api.explain(question)
-    except ApiError as error:
-        fail(str(error))
-    if output == "json":
-        click.echo(json.dumps(answer, indent=2))
+    answer = api.explain(question)
+    if for_machines(output):
+        emit(answer, output)
     else:
-        show(answer)
+        show(answer, wide=output == "wide")
     if answer.get("choice") is None:
-        sys.exit(1)
+        unwell()
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -79,8 +90,10 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def show(answer: dict[str, Any]) -> None:
+def show(answer: dict[str, Any], *, wide: bool) -> None:
     """The words and the tables."""
+    from switchtender.cli import tables
+
     out = tables.console()
     group, choice = answer.get("group"), answer.get("choice")
     if group is None:
@@ -88,11 +101,11 @@ def show(answer: dict[str, Any]) -> None:
         return
     for line in _asked(answer, group):
         out.print(line)
-    out.print(_candidates(answer["candidates"]))
+    out.print(tables.candidates(answer["candidates"], wide=wide))
     spill = answer.get("spill")
     if spill is not None:
         out.print(f"over its limit it spills into group {spill['group']['namespace']}/{spill['group']['name']}")
-        out.print(_candidates(spill["candidates"]))
+        out.print(tables.candidates(spill["candidates"], wide=wide))
     if choice is None:
         out.print(f"no node takes the call: {answer.get('reason')}")
     else:
@@ -117,27 +130,3 @@ def _asked(answer: dict[str, Any], group: dict[str, Any]) -> list[str]:
         sessions = f"{wanted['legs']} session{'s' if wanted['legs'] != 1 else ''}"
         lines.append(f"wants {sessions}{named}{emergency}")
     return lines
-
-
-def _candidates(candidates: list[dict[str, Any]]) -> Any:
-    table = tables.columns(
-        ("NODE", "STATE", "VERDICT"),
-        ("EFFECTIVE", "CAPACITY", "ROOM", "UTIL", "WEIGHT", "SCORE", "PRIORITY"),
-        ("RESOURCES", "WHY"),
-    )
-    for candidate in candidates:
-        table.add_row(
-            candidate["name"],
-            tables.state(candidate.get("state", "-")),
-            candidate["verdict"],
-            f"{candidate['effective']:.1f}",
-            f"{candidate['capacity']:.1f}",
-            f"{candidate['free']:.1f}",
-            f"{candidate['utilization']:.0%}",
-            f"{candidate['weight']:g}",
-            f"{candidate.get('score', 1.0):g}",
-            str(candidate["priority"]),
-            tables.resources(candidate.get("resources")),
-            candidate.get("why", ""),
-        )
-    return table

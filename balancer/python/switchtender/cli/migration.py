@@ -1,8 +1,4 @@
-"""`switchtender import`: other balancers' tables to our documents. Reads files and prints; `migrate` does the rest.
-
-Exit status: 0 every row is in a group; 1 rows were left out, the documents are written all the same; 2 an input cannot
-be read, and nothing is written.
-"""
+"""`switchtender import`: other balancers' tables to our documents. Reads files and prints; `migrate` does the rest."""
 
 from __future__ import annotations
 
@@ -10,13 +6,15 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from switchtender.migrate.dispatcher import Choices
-from switchtender.migrate.documents import Form
-from switchtender.migrate.opensips import Source, convert
-from switchtender.migrate.tables import UnreadableError
+from switchtender.cli.exits import fail, unwell
+from switchtender.cli.options import examples
+
+if TYPE_CHECKING:
+    from switchtender.migrate.opensips import Source
 
 _file = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 
@@ -26,7 +24,7 @@ def imports() -> None:
     """Write the documents that another balancer's tables mean."""
 
 
-@imports.command()
+@imports.command(epilog=examples("switchtender import opensips --dispatcher dispatcher.sql > balancer.yaml"))
 @click.option("--dispatcher", "dispatchers", multiple=True, type=_file, metavar="FILE", help="Table dispatcher.")
 @click.option(
     "--load-balancer", "load_balancers", multiple=True, type=_file, metavar="FILE", help="Table load_balancer."
@@ -83,6 +81,11 @@ def opensips(
 
     Exit status 1 when rows were left out, 2 when a file cannot be read.
     """
+    from switchtender.migrate.dispatcher import Choices
+    from switchtender.migrate.documents import Form
+    from switchtender.migrate.opensips import convert
+    from switchtender.migrate.tables import UnreadableError
+
     files = (*dispatchers, *load_balancers)
     if not files:
         raise click.UsageError("give --dispatcher FILE, --load-balancer FILE, or both")
@@ -97,8 +100,7 @@ def opensips(
             now=datetime.now(UTC),
         )
     except UnreadableError as error:
-        click.echo(f"switchtender: {error}", err=True)
-        sys.exit(2)
+        fail(str(error))
     click.echo(imported.documents, nl=False)
     report = imported.report
     if output == "json":
@@ -107,11 +109,14 @@ def opensips(
         for line in report.lines():
             click.echo(line, err=True)
     if report.left_out:
-        sys.exit(1)
+        unwell()
 
 
 def _source(file: Path) -> Source:
     """The file's content. Raises UnreadableError."""
+    from switchtender.migrate.opensips import Source
+    from switchtender.migrate.tables import UnreadableError
+
     if str(file) == "-":
         return Source("standard input", sys.stdin.buffer.read())
     try:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from switchtender.cli.client import ApiError, BalancerApi
-from switchtender.cli.options import admin_option, fail, output_option
+from switchtender.cli.completion import groups, resources
+from switchtender.cli.forms import emit, for_machines
+from switchtender.cli.options import admin_option, examples, node_argument, output_option
+
+if TYPE_CHECKING:
+    from switchtender.cli.client import BalancerApi
 
 _group = click.option(
-    "--group", default=None, metavar="NAMESPACE/NAME", help="Group of the node, where its name is that of several."
+    "--group",
+    default=None,
+    metavar="NAMESPACE/NAME",
+    shell_complete=groups,
+    help="Group of the node, where its name is that of several.",
 )
 _reset = click.option("--reset", is_flag=True, help="Go by the configuration again.")
 
 
 def _state(verb: str, text: str) -> click.Command:
-    @click.command(verb, help=text)
-    @click.argument("node")
+    @click.command(verb, help=text, epilog=examples(f"switchtender {verb} fs1"))
+    @node_argument
     @_group
     @admin_option
     @output_option
@@ -29,21 +35,14 @@ def _state(verb: str, text: str) -> click.Command:
     return command
 
 
-COMMANDS: list[click.Command] = [
-    _state("drain", "Send NODE no new calls; those that stand go on. Kept over reloads and restarts."),
-    _state("undrain", "End what drain began."),
-    _state("disable", "Leave NODE alone: no new calls, no login to its Event Socket, no OPTIONS."),
-    _state("enable", "End what disable began."),
-]
+drain = _state("drain", "Send NODE no new calls; those that stand go on. Kept over reloads and restarts.")
+undrain = _state("undrain", "End what drain began.")
+disable = _state("disable", "Leave NODE alone: no new calls, no login to its Event Socket, no OPTIONS.")
+enable = _state("enable", "End what disable began.")
 
 
-def _command(function: Callable[..., None]) -> Callable[..., None]:
-    COMMANDS.append(click.command()(function))
-    return function
-
-
-@_command
-@click.argument("node")
+@click.command(epilog=examples("switchtender weight fs1 50", "switchtender weight fs1 --reset"))
+@node_argument
 @click.argument("weight", type=click.IntRange(1, 10_000), required=False)
 @_reset
 @_group
@@ -55,9 +54,9 @@ def weight(node: str, weight: int | None, reset: bool, group: str | None, api: B
     _order(api, output, node, "weight", {"group": group}, weight=weight)
 
 
-@_command
-@click.argument("node")
-@click.argument("resource")
+@click.command(epilog=examples("switchtender resize fs1 conference 20", "switchtender resize fs1 conference --reset"))
+@node_argument
+@click.argument("resource", shell_complete=resources)
 @click.argument("limit", type=click.IntRange(0, 1_000_000), required=False)
 @_reset
 @_group
@@ -84,15 +83,13 @@ def _one_of(name: str, value: int | None, *, reset: bool) -> None:
 
 def _order(api: BalancerApi, output: str, node: str, verb: str, given: dict[str, str | None], **details: Any) -> None:
     order = {name: value for name, value in given.items() if value is not None} | details
-    try:
-        answer = api.order(node, verb, order)
-    except ApiError as error:
-        fail(str(error))
-    if output == "json":
-        click.echo(json.dumps(answer, indent=2))
+    answer = api.order(node, verb, order)
+    if for_machines(output):
+        emit(answer, output)
         return
     for member in answer["members"]:
-        click.echo(f"{member['member']}: {_told(member['before'])} -> {_told(member['after'])}")
+        told = f"{member['member']}: {_told(member['before'])} -> {_told(member['after'])}"
+        click.echo(f"{verb} {node}: {told}" if output == "wide" else told)
 
 
 def _told(override: dict[str, Any]) -> str:
