@@ -217,9 +217,42 @@ class Core:
         first answer after that), "worker_panicked" (uid empty, detail: message), "log" (uid empty,
         code: a `logging` level, detail: message). Lost ones are counted in `stats()`; nothing depends on them.
         """
+    def trace(self, trace: int, call_id: str, *, until: float, per_second: int) -> None:
+        """Follow the call with exactly this Call-ID, one that stands or one to come, over all workers and transports.
+
+        `trace` is the caller's number for it, not in use. `until` is its end (`time.monotonic()`). `per_second`, 1 to
+        10,000, bounds the messages told of it in each second, and by itself the decisions. At most 8 traces stand at
+        once; one that is over makes room. Raises ValueError: no room, number in use, an empty or overlong Call-ID
+        (1,024 bytes), a limit out of bounds, an end that is no time.
+        """
+    def end_trace(self, trace: int) -> int:
+        """End and forget a trace; how many messages and decisions were left out of it, by its limit or because the
+        ring was full. What was told of it and not taken yet is still taken by `traced`. 0 for an unknown one."""
+    def trace_left_out(self, trace: int) -> int:
+        """How many messages and decisions were left out of a trace so far; known after its end, until `end_trace` or
+        until a new one needs its place. 0 for an unknown one."""
+    def traced(self, limit: int) -> list[tuple[int, float, int, str, str, str, str, bytes]]:
+        """Take up to `limit` entries of traces, by time, as (trace, time, worker, what, …).
+
+        A message: (…, "received" | "sent", "UDP" | "TCP", our "ip:port", the peer's "ip:port", the message). Longer
+        ones are cut after 4,096 bytes and end with `\\r\\n[N more bytes]`. A message that workers pass among themselves
+        is told once, where it came in or went out. Retransmissions are told, each; pings of a connection are not.
+
+        A decision: (…, what, "namespace/group", the node's uid or "", its "ip:port" or "", JSON). "placed":
+        `{"attempt": 1…, "algorithm", "candidates": members of the group, "candidates_eligible", "weight",
+        "weight_now", "priority", "backup", "draining", "effective", "capacity", "free", "utilization", "eligible",
+        "verdict", "last_resort"}` of the chosen node, before the call is counted there. "failed": `{"cause":
+        "refusal" | "code" | "shutdown" | "silence" | "progress" | "transport", "attempt", "goes_on": bool}`: the
+        attempt failed, and another node follows or not. "held" and "refused": `{"reason": as in `explain`}`: no
+        node can take it.
+
+        Each worker has a ring of 1,024 entries for this, apart from those of `events`. `event_fd` becomes readable for
+        these too, but only `events` resets it: call that first, then this.
+        """
     @property
     def event_fd(self) -> int:
-        """Becomes readable when events wait (an eventfd, owned by the core; `events` resets it)."""
+        """Becomes readable when events or entries of traces wait (an eventfd, owned by the core; `events` resets
+        it)."""
     def addresses(self) -> bytes:
         """JSON: `{"listeners": [{"name", "address", "port"}], "node_side": {"address", "port"} | null,
         "worker_ports": [{"worker", "address", "port"}]}` as bound (port 0 resolved)."""

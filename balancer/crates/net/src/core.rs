@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use switchtender_proxy::{Config, Proxy};
 use switchtender_select::json::ConfigError;
-use switchtender_select::{NodeSlot, Slots, Snapshot};
+use switchtender_select::{NodeSlot, Slots, Snapshot, Time};
 
 use crate::bind::{self, BindError, Sockets};
 use crate::events::{EventRecord, Record};
@@ -24,11 +24,15 @@ use crate::settings::{Settings, Tcp};
 use crate::shared::{GROUP_SLOTS, NODE_SLOTS, Shared};
 use crate::sys::{Epoll, EventFd, monotonic};
 use crate::tcp::TcpLimits;
+use crate::tracer::{Entry, TraceRecord, Tracer};
+use crate::traces::TraceError;
 use crate::views::{self, FormerGroups};
 use crate::worker::Worker;
 
 /// Entries of a worker's ring up to the control side.
 const EVENTS: usize = 4096;
+/// Entries of a worker's ring for traced calls.
+const TRACED: usize = 1024;
 /// How often the end of the workers is looked for.
 const JOIN_STEP: Duration = Duration::from_millis(2);
 /// A worker ends within a turn; one that does not is left to the end of the process.
@@ -84,6 +88,7 @@ pub struct Core {
     control: Mutex<Control>,
     threads: Mutex<Threads>,
     events: Mutex<Vec<Receiver<Record>>>,
+    traced: Mutex<Vec<Receiver<Entry>>>,
 }
 
 impl Core {
@@ -102,15 +107,18 @@ impl Core {
             shared.wakes.iter().map(|wake| ring(HANDED, Arc::clone(wake))).unzip();
         let (records, events): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| ring(EVENTS, Arc::clone(&shared.events_wake))).unzip();
+        let (entries, traced): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| ring(TRACED, Arc::clone(&shared.events_wake))).unzip();
         let waiting = (0..settings.workers)
             .zip(sockets)
             .zip(inboxes)
-            .zip(records)
-            .map(|(((worker, sockets), inbox), records)| {
+            .zip(records.into_iter().zip(entries))
+            .map(|(((worker, sockets), inbox), (records, entries))| {
                 let config = config(&settings, &identity, worker, &sockets)?;
                 let epoll = Arc::new(Epoll::new()?);
                 let tcp = (tcp_limits(&settings), Arc::clone(&epoll));
-                let outbox = Outbox::new(worker, sockets, tcp, records, producers.clone(), Arc::clone(&shared))?;
+                let up = (records, Tracer::new(entries));
+                let outbox = Outbox::new(worker, sockets, tcp, up, producers.clone(), Arc::clone(&shared))?;
                 Worker::new(config, outbox, epoll, inbox, Arc::clone(&shared))
             })
             .collect::<io::Result<_>>()?;
@@ -127,6 +135,7 @@ impl Core {
             control: Mutex::new(control),
             threads: Mutex::new(Threads::Waiting(waiting)),
             events: Mutex::new(events),
+            traced: Mutex::new(traced),
         })
     }
 
@@ -249,7 +258,46 @@ impl Core {
         taken
     }
 
-    /// Readable when events wait; owned by the core.
+    /// Follows the call with this Call-ID, one that stands or one to come: what comes and goes and what is decided of it
+    /// is taken by [`Core::traced`]. `until`: seconds of `CLOCK_MONOTONIC`.
+    ///
+    /// # Errors
+    /// [`TraceError`]: nothing changed.
+    pub fn trace(&self, id: u64, call_id: &[u8], until: Duration, per_second: u32) -> Result<(), TraceError> {
+        // The one writer at a time that the list asks for.
+        let _control = lock(&self.control);
+        self.shared.traces.begin(id, call_id, (monotonic(), Time::ZERO + until), per_second)
+    }
+
+    /// Ends a trace, which ends by itself otherwise; how much was left out of it. One that is not known is 0.
+    pub fn end_trace(&self, id: u64) -> u64 {
+        let _control = lock(&self.control);
+        self.shared.traces.end(id)
+    }
+
+    /// How much was left out of a trace, by its limit or for want of room; 0 for one that is not known.
+    pub fn trace_left_out(&self, id: u64) -> u64 {
+        self.shared.traces.left_out(id)
+    }
+
+    /// Takes up to `limit` entries of traces, in order of time as far as they were there.
+    pub fn traced(&self, limit: usize) -> Vec<TraceRecord> {
+        let rings = lock(&self.traced);
+        let mut taken = Vec::new();
+        for (ring, worker) in rings.iter().zip(0..) {
+            let room = limit.saturating_sub(taken.len());
+            taken.extend(ring.try_iter().take(room).map(|entry| entry.told(worker)));
+        }
+        if !taken.is_empty() && taken.len() >= limit {
+            // There may be more.
+            self.shared.events_wake.signal();
+        }
+        // Stable: what one worker told at one moment stays in its order.
+        taken.sort_by(|one, other| one.time.total_cmp(&other.time));
+        taken
+    }
+
+    /// Readable when events or entries of traces wait; owned by the core.
     pub fn event_fd(&self) -> RawFd {
         EventFd::as_raw_fd(&self.shared.events_wake)
     }

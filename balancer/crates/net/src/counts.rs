@@ -93,6 +93,8 @@ traffic! {
     TakenOver = "datagrams_taken_over";
     /// Events that found the ring to the control side full.
     EventsLost = "events_lost";
+    /// Messages and decisions told of traced calls.
+    Traced = "trace_messages";
     /// Server transactions that found no room in the siblings' table.
     Unpublished = "fingerprints_unpublished";
     /// Ends of calls that a sibling could not be told.

@@ -26,6 +26,8 @@ mod standing;
 mod stop;
 mod sys;
 mod tcp;
+mod tracer;
+mod traces;
 mod views;
 mod worker;
 
@@ -35,3 +37,5 @@ pub use events::EventRecord;
 pub use nodes::{Baseline, Report};
 pub use settings::{Listener, NodeSide, Settings, Tcp, Transports};
 pub use switchtender_select::json::ConfigError;
+pub use tracer::TraceRecord;
+pub use traces::TraceError;

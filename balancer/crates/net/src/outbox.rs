@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use switchtender_proxy::{Event, FailureKind, Flow, Local, Output, Packet};
+use switchtender_proxy::{Decision, Event, FailureKind, Flow, Local, Output, Packet};
 use switchtender_select::{NodeSlot, Time, Transport};
 
 use crate::bind::{Bound, Sockets};
@@ -16,6 +16,7 @@ use crate::shared::Shared;
 use crate::sources::Sources;
 use crate::sys::{Epoll, SendBatch, SendFailure, UdpSocket, monotonic};
 use crate::tcp::{Connections, Ended, Listening, TcpLimits, Undelivered};
+use crate::tracer::{Tracer, Way};
 
 /// What a sibling worker is told.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ pub(crate) struct Outbox {
     undelivered: Vec<Undelivered>,
     sources: Sources,
     events: Producer<Record>,
+    tracer: Tracer,
     /// By worker; our own place is never used.
     siblings: Vec<Producer<Handed>>,
     shared: Arc<Shared>,
@@ -71,7 +73,7 @@ impl Outbox {
         worker: u8,
         sockets: Sockets,
         (limits, epoll): (TcpLimits, Arc<Epoll>),
-        events: Producer<Record>,
+        (events, tracer): (Producer<Record>, Tracer),
         siblings: Vec<Producer<Handed>>,
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
@@ -94,6 +96,7 @@ impl Outbox {
             undelivered: Vec::new(),
             sources: Sources::default(),
             events,
+            tracer,
             siblings,
             shared,
         })
@@ -117,6 +120,7 @@ impl Outbox {
         self.tell_siblings(&mut troubles);
         self.siblings.iter().for_each(Producer::announce);
         self.events.announce();
+        self.tracer.announce();
         troubles
     }
 
@@ -149,6 +153,33 @@ impl Outbox {
     /// A sibling's message for a connection of ours.
     pub(crate) fn send_for(&mut self, worker: u8, flow: &Flow, bytes: &[u8]) {
         self.connections.send(self.now, flow, None, bytes, worker);
+        self.observe(true, flow, bytes);
+    }
+
+    /// A message came or goes: shown to whoever follows its call.
+    #[inline]
+    pub(crate) fn observe(&mut self, sent: bool, flow: &Flow, bytes: &[u8]) {
+        if self.shared.traces.any(self.now) {
+            self.show(sent, flow, bytes);
+        }
+    }
+
+    #[cold]
+    fn show(&mut self, sent: bool, flow: &Flow, bytes: &[u8]) {
+        let way = Way { sent, transport: flow.transport, local: self.local_end(flow), peer: flow.peer };
+        self.tracer.on_message(self.now, &self.shared.traces, way, bytes);
+    }
+
+    /// Our end of a message's way, as the network shows it.
+    fn local_end(&mut self, flow: &Flow) -> SocketAddr {
+        let (ip, port) = match flow.transport {
+            Transport::Udp => (None, None),
+            Transport::Tcp => self.connections.local_end(flow),
+        };
+        let bound = self.bound_to(flow.local);
+        let ip = ip.or(bound.map(|bound| bound.ip()).filter(|ip| !ip.is_unspecified())).or(flow.local_ip);
+        let ip = ip.unwrap_or_else(|| self.local_ip(flow.local, flow.peer));
+        SocketAddr::new(ip.to_canonical(), port.or(bound.map(|bound| bound.port())).unwrap_or(0))
     }
 
     fn send_datagram(&mut self, flow: &Flow, bytes: &[u8]) {
@@ -178,17 +209,23 @@ impl Outbox {
                 }
             }
             _ => {
-                let bound = self.bound_to(flow.local).filter(|ip| !ip.is_unspecified());
+                let bound = self.bound_to(flow.local).map(|bound| bound.ip()).filter(|ip| !ip.is_unspecified());
                 let from = bound.or(flow.local_ip).filter(|ip| ip.is_ipv4() == flow.peer.is_ipv4());
                 self.connections.send(self.now, flow, from, bytes, self.worker);
+                self.observe(true, flow, bytes);
             }
         }
     }
 
     /// The address that a side is bound to; without a node side, the first listener is it.
-    fn bound_to(&self, local: Local) -> Option<IpAddr> {
+    fn bound_to(&self, local: Local) -> Option<SocketAddr> {
         let own = self.addresses.iter().find(|(known, _)| *known == local);
-        own.or(self.addresses.first()).map(|(_, address)| address.ip())
+        own.or(self.addresses.first()).map(|(_, address)| *address)
+    }
+
+    /// Take over what the tracer counted.
+    pub(crate) fn tally_traced(&mut self) {
+        self.tally.add(Traffic::Traced, std::mem::take(&mut self.tracer.told));
     }
 
     /// Tell the control side.
@@ -221,13 +258,16 @@ fn flush_port(port: &mut Port, worker: u8, tally: &mut Tally, undelivered: &mut 
 impl Output for Outbox {
     fn send(&mut self, flow: &Flow, bytes: &[u8]) {
         match flow.transport {
-            Transport::Udp => self.send_datagram(flow, bytes),
+            Transport::Udp => {
+                self.send_datagram(flow, bytes);
+                self.observe(true, flow, bytes);
+            }
             Transport::Tcp => self.send_over_connection(flow, bytes),
         }
     }
 
     fn local_ip(&mut self, from: Local, to: SocketAddr) -> IpAddr {
-        if let Some(bound) = self.bound_to(from).filter(|ip| !ip.is_unspecified()) {
+        if let Some(bound) = self.bound_to(from).map(|bound| bound.ip()).filter(|ip| !ip.is_unspecified()) {
             return bound;
         }
         let now = self.now;
@@ -239,6 +279,13 @@ impl Output for Outbox {
 
     fn event(&mut self, event: Event) {
         self.record(What::Proxy(event));
+    }
+
+    fn decided(&mut self, request: &[u8], decision: &Decision<'_>) {
+        let Shared { traces, nodes, snapshot, .. } = &*self.shared;
+        if traces.any(self.now) {
+            self.tracer.on_decision(self.now, traces, (&snapshot.load(), nodes), request, decision);
+        }
     }
 
     fn hand_over(&mut self, worker: u8, packet: &Packet<'_>) -> bool {

@@ -12,6 +12,7 @@ use crate::nodes::NodeTable;
 use crate::standing::Standing;
 use crate::stop::Stop;
 use crate::sys::EventFd;
+use crate::traces::Traces;
 
 /// Nodes known at once, those that left within the hour included.
 pub(crate) const NODE_SLOTS: u32 = 1 << 16;
@@ -25,11 +26,12 @@ pub(crate) struct Shared {
     pub(crate) nodes: NodeTable,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) standing: Standing,
+    pub(crate) traces: Traces,
     /// By worker.
     pub(crate) pages: Box<[Page]>,
     /// By worker: wakes its loop.
     pub(crate) wakes: Box<[Arc<EventFd>]>,
-    /// Wakes the control side: events wait.
+    /// Wakes the control side: events or entries of traces wait.
     pub(crate) events_wake: Arc<EventFd>,
     pub(crate) stop: Stop,
 }
@@ -42,6 +44,7 @@ impl Shared {
             nodes: NodeTable::new(NODE_SLOTS, workers),
             fingerprints: Fingerprints::new(max_transactions, workers),
             standing: Standing::new(max_transactions),
+            traces: Traces::default(),
             pages: (0..workers).map(|_| Page::new(GROUP_SLOTS)).collect(),
             wakes: wakes?.into(),
             events_wake: Arc::new(EventFd::new()?),

@@ -199,6 +199,7 @@ pub(crate) fn stats(shared: &Shared, former: &FormerGroups, now: Time) -> Vec<u8
         gauge("tcp_connections", sum(&|page| page.connections.load(Ordering::Relaxed))),
         gauge("dialogs", dialogs(shared, now)),
         gauge("snapshot_generation", in_force(pages)),
+        gauge("traces_active", shared.traces.active(now) as u64),
     ];
     let document = json!({
         "counters": counters,

@@ -183,6 +183,7 @@ impl<E: Engine> Worker<E> {
             for received in self.batch.datagrams() {
                 let Received { bytes, source, local_ip } = received;
                 let packet = Packet { bytes, flow: Flow::udp(local, local_ip, source) };
+                self.guard.outbox.observe(false, &packet.flow, bytes);
                 self.guard.call(snapshot, |engine, world| engine.receive(&packet, world));
             }
             self.fire_timers(snapshot);
@@ -217,6 +218,7 @@ impl<E: Engine> Worker<E> {
                 Framed::Message(bytes) => {
                     handled += 1;
                     let packet = Packet { bytes, flow };
+                    self.guard.outbox.observe(false, &flow, bytes);
                     self.guard.call(snapshot, |engine, world| engine.receive(&packet, world));
                 }
                 Framed::Ping => {
@@ -353,6 +355,7 @@ impl<E: Engine> Worker<E> {
         }
         let Guard { engine, outbox, earlier, .. } = &mut self.guard;
         outbox.tally.absorb(&mut outbox.connections.tally);
+        outbox.tally_traced();
         let open = engine.open_transactions();
         self.shared.stop.tell(self.index, open, now);
         page.open_transactions.store(open as u64, Ordering::Relaxed);

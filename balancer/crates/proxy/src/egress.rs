@@ -19,7 +19,7 @@ use switchtender_sip::{Message, Method};
 use crate::core::{Core, Step};
 use crate::counters::{Counter, Outcome};
 use crate::forward::Hop;
-use crate::output::{Flow, Local, Output, Packet};
+use crate::output::{Decision, Flow, Local, Output, Packet};
 use crate::placing::CallKey;
 use crate::plan::{Plan, Refusal, begins_dialog, hop_to_node};
 use crate::reply::Reply;
@@ -130,7 +130,10 @@ impl Core {
         }
         let call = CallKey::of(&self.config.secret, message);
         let placed = self.place(step, group, &wanted, call, &[]);
-        let placed = placed.map_err(|why| (self.no_room(group, is_call, why), Counter::RejectedOverLimit))?;
+        let placed = placed.map_err(|why| {
+            step.output.decided(packet.bytes, &Decision::Refused { group: group.slot, why });
+            (self.no_room(group, is_call, why), Counter::RejectedOverLimit)
+        })?;
         let hop = step.snapshot.groups.get(placed.group);
         let hop = hop.and_then(|there| hop_to_node(step.snapshot, there, placed.node, is_call));
         let hop = hop.ok_or((Reply::SERVER_ERROR, Counter::RejectedTarget))?;
@@ -219,6 +222,7 @@ fn outward_hop(group: &Group, flow: Flow, may_go_on: bool) -> Hop {
         otherwise: None,
         large: Transport::Udp,
         node: None,
+        chosen_of: None,
         legs: None,
         patience: may_go_on.then_some((failover.first_response_timeout, failover.progress_timeout)),
         timer_c: group.timer_c + TIMER_C_STEP,

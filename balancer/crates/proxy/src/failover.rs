@@ -10,7 +10,7 @@ use crate::core::{Core, Step};
 use crate::counters::Outcome;
 use crate::fingerprint;
 use crate::forward::Hop;
-use crate::output::{Event, Output, Refusal, Silence};
+use crate::output::{Decision, Event, Output, Refusal, Silence};
 use crate::plan::hop_to_node;
 use crate::reply::Reply;
 use crate::slab::Handle;
@@ -247,11 +247,11 @@ impl Core {
             Cause::Transport => (failover.retry_on.transport, Outcome::FailoverTransport),
         };
         let most = usize::from(failover.attempts).min(MAX_ATTEMPTS);
-        if !wanted || !server.is_pending() || server.cancelled || server.progressed || server.attempts >= most {
-            return false;
-        }
+        let may = wanted && server.is_pending() && !(server.cancelled || server.progressed) && server.attempts < most;
         let (call, is_call) = (server.call.key, server.is_invite() && server.search == Search::Nodes);
-        let Some(hop) = self.next(step, handle, group) else { return false };
+        let hop = if may { self.next(step, handle, group) } else { None };
+        self.tell_failed(step, handle, group, outcome, hop.is_some());
+        let Some(hop) = hop else { return false };
         let launched = self.launch_again(step, handle, &hop);
         if launched && is_call {
             self.counters.count_outcome(group.slot, outcome);
@@ -261,6 +261,23 @@ impl Core {
             self.release_call(step, call);
         }
         launched
+    }
+
+    /// Tells whoever follows the call that its last attempt failed.
+    fn tell_failed<N, O: Output>(
+        &self,
+        step: &mut Step<'_, N, O>,
+        handle: Handle,
+        group: &Group,
+        cause: Outcome,
+        goes_on: bool,
+    ) {
+        let Some(server) = self.servers.get(handle) else { return };
+        let client = server.current.and_then(|client| self.clients.get(client));
+        let cause = cause.name().strip_prefix("failover_").unwrap_or_default();
+        let node = client.and_then(|client| client.node);
+        let decision = Decision::Failed { group: group.slot, node, cause, attempts: server.attempts, goes_on };
+        step.output.decided(&server.request, &decision);
     }
 
     /// The next place to try, by the way the request is searching.

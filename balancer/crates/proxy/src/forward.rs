@@ -11,7 +11,7 @@ use crate::config::{Config, SentBy};
 use crate::core::{Core, Step, count_request};
 use crate::counters::Counter;
 use crate::fingerprint;
-use crate::output::{Flow, Local, Output};
+use crate::output::{Decision, Flow, Local, Output};
 use crate::route;
 use crate::slab::Handle;
 use crate::token::{Binding, Caller, Kind, MAX_TOKEN_LEN, Reach, Token};
@@ -36,6 +36,8 @@ pub(crate) struct Hop {
     pub(crate) large: Transport,
     /// The node at the next hop.
     pub(crate) node: Option<NodeSlot>,
+    /// The group whose node was chosen; `None`: there was no choice.
+    pub(crate) chosen_of: Option<GroupSlot>,
     /// Legs of a new call, which counts; `None`: nothing to count.
     pub(crate) legs: Option<u32>,
     /// `firstResponseTimeout` and `progressTimeout`, where there may be a next node.
@@ -85,6 +87,11 @@ impl Core {
             return false;
         }
         if let Some(server) = self.servers.get_mut(server) {
+            if let (Some(group), Some(node)) = (hop.chosen_of, hop.node) {
+                let tried = server.tried.get(..server.attempts).unwrap_or_default();
+                let decision = Decision::Placed { group, node, wanted: &server.wanted, tried };
+                step.output.decided(message.bytes(), &decision);
+            }
             server.current = Some(handle);
             if let Some(free) = server.clients.iter_mut().find(|slot| slot.is_none()) {
                 *free = Some(handle);

@@ -11,7 +11,7 @@ use switchtender_select::{Group, GroupSlot, NoNode, Nodes, Time};
 
 use crate::core::{Core, Step};
 use crate::counters::Outcome;
-use crate::output::Output;
+use crate::output::{Decision, Output};
 use crate::plan::hop_to_node;
 use crate::slab::Handle;
 use crate::transaction::Due;
@@ -160,6 +160,9 @@ impl Core {
             }
             Err(why) => {
                 self.counters.count_outcome(slot, Outcome::HeldExpired);
+                if let Some(server) = self.servers.get(waiter.server) {
+                    step.output.decided(&server.request, &Decision::Refused { group: slot, why });
+                }
                 let reply = match group {
                     Some(group) => self.no_room(group, true, why),
                     None => crate::reply::Reply::unavailable(503, self.random_seconds((5, 15))),

@@ -45,7 +45,9 @@ mod view;
 pub use config::{Advertised, Config, Listener, NodeAdvertise, NodeSide};
 pub use counters::{CHOICES_PER_SAMPLE, Counter, Counters, Delay, GroupCounts, Outcome};
 pub use histogram::{BOUNDS, Bounds, Histogram};
-pub use output::{ConnectionId, Event, FailureKind, Flow, Local, Output, Packet, Refusal, Silence, TransportFailure};
+pub use output::{
+    ConnectionId, Decision, Event, FailureKind, Flow, Local, Output, Packet, Refusal, Silence, TransportFailure,
+};
 pub use proxy::Proxy;
 pub use switchtender_select::{Nodes, Snapshot, Time, Transport};
 pub use view::View;

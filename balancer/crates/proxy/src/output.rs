@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use switchtender_select::{NodeSlot, Time, Transport};
+use switchtender_select::{GroupSlot, NoNode, NodeSlot, Time, Transport, Wanted};
 
 /// One of our sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +101,12 @@ pub trait Output {
     /// Tells the control side. Never waits; may be lost.
     fn event(&mut self, event: Event);
 
+    /// Tells what was decided about a request, for whoever follows its call. `request`: the message as received. Called
+    /// once for each attempt, not for each packet; must cost next to nothing when nobody listens.
+    fn decided(&mut self, request: &[u8], decision: &Decision<'_>) {
+        let _ = (request, decision);
+    }
+
     /// Passes a packet to a sibling worker, which gives it to [`crate::Proxy::handed_over`]. `false`: there is no such
     /// worker or no room, the packet is lost.
     fn hand_over(&mut self, worker: u8, packet: &Packet<'_>) -> bool;
@@ -162,6 +168,49 @@ pub enum Event {
     ShutdownSeen {
         /// The node.
         node: NodeSlot,
+    },
+}
+
+/// What was decided about a new request.
+#[derive(Clone, Copy, Debug)]
+pub enum Decision<'a> {
+    /// It goes to this node, which is not counted yet as having it.
+    Placed {
+        /// The group whose node it is; another one than it was matched to after a spill.
+        group: GroupSlot,
+        /// The node.
+        node: NodeSlot,
+        /// What it wants of a node.
+        wanted: &'a Wanted,
+        /// Nodes that it went to before, in order.
+        tried: &'a [NodeSlot],
+    },
+    /// What it was sent to failed it.
+    Failed {
+        /// Its group.
+        group: GroupSlot,
+        /// The node; `None`: a next hop outside.
+        node: Option<NodeSlot>,
+        /// The cause, by its label in metrics.
+        cause: &'static str,
+        /// Attempts so far.
+        attempts: usize,
+        /// It goes to another one.
+        goes_on: bool,
+    },
+    /// No node may take it now, so it waits.
+    Held {
+        /// Its group.
+        group: GroupSlot,
+        /// Why.
+        why: NoNode,
+    },
+    /// No node can take it, so it is refused.
+    Refused {
+        /// Its group.
+        group: GroupSlot,
+        /// Why.
+        why: NoNode,
     },
 }
 

@@ -17,7 +17,7 @@ use crate::ended::Ending;
 use crate::fingerprint;
 use crate::forward::Hop;
 use crate::named;
-use crate::output::{Flow, Local, Output, Packet};
+use crate::output::{Decision, Flow, Local, Output, Packet};
 use crate::placing::{CallKey, Placed};
 use crate::reply::Reply;
 use crate::route::{self, Found, Preprocessed, Target};
@@ -125,7 +125,7 @@ impl Core {
     pub(crate) fn hop_to(&mut self, target: Target, shape: Shape) -> Option<(Hop, Shape)> {
         let hop = |flow, otherwise, node| {
             let large = Transport::Udp;
-            Hop { flow, otherwise, large, node, legs: None, patience: None, timer_c: TIMER_C }
+            Hop { flow, otherwise, large, node, chosen_of: None, legs: None, patience: None, timer_c: TIMER_C }
         };
         match target {
             Target::Node { address, transport, large, slot } => {
@@ -239,6 +239,7 @@ impl Core {
         let placed = match placed {
             Err(why) if is_call && search == Search::Nodes && self.may_wait(group, why) => {
                 self.counters.count_outcome(group.slot, Outcome::Offered);
+                step.output.decided(packet.bytes, &Decision::Held { group: group.slot, why });
                 return Ok(plan(Way::Wait(step.now + group.queue), group));
             }
             placed => placed,
@@ -251,7 +252,10 @@ impl Core {
             }
             self.counters.count_outcome(there.slot, Outcome::Offered);
         }
-        let placed = placed.map_err(|why| (self.no_room(group, is_call, why), Counter::RejectedOverLimit))?;
+        let placed = placed.map_err(|why| {
+            step.output.decided(packet.bytes, &Decision::Refused { group: group.slot, why });
+            (self.no_room(group, is_call, why), Counter::RejectedOverLimit)
+        })?;
         let hop = hop_to_node(snapshot, there, placed.node, is_call);
         let mut hop = hop.ok_or((Reply::SERVER_ERROR, Counter::RejectedTarget))?;
         if search == Search::Nowhere {
@@ -319,6 +323,7 @@ pub(crate) fn hop_to_node(snapshot: &Snapshot, group: &Group, slot: NodeSlot, is
         otherwise: None,
         large: group.large_requests,
         node: Some(slot),
+        chosen_of: Some(group.slot),
         legs: is_call.then_some(group.legs_per_call),
         patience: Some((failover.first_response_timeout, failover.progress_timeout)),
         timer_c: group.timer_c + TIMER_C_STEP,

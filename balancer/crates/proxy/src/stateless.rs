@@ -14,7 +14,7 @@ use crate::core::{Core, Step, count_request};
 use crate::counters::Counter;
 use crate::fingerprint;
 use crate::forward::{self, Hop, Side, push_own_uri, push_via, remove_internal, write_changes, write_length};
-use crate::output::{Flow, Local, Output, Packet};
+use crate::output::{Decision, Flow, Local, Output, Packet};
 use crate::plan::{Refusal, begins_dialog};
 use crate::record_route;
 use crate::relay::{self, Relay};
@@ -86,6 +86,7 @@ impl Core {
             otherwise: None,
             large: Transport::Udp,
             node: Some(node.slot),
+            chosen_of: Some(group.slot),
             legs: None,
             patience: None,
             timer_c: TIMER_C,
@@ -98,6 +99,9 @@ impl Core {
         };
         match self.compose_relayed(step, packet, message, request, record, &hop) {
             Some(len) => {
+                let wanted = Wanted { hash: Some(hash), ..Wanted::default() };
+                let decision = Decision::Placed { group: group.slot, node: node.slot, wanted: &wanted, tried: &[] };
+                step.output.decided(packet.bytes, &decision);
                 step.output.send(&hop.flow, self.scratch.get(..len).unwrap_or_default());
                 count_request(step, &mut self.counters, hop.node);
                 self.count(Counter::RelayedRequests);

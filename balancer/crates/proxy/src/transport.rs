@@ -133,6 +133,7 @@ impl Core {
             otherwise: None,
             large: Transport::Udp,
             node: client.node,
+            chosen_of: None,
             legs: None,
             patience: client.patience,
             timer_c: client.timer_c,

@@ -1,5 +1,6 @@
 //! `Core`: `switchtender_net::Core` with Python's types.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyKeyError, PyValueError};
@@ -34,6 +35,7 @@ impl Baseline {
 const JOIN_STEP: Duration = Duration::from_millis(100);
 
 type EventTuple = (&'static str, f64, u8, String, u16, String);
+type TracedTuple = (u64, f64, u8, &'static str, String, String, String, Cow<'static, [u8]>);
 
 /// Sockets, worker threads and the state they share.
 #[pyclass(frozen, module = "switchtender._core")]
@@ -144,6 +146,29 @@ impl Core {
         let tuple =
             |event: net::EventRecord| (event.kind, event.time, event.worker, event.uid, event.code, event.detail);
         py.detach(|| self.0.events(limit).into_iter().map(tuple).collect())
+    }
+
+    #[pyo3(signature = (trace, call_id, *, until, per_second))]
+    fn trace(&self, py: Python<'_>, trace: u64, call_id: &str, until: f64, per_second: u32) -> PyResult<()> {
+        let until = seconds(until)?;
+        py.detach(|| self.0.trace(trace, call_id.as_bytes(), until, per_second))
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    fn end_trace(&self, py: Python<'_>, trace: u64) -> u64 {
+        py.detach(|| self.0.end_trace(trace))
+    }
+
+    fn trace_left_out(&self, py: Python<'_>, trace: u64) -> u64 {
+        py.detach(|| self.0.trace_left_out(trace))
+    }
+
+    fn traced(&self, py: Python<'_>, limit: usize) -> Vec<TracedTuple> {
+        let tuple = |record: net::TraceRecord| {
+            let net::TraceRecord { trace, time, worker, what, by, local, peer, bytes } = record;
+            (trace, time, worker, what, by, local, peer, Cow::Owned(bytes))
+        };
+        py.detach(|| self.0.traced(limit).into_iter().map(tuple).collect())
     }
 
     #[getter]

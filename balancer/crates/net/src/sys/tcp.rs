@@ -118,8 +118,8 @@ impl TcpStream {
     }
 
     /// Our own address of the connection.
-    pub(crate) fn local_ip(&self) -> io::Result<IpAddr> {
-        Ok(canonical(address_of(&self.socket.local_addr()?)?).ip())
+    pub(crate) fn local(&self) -> io::Result<SocketAddr> {
+        Ok(canonical(address_of(&self.socket.local_addr()?)?))
     }
 
     /// Read what is there; `None` when nothing is, 0 when the peer will send no more.
@@ -201,7 +201,7 @@ mod tests {
         let mut client = std::net::TcpStream::connect(acceptor.local()).unwrap();
         let (stream, peer) = eventually(|| acceptor.accept());
         assert_eq!(peer, client.local_addr().unwrap());
-        assert_eq!(stream.local_ip().unwrap(), IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(stream.local().unwrap().ip(), IpAddr::from([127, 0, 0, 1]));
         assert!(stream.socket.tcp_nodelay().unwrap() && stream.socket.keepalive().unwrap());
         assert_eq!(stream.socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
         let mut room = [0; 8];
@@ -242,7 +242,7 @@ mod tests {
             let (accepted, peer) = eventually(|| acceptor.accept());
             assert_eq!(peer.ip(), from);
             stream.connected().unwrap();
-            assert_eq!(stream.local_ip().unwrap(), from);
+            assert_eq!(stream.local().unwrap().ip(), from);
             assert_eq!(eventually(|| stream.write(b"hi")), 2);
             stream.finish();
             let mut room = [0; 8];
@@ -272,7 +272,7 @@ mod tests {
             let ip: IpAddr = ip.parse().unwrap();
             let client = std::net::TcpStream::connect((ip, acceptor.local().port())).unwrap();
             let (stream, peer) = eventually(|| acceptor.accept());
-            assert_eq!((peer, stream.local_ip().unwrap()), (client.local_addr().unwrap(), ip));
+            assert_eq!((peer, stream.local().unwrap().ip()), (client.local_addr().unwrap(), ip));
         }
         let alone = TcpAcceptor::bind("[::]:0".parse().unwrap(), true).unwrap();
         let refused = std::net::TcpStream::connect(("127.0.0.1", alone.local().port())).unwrap_err();

@@ -82,6 +82,8 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) local: Local,
     pub(super) local_ip: Option<IpAddr>,
+    /// Our port, where the system tells.
+    pub(super) local_port: Option<u16>,
     pub(super) peer: SocketAddr,
     pub(super) origin: Origin,
     pub(super) state: State,

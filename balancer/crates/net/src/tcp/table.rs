@@ -169,7 +169,7 @@ impl Connections {
     }
 
     fn admit(&mut self, now: Time, stream: TcpStream, local: Local, peer: SocketAddr) {
-        let local_ip = stream.local_ip().ok();
+        let local_ip = stream.local().ok().map(|local| local.ip());
         let way = (local, local_ip, peer);
         let Ok(serial) = self.insert(now, stream, way, origin_of(local), State::Open) else { return };
         // Whoever is to be reached at exactly this address is reached over this connection.
@@ -192,6 +192,7 @@ impl Connections {
         let serial = self.next_serial;
         self.next_serial = serial.wrapping_add(1);
         let connection = Connection {
+            local_port: stream.local().ok().map(|local| local.port()),
             stream,
             local,
             local_ip,
@@ -224,7 +225,7 @@ impl Connections {
                     connection.state = State::Open;
                     connection.active = now;
                     if connection.local_ip.is_none() {
-                        connection.local_ip = connection.stream.local_ip().ok();
+                        connection.local_ip = connection.stream.local().ok().map(|local| local.ip());
                     }
                     self.tally.add(Traffic::TcpOpened, 1);
                     self.write(now, serial);
@@ -358,6 +359,14 @@ impl Connections {
         let serial = self.insert(now, stream, (flow.local, from, flow.peer), Origin::Ours, state)?;
         self.by_way.insert((flow.local, flow.peer), serial);
         Ok(serial)
+    }
+
+    /// Our end of the connection that a message came or went over.
+    pub(crate) fn local_end(&self, flow: &Flow) -> (Option<IpAddr>, Option<u16>) {
+        let way = || self.by_way.get(&(flow.local, flow.peer)).copied();
+        let serial = flow.connection.map_or_else(way, |id| self.mine(id, flow.peer));
+        let connection = serial.and_then(|serial| self.open.get(&serial));
+        connection.map_or((None, None), |connection| (connection.local_ip, connection.local_port))
     }
 
     /// Write what is queued. What could not be written and what ended is taken by [`Connections::take_troubles`].

@@ -15,6 +15,7 @@ use crate::events::Record;
 use crate::ring::ring;
 use crate::settings::{Listener, Settings, Tcp, Transports};
 use crate::tcp::TcpLimits;
+use crate::tracer::Tracer;
 
 const LIMITS: TcpLimits = TcpLimits {
     idle_timeout: Duration::from_secs(600),
@@ -250,7 +251,8 @@ impl Workers {
             let (records, taken) = ring(64, Arc::clone(&shared.events_wake));
             let epoll = Arc::new(Epoll::new().unwrap());
             let tcp = (LIMITS, Arc::clone(&epoll));
-            let outbox = Outbox::new(worker, sockets, tcp, records, producers.clone(), Arc::clone(&shared)).unwrap();
+            let up = (records, Tracer::new(ring(64, Arc::clone(&shared.events_wake)).0));
+            let outbox = Outbox::new(worker, sockets, tcp, up, producers.clone(), Arc::clone(&shared)).unwrap();
             let worker = Worker::<Scripted>::new(config, outbox, epoll, inbox, Arc::clone(&shared)).unwrap();
             threads.push(std::thread::spawn(move || worker.run()));
             events.push(taken);
