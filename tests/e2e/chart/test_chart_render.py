@@ -22,6 +22,7 @@ CRDS = ["balancergroups.switchtender.dev", "destinationsets.switchtender.dev"]
 EVERYTHING = {
     "networkPolicy.enabled": True,
     "monitoring.podMonitor.enabled": True,
+    "monitoring.prometheusRule.enabled": True,
     "rbac.aggregateClusterRoles": True,
     "crds.keep": False,
 }

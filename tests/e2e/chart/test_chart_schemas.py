@@ -8,7 +8,7 @@ from tests.e2e.chart.rendering import ROOT
 from tests.e2e.chart.test_chart_render import MATRIX
 from tests.e2e.providers.cluster import CommandError
 
-MONITORS = {"PodMonitor"}
+MONITORS = {"PodMonitor", "PrometheusRule"}
 """Kinds that are somebody else's CRDs, which this cluster does not have."""
 
 
