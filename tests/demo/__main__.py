@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
-from tests.demo import report, scene
-from tests.demo.run import BLIND, LEAST_LOAD, Arrangement, Look, Outcomes, Show, keep, run
+from tests.demo import monitoring, report, scene
+from tests.demo.run import BLIND, LEAST_LOAD, Arrangement, Look, Outcomes, Show, keep, layout, run
+from tests.stand.balancer import Layout
 from tests.stand.process import StandError
+from tests.stand.prometheus import Job
 
 _LINE_EVERY = 5.0
 
@@ -27,8 +30,10 @@ def main() -> int:
         f"Calls come at {scene.RATE:g} a second over UDP. First by reported load, then blind.\n",
         highlight=False,
     )
+    where = layout()
+    _tell(console, where)
     try:
-        results = {arrangement.title: _shown(console, arrangement) for arrangement in (LEAST_LOAD, BLIND)}
+        results = {arrangement.title: _shown(console, arrangement, where) for arrangement in (LEAST_LOAD, BLIND)}
     except StandError as error:
         console.print(f"the demonstration could not run: {error}", style="red", highlight=False)
         return 2
@@ -38,15 +43,35 @@ def main() -> int:
     verdict = "no call failed" if failed == 0 else f"{failed} calls FAILED"
     console.print(f"\n{LEAST_LOAD.title}: {verdict}", style="green" if failed == 0 else "red", highlight=False)
     if os.environ.get("DEMO_KEEP"):
-        _keep(console)
+        _keep(console, where)
     return 0 if failed == 0 else 1
 
 
-def _shown(console: Console, arrangement: Arrangement) -> Outcomes:
+def _tell(console: Console, where: Layout) -> None:
+    """Where to look while it runs."""
+    config = monitoring.write(monitoring.FOLDER, [Job("switchtender-balancer", [f"{where.address}:{where.http}"])])
+    folder = config.parent
+    for line in (
+        f"live page:   {where.url}/",
+        f"nodes:       .venv/bin/switchtender nodes --watch --url {where.url}",
+        f"metrics:     {where.url}/metrics",
+        f"Prometheus:  prometheus --config.file={_here(config)} --storage.tsdb.path={_here(folder / 'data')}",
+        f"Grafana:     import {_here(folder / 'grafana' / 'dashboards')}/*.json, or provision it from "
+        f"{_here(folder / 'grafana' / 'provisioning')}",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print()
+
+
+def _here(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _shown(console: Console, arrangement: Arrangement, where: Layout) -> Outcomes:
     if not console.is_terminal:
-        return run(arrangement, _lines(console, arrangement.title))
+        return run(arrangement, where, _lines(console, arrangement.title))
     with Live(console=console, auto_refresh=False) as live:
-        return run(arrangement, lambda look: live.update(report.live(arrangement.title, look), refresh=True))
+        return run(arrangement, where, lambda look: live.update(report.live(arrangement.title, look), refresh=True))
 
 
 def _lines(console: Console, title: str) -> Show:
@@ -65,11 +90,10 @@ def _lines(console: Console, title: str) -> Show:
     return show
 
 
-def _keep(console: Console) -> None:
+def _keep(console: Console, where: Layout) -> None:
     console.print("\nLeft up; Ctrl-C ends it.")
-    stand = keep(LEAST_LOAD)
-    for line in (next(stand), next(stand), next(stand)):
-        console.print(line, highlight=False, soft_wrap=True)
+    stand = keep(LEAST_LOAD, where)
+    console.print(next(stand), highlight=False, soft_wrap=True)
     try:
         signal.pause()
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import statistics
 import tempfile
 from collections import Counter
@@ -18,7 +19,7 @@ from tests.demo import scene
 from tests.stand.balancer import Balancer, Group, Layout, serving, write_config
 from tests.stand.caller import Call, Caller, Outcome
 from tests.stand.nodes import Nodes, simulated
-from tests.stand.process import free_port, read_text
+from tests.stand.process import free_port, read_text, taken
 
 CALLER = "127.0.0.2"
 _LOOK = 0.5
@@ -66,12 +67,17 @@ class Outcomes:
 Show = Callable[[Look], None]
 
 
+def layout() -> Layout:
+    """Where the balancer of the scene listens; one after the other may listen there."""
+    http = free_port() if taken(socket.SOCK_STREAM, Layout.address, Layout.http) else Layout.http
+    return Layout(sip=15060, node_side=15070, worker_ports=(15071, 15079), http=http)
+
+
 @contextmanager
-def stand(arrangement: Arrangement) -> Iterator[tuple[Nodes, Balancer]]:
+def stand(arrangement: Arrangement, layout: Layout) -> Iterator[tuple[Nodes, Balancer]]:
     """The nodes and the balancer of the scene, up and settled."""
     with tempfile.TemporaryDirectory(prefix="switchtender-demo-") as name:
         folder = Path(name)
-        layout = Layout(sip=15060, node_side=15070, worker_ports=(15071, 15079), http=free_port())
         routing = {"algorithm": arrangement.algorithm}
         group = Group("demo", scene.NODES, {"routing": routing}, reported=arrangement.reported)
         write_config(folder / "demo.yaml", layout, [group], folder / "state")
@@ -80,9 +86,9 @@ def stand(arrangement: Arrangement) -> Iterator[tuple[Nodes, Balancer]]:
             yield nodes, balancer
 
 
-def run(arrangement: Arrangement, show: Show) -> Outcomes:
+def run(arrangement: Arrangement, layout: Layout, show: Show) -> Outcomes:
     """Play the scene once; ``show`` is called twice a second."""
-    with stand(arrangement) as (nodes, balancer):
+    with stand(arrangement, layout) as (nodes, balancer):
         return asyncio.run(_play(nodes, balancer, show))
 
 
@@ -182,10 +188,7 @@ def _address(name: str) -> str:
     return next(node.address for node in scene.NODES if node.name == name)
 
 
-def keep(arrangement: Arrangement) -> Generator[str, None, None]:
-    """Leave the stand up: yields what a visitor needs, then waits to be closed."""
-    with stand(arrangement) as (_, balancer):
-        url = balancer.layout.url
-        yield f"calls:    sip:anybody@{balancer.layout.address}:{balancer.layout.sip} (UDP)"
-        yield f"nodes:    {url}/api/v1/nodes   (.venv/bin/switchtender nodes --watch --url {url})"
-        yield f"metrics:  {url}/metrics"
+def keep(arrangement: Arrangement, layout: Layout) -> Generator[str, None, None]:
+    """Leave the stand up: yields how calls are placed, then waits to be closed."""
+    with stand(arrangement, layout):
+        yield f"calls:       sip:anybody@{layout.address}:{layout.sip} (UDP)"

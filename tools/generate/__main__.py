@@ -1,5 +1,5 @@
 """Writes what is generated: JSON schemas for editors, custom resources, the reference pages, the live page's words for
-reasons, the chart's README and schema of values, and the rules of Prometheus.
+reasons, the chart's README and schema of values, rules for Prometheus and dashboards for Grafana.
 
 ``--check`` writes nothing and fails when a file is stale (``make verify``). ``--release`` marks the schemas of the
 custom resources as released, from when on a change of them needs a new revision.
@@ -18,7 +18,7 @@ from switchtender_api.constants import CRD_REVISION
 from switchtender_api.schema import KINDS, json_schema
 from tools import chart_reference
 from tools.generate import metrics, pages, revisions
-from tools.monitoring import rules
+from tools.monitoring import dashboards, rules
 
 ROOT = Path(__file__).parent.parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -65,6 +65,7 @@ def generated(*, release: bool = False) -> Iterator[tuple[Path, str]]:
     yield REFERENCE / "metrics.md", metrics.page()
     yield from chart_reference.generated()
     yield from rules.generated()
+    yield from dashboards.generated()
 
 
 if __name__ == "__main__":
