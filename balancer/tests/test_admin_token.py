@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from switchtender.config import admin_token
+from switchtender.config import admin_token, http_files
 from switchtender.config.admin_token import NoTokenError, TokenFile, TokenVariable, findings, fresh, parse_token
 from switchtender.config.exposure import http_exposure
 from switchtender.config.plan import read_plan
@@ -65,11 +65,10 @@ def test_a_variable_is_what_it_is():
     ("source", "path"), [({"env": "NOT_SET"}, "tokenFrom.env"), ({"file": "/nowhere/token"}, "tokenFrom.file")]
 )
 def test_a_configuration_whose_token_cannot_be_had_is_refused(config_file, source, path):
-    config_file.write_text(config_file.read_text() + "\n")
     text = config_file.read_text().replace("spec:", f"spec:\n  http: {{admin: {{tokenFrom: {source}}}}}", 1)
     config_file.write_text(text)
     with pytest.raises(DocumentErrors) as refused:
-        read_plan(config_file, environ={"ESL_PASSWORD": "geheim"})
+        http_files.require(read_plan(config_file, environ={"ESL_PASSWORD": "geheim"}).documents, {})
     assert [problem.path for problem in refused.value.problems] == [f"spec.http.admin.{path}"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,11 +67,10 @@ def check(
         return
     from switchtender.cli.connect import nodes_of
     from switchtender.config.exposure import http_exposure
-    from switchtender.config.plan import read_plan
     from switchtender_api.problems import DocumentErrors
 
     try:
-        plan = _plan_in_a_pod(file) if kubernetes else read_plan(file)
+        plan = _plan_in_a_pod(file) if kubernetes else _plan_here(file)
     except DocumentErrors as errors:
         if for_machines(output):
             emit({"valid": False, "problems": [problem.as_dict() for problem in errors.problems]}, output)
@@ -95,6 +95,16 @@ def check(
         for entry in plan.groups:
             names = ", ".join(member.name for member in entry.members) or "no member"
             click.echo(f"{entry.group.key}: {entry.group.spec.routing.algorithm}: {names}")
+
+
+def _plan_here(file: Path) -> Plan:
+    """The file as `serve` reads it when it starts. Raises DocumentErrors."""
+    from switchtender.config import http_files
+    from switchtender.config.plan import read_plan
+
+    plan = read_plan(file)
+    http_files.require(plan.documents, os.environ, now=datetime.now(UTC))
+    return plan
 
 
 def _plan_in_a_pod(file: Path) -> Plan:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from switchtender.config import admin_token, scorers
+from switchtender.config import scorers
 from switchtender.config.snapshot import GroupMembers
 from switchtender_api.loader import Documents, load
 from switchtender_api.problems import DocumentErrors, Finding, Problem
@@ -61,8 +61,6 @@ def make_plan(documents: Documents, *, environ: Mapping[str, str], now: datetime
     """The plan of ``documents`` at ``now`` (the present); reads the password files they name. Raises DocumentErrors."""
     now = now or datetime.now(UTC)
     problems = list(unsupported(documents))
-    config = documents.config
-    problems += documents.problems(config, admin_token.findings(config.spec.http.admin.token_from, environ))
     groups: list[GroupMembers] = []
     esl: dict[str, EslTarget] = {}
     for group in documents.groups:

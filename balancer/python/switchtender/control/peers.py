@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -35,13 +36,15 @@ class _Answer:
 class Peers:
     """Asks each of ``addresses`` ("host:port" of a replica's HTTP) every second.
 
-    ``instance`` is this process's own id. ``changing``: ``ask`` may name others later.
+    ``instance`` is this process's own id. ``changing``: ``ask`` may name others later. ``trust`` gives what they must
+    show over https; None: they are asked over http.
     """
 
     addresses: tuple[str, ...]
     instance: str
     clock: Callable[[], float]
     changing: bool = False
+    trust: Callable[[], ssl.SSLContext] | None = None
     _alive: dict[str, _Answer] = field(default_factory=dict)
     _named: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -81,7 +84,7 @@ class Peers:
     async def _follow(self, session: aiohttp.ClientSession, address: str) -> None:
         """Each peer at its own pace, so that a dead one does not make the others look late."""
         while True:
-            self._heard(address, await _instance(session, address))
+            self._heard(address, await self._instance(session, address))
             await asyncio.sleep(INTERVAL)
 
     def _heard(self, address: str, instance: str | None) -> None:
@@ -95,12 +98,12 @@ class Peers:
             del self._alive[address]
             log.warning("a peer no longer answers", extra={"peer": address, "instance": known.instance})
 
-
-async def _instance(session: aiohttp.ClientSession, address: str) -> str | None:
-    """The id of the process behind ``address``; None where no balancer answers."""
-    try:
-        async with session.get(f"http://{address}/healthz", allow_redirects=False) as answer:
-            document = json.loads(await answer.content.read(_LONGEST))
-        return str(document["instance"]) if answer.status == 200 else None
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+    async def _instance(self, session: aiohttp.ClientSession, address: str) -> str | None:
+        """The id of the process behind ``address``; None where no balancer answers."""
+        scheme, tls = ("http", True) if self.trust is None else ("https", self.trust())
+        try:
+            async with session.get(f"{scheme}://{address}/healthz", allow_redirects=False, ssl=tls) as answer:
+                document = json.loads(await answer.content.read(_LONGEST))
+            return str(document["instance"]) if answer.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, RecursionError):
+            return None

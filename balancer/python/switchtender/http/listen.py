@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -29,8 +30,11 @@ class HttpBindError(Exception):
 
 
 @contextlib.asynccontextmanager
-async def listening(view: View, address: str, port: int, *, guard: Guard = NOBODY) -> AsyncIterator[str]:
-    """Serve ``view`` while the block lasts; gives "address:port" as bound. ``guard`` says who may use admin verbs.
+async def listening(
+    view: View, address: str, port: int, *, guard: Guard = NOBODY, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
+    """Serve ``view`` while the block lasts; gives "address:port" as bound. ``guard`` says who may use admin verbs;
+    with ``tls`` it is served over https.
 
     Raises HttpBindError.
     """
@@ -38,7 +42,7 @@ async def listening(view: View, address: str, port: int, *, guard: Guard = NOBOD
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, address, port).start()
+            await web.TCPSite(runner, address, port, ssl_context=tls).start()
         except OSError as error:
             raise HttpBindError(address, port, error) from None
         host, bound, *_ = runner.addresses[0]

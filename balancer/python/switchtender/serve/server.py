@@ -17,6 +17,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from switchtender._core import Core
+from switchtender.config import http_files
 from switchtender.config.exposure import http_exposure
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.settings import settings
@@ -26,10 +27,12 @@ from switchtender.control.balancer import Balancer
 from switchtender.control.peers import Peers
 from switchtender.control.views import BalancerView
 from switchtender.http.listen import listening
+from switchtender.metrics.certificates import CertificateCollector
 from switchtender.metrics.collector import register
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
 from switchtender.serve.admission import by_token
+from switchtender.serve.certificates import HttpCertificate
 from switchtender.serve.descriptors import make_room
 from switchtender.serve.equipment import equip, refusal
 from switchtender.serve.follow import follow, of_file
@@ -55,21 +58,30 @@ class Server:
             async with contextlib.AsyncExitStack() as stack:
                 seen = identity(self.path)
                 plan = await asyncio.to_thread(read_plan, self.path)
-                balancer, peers = await self._start(plan, stack)
+                http_files.require(plan.documents, os.environ)
+                tls = plan.documents.config.spec.http.tls
+                certificate = None if tls is None else HttpCertificate(tls)
+                balancer, peers = await self._start(plan, certificate, stack)
                 following = follow(
                     self.path, seen, told.reload, of_file(self.path, balancer), self.reloads, balancer.journal
                 )
-                await lifetime.serve(balancer, (peers.run(), following), told)
+                parts = [peers.run(), following]
+                if certificate is not None:
+                    parts.append(certificate.follow(balancer.journal))
+                await lifetime.serve(balancer, parts, told)
         log.info("stopped")
 
-    async def _start(self, plan: Plan, stack: contextlib.AsyncExitStack) -> tuple[Balancer, Peers]:
+    async def _start(
+        self, plan: Plan, certificate: HttpCertificate | None, stack: contextlib.AsyncExitStack
+    ) -> tuple[Balancer, Peers]:
         """Everything up, or nothing left behind: each step that is done stands in ``stack``, to be undone."""
         spec = plan.documents.config.spec
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir))))
         make_room(spec.tcp.max_connections)
         core = Core(json.dumps(settings(spec)).encode())
         instance = secrets.token_hex(8)
-        peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic)
+        trust = None if certificate is None else certificate.trust
+        peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic, trust=trust)
         balancer = Balancer(
             core,
             state_dir.keys,
@@ -83,8 +95,13 @@ class Server:
         registry = CollectorRegistry()
         view = BalancerView(balancer, instance, registry, time.monotonic)
         register(registry, balancer, view, self.reloads)
+        if certificate is not None:
+            registry.register(CertificateCollector(certificate.expires))
         guard = by_token(spec.http.admin, state_dir, os.environ)
-        http = await stack.enter_async_context(listening(view, str(spec.http.address), spec.http.port, guard=guard))
+        tls = None if certificate is None else certificate.context
+        http = await stack.enter_async_context(
+            listening(view, str(spec.http.address), spec.http.port, guard=guard, tls=tls)
+        )
         if (exposure := http_exposure(spec.http)) is not None:
             log.warning("%s", exposure)
         await balancer.apply(plan)
