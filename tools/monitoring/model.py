@@ -25,9 +25,10 @@ _HEADER = "# Generated (`make generate`); do not edit. What each rule means: doc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A recording rule. ``why`` is for the reference, not for Prometheus."""
+    """A recording rule. ``labels`` (what its series have) and ``why`` are for people and tests, not for Prometheus."""
 
     name: str
+    labels: tuple[str, ...]
     expr: str
     why: str
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from tools.monitoring.model import Group, Recording
 
+_NODE = ("namespace", "group", "node")
+_GROUP = ("namespace", "group")
+
 STATES_BY_WEIGHT = ("draining", "ready", "full", "stale", "down", "unknown")
 """Which state a node is in where balancers differ: the first of these that any of them says.
 
@@ -48,52 +51,62 @@ RULES = Group(
     (
         Recording(
             name="namespace_group_node:switchtender_node_sessions:max",
+            labels=_NODE,
             expr=_once("node_sessions"),
             why="sessions that the node reports, each node once",
         ),
         Recording(
             name="namespace_group_node:switchtender_node_effective_sessions:max",
+            labels=_NODE,
             expr=_once("node_effective_sessions"),
             why="sessions that the node is taken to carry now, by the balancer that takes it to be fullest",
         ),
         Recording(
             name="namespace_group_node:switchtender_node_capacity_sessions:max",
+            labels=_NODE,
             expr=_once("node_capacity_sessions"),
             why="sessions that the node may carry",
         ),
         Recording(
             name="namespace_group_node:switchtender_node_state:max",
+            labels=(*_NODE, "state"),
             expr=_state(),
             why="1 for the one state that the node is in, all balancers taken together, 0 for the others",
         ),
         Recording(
             name="namespace_group:switchtender_nodes:count",
+            labels=(*_GROUP, "state"),
             expr="sum by (namespace, group, state) (namespace_group_node:switchtender_node_state:max)",
             why="nodes by state, zeros too",
         ),
         Recording(
             name="namespace_group:switchtender_sessions:sum",
+            labels=_GROUP,
             expr=_sum("node_sessions", SERVING),
             why="reported sessions of the nodes that take calls",
         ),
         Recording(
             name="namespace_group:switchtender_effective_sessions:sum",
+            labels=_GROUP,
             expr=_sum("node_effective_sessions", SERVING),
             why="effective sessions of the nodes that take calls",
         ),
         Recording(
             name="namespace_group:switchtender_capacity_sessions:sum",
+            labels=_GROUP,
             expr=_sum("node_capacity_sessions", SERVING),
             why="capacity of the nodes that take calls",
         ),
         Recording(
             name="namespace_group:switchtender_draining_sessions:sum",
+            labels=_GROUP,
             expr=_sum("node_sessions", DRAINING)
             + "\nor\n0 * sum by (namespace, group) (namespace_group_node:switchtender_node_state:max)",
             why="reported sessions of the nodes that drain: calls that still end, no capacity",
         ),
         Recording(
             name="namespace_group:switchtender_utilization:ratio",
+            labels=_GROUP,
             expr="namespace_group:switchtender_effective_sessions:sum\n"
             "/ (namespace_group:switchtender_capacity_sessions:sum > 0)\n"
             "or\n"
@@ -102,16 +115,19 @@ RULES = Group(
         ),
         Recording(
             name="namespace_group:switchtender_calls_offered:rate1m",
+            labels=_GROUP,
             expr="sum by (namespace, group) (rate(switchtender_calls_offered_total[1m]))",
             why="new calls a second, all balancers",
         ),
         Recording(
             name="namespace_group:switchtender_calls_rejected:rate1m",
+            labels=(*_GROUP, "cause"),
             expr="sum by (namespace, group, cause) (rate(switchtender_calls_rejected_total[1m]))",
             why="calls a second that no node took, by cause",
         ),
         Recording(
             name="namespace_group:switchtender_failovers:rate1m",
+            labels=(*_GROUP, "cause"),
             expr="sum by (namespace, group, cause) (rate(switchtender_failovers_total[1m]))",
             why="times a second that a call went on to its next node, by cause",
         ),
