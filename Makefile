@@ -70,7 +70,7 @@ test-sockets: build
 
 test-judges: build judges
 	@echo "== the balancer as callers and nodes see it"
-	@$(BIN)/python -m pytest --quiet tests/judges -m "not slow"
+	@$(BIN)/python -m pytest --quiet tests/judges tests/views/page -m "not slow"
 
 test-load: build judges
 	@echo "== a hundred thousand calls with every kind of failure: nothing is left of them"

@@ -1,4 +1,4 @@
-"""Fixtures of the judges: the tools, a folder, and the refusal to skip under CI."""
+"""Fixtures of the judges: the tools, and a folder."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.stand import sipp
+from tests.stand.needed import needed
 
 
 def pytest_collection_modifyitems(items):
@@ -14,14 +15,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.judge)
-
-
-def needed(condition, reason):
-    if condition:
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason}; under CI=true nothing is skipped")
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-// What somebody on call must see first: groups that nothing takes calls for, calls turned away, nodes that are not heard.
+// What somebody on call must see first: groups without an eligible node, calls turned away, nodes that are not heard.
 // Pure: from a view to short sentences, the worst first.
 
 import { amount, count, groupKey, many } from "./format.js";
@@ -55,7 +55,8 @@ export function alarms(view) {
   if (view.process.overloaded) alarm("The balancer is overloaded: new calls get 503");
   for (const group of view.groups) {
     if (group.eligible === 0) {
-      alarm(`${groupKey(group)}: no node takes calls (of ${many(group.nodes, "node")})`, { group: groupKey(group) });
+      const tried = group.callsPerSecond > group.rejectedPerSecond ? ", calls go to nodes that are not heard" : "";
+      alarm(`${groupKey(group)}: no eligible node of ${count(group.nodes)}${tried}`, { group: groupKey(group) });
     }
   }
   for (const group of view.groups) {

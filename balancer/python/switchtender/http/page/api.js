@@ -40,5 +40,5 @@ export const order = (verb, node, group, token) =>
 /** Whether the token is one that may give orders: asked of something that only such a token is shown. Raises Refusal. */
 export const presentToken = (token) => ask("api/v1/traces", { headers: bearer(token) });
 
-/** The journal after the event of this id, oldest first, at most `limit`. Raises Refusal. */
-export const events = (after, limit) => ask(`api/v1/events?after=${after}&limit=${limit}`);
+/** As much of the journal as one answer holds, oldest first: what came after this id, or with null the newest. */
+export const events = (after) => ask(`api/v1/events?limit=1000${after === null ? "" : `&after=${after}`}`);

@@ -8,9 +8,8 @@ const KEPT = 2000; // as many as the journal keeps
 const STEP = 100; // shown at first, and more with each wish for older ones
 const SEVERITIES = ["info", "warning", "error"];
 
-/** Events that are one with its repeats: the journal counts them under a new id. */
-const alike = (event) => [event.type, event.namespace, event.group, event.node, event.reason].join("\n");
-const REPEATS = 10; // seconds in which the journal counts repeats as one
+/** What an event and its repeats have in common: the journal tells a repeat as the same event under a new id. */
+const same = (event) => [event.type, event.since, event.namespace, event.group, event.node, event.reason].join("\n");
 
 class Line {
   constructor() {
@@ -42,16 +41,16 @@ class Line {
 }
 
 export class Events {
-  /** `older(before, limit)` asks for events before an id; it gives {events, first}, first being the oldest kept. */
+  /** `older()` asks for the oldest events that the journal has. */
   constructor({ older }) {
     this.kept = []; // oldest first
     this.lines = new Map();
     this.words = [];
     this.shown = STEP;
-    this.first = 1;
+    this.first = 0; // the oldest id that the journal keeps
     this.older = older;
     byId("events-filter").addEventListener("input", () => this.narrow(byId("events-filter").value));
-    byId("events-older").addEventListener("click", () => this.fetchOlder());
+    byId("events-older").addEventListener("click", () => this.showOlder());
   }
 
   /** The id of the newest event, 0 before the first. */
@@ -72,16 +71,12 @@ export class Events {
     const fresh = events.filter((event) => !known.has(event.id));
     if (fresh.length === 0) return;
     this.kept = [...this.kept, ...fresh].sort((one, other) => one.id - other.id);
-    for (const event of fresh) if (event.count > 1) this.replace(event);
-    for (const event of this.kept.splice(0, Math.max(0, this.kept.length - KEPT))) this.lines.delete(event.id);
+    const newest = new Map(this.kept.map((event) => [same(event), event.id]));
+    this.kept = this.kept.filter((event) => newest.get(same(event)) === event.id);
+    this.kept = this.kept.slice(-KEPT);
+    const kept = new Set(this.kept.map((event) => event.id));
+    for (const id of this.lines.keys()) if (!kept.has(id)) this.lines.delete(id);
     this.render();
-  }
-
-  replace(event) {
-    const before = (kept) =>
-      kept.id < event.id && kept.count < event.count && event.time - kept.time <= REPEATS && alike(kept) === alike(event);
-    for (const kept of this.kept.filter(before)) this.lines.delete(kept.id);
-    this.kept = this.kept.filter((kept) => !before(kept));
   }
 
   /** Show only events whose node, group, reason or message holds these words. */
@@ -101,7 +96,7 @@ export class Events {
     arrange(byId("events-list"), shown.map((event) => this.line(event)));
     show(byId("events-none"), shown.length === 0);
     write(byId("events-none"), this.words.length ? "No event with these words." : "Nothing has happened yet.");
-    show(byId("events-older"), found.length > shown.length || (this.kept[0]?.id ?? 1) > this.first);
+    show(byId("events-older"), found.length > shown.length || this.moreThere());
   }
 
   line(event) {
@@ -113,11 +108,19 @@ export class Events {
     return line.update(event);
   }
 
-  async fetchOlder() {
-    this.shown += STEP;
-    const { events, first } = await this.older(this.kept[0]?.id ?? 1, STEP).catch(() => ({ events: [], first: 1 }));
-    this.first = first; // the journal forgets, too
+  /** Take in a page of the journal: {events, first}. */
+  take({ events, first }) {
+    this.first = first;
     this.add(events);
+  }
+
+  async showOlder() {
+    this.shown += STEP;
+    if (this.kept.length < this.shown && this.moreThere()) this.take(await this.older());
     this.render();
+  }
+
+  moreThere() {
+    return this.first > 0 && this.kept.length > 0 && this.kept[0].id > this.first;
   }
 }

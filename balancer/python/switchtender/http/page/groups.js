@@ -54,7 +54,7 @@ class Row {
       badge.update(state, `${count(number)} ${state}`);
       show(badge.element, number > 0);
     }
-    write(this.eligible, `${count(group.eligible)} of ${count(group.nodes)} take calls`);
+    write(this.eligible, `${count(group.eligible)} of ${count(group.nodes)} eligible`);
     write(this.calls, amount(group.callsPerSecond));
     write(this.placed, `${count(group.assigned)} placed`);
     write(this.rejected, amount(group.rejectedPerSecond));

@@ -12,6 +12,7 @@ import { Orders } from "./orders.js";
 import { Sheet } from "./sheet.js";
 import * as token from "./token.js";
 
+const NOTHING = { events: [], first: 0 };
 const NOTICE = 6000; // milliseconds that a notice stands
 
 let notice = 0;
@@ -26,7 +27,7 @@ const goTo = (id) => byId(id).scrollIntoView({ block: "start" });
 
 const connection = new Connection();
 const events = new Events({
-  older: (before, limit) => api.events(Math.max(0, before - limit - 1), Math.min(limit, before - 1)),
+  older: () => api.events(0).catch(() => NOTHING),
 });
 const orders = new Orders({ done: tell });
 const sheet = new Sheet({
@@ -62,8 +63,7 @@ function render() {
 
 /** The journal of this process, from where we know it: what happened while nobody followed stands there. */
 async function catchUp() {
-  const found = await api.events(events.last, 1000).catch(() => ({ events: [] }));
-  events.add(found.events);
+  events.take(await api.events(events.last || null).catch(() => NOTHING));
 }
 
 function take(fresh) {

@@ -19,7 +19,7 @@ export function consequences(verb, node, view) {
   const said = [`${node.node} is sent no new calls, in every group that it is in. Calls that stand go on.${standing}`];
   const group = view.groups.find((entry) => groupKey(entry) === groupKey(node));
   if (group !== undefined && node.eligible && group.eligible <= 1) {
-    said.push(`No other node of ${groupKey(node)} takes calls now: new calls will be turned away.`);
+    said.push(`No other node of ${groupKey(node)} is eligible now: its new calls may be turned away.`);
   }
   return said;
 }
