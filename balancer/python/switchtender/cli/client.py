@@ -78,6 +78,20 @@ class BalancerApi:
             raise self._stranger()
         return answer
 
+    def latest_events(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """The last ``limit`` events, oldest first. Raises ApiError."""
+        found = self._ask(f"/api/v1/events?limit={limit}").get("events")
+        if not isinstance(found, list):
+            raise self._stranger()
+        return found
+
+    def balancer(self) -> dict[str, Any]:
+        """The process: who it is, whether it is ready, what it carries. Raises ApiError."""
+        answer = self._ask("/api/v1/balancer")
+        if "instance" not in answer:
+            raise self._stranger()
+        return answer
+
     def follow_events(self, after: int) -> Iterator[dict[str, Any]]:
         """Events after this id as they come, until the balancer ends the stream. Raises ApiError."""
         for told in self._stream(f"/api/v1/events?after={after}", _SILENCE):

@@ -24,6 +24,7 @@ _HERE = "switchtender.cli"
         "nodes": f"{_HERE}.listing:nodes",
         "resize": f"{_HERE}.orders:resize",
         "serve": f"{_HERE}.serving:serve",
+        "top": f"{_HERE}.top.command:top",
         "undrain": f"{_HERE}.orders:undrain",
         "weight": f"{_HERE}.orders:weight",
     },
