@@ -25,9 +25,9 @@ from switchtender.config.plan import EslTarget, Plan
 from switchtender.config.snapshot import GroupMembers
 from switchtender.config.state_dir import StateDir, TokenKey
 from switchtender.control.balancer import Balancer
-from switchtender.control.journal import Place
 from switchtender.control.passwords import Passwords, SecretKey
 from switchtender.sources.kubernetes import SecretSource, SetSource
+from switchtender.telemetry.journal import Place
 from switchtender_api.loader import Documents
 from switchtender_api.v1alpha1.units import IpAddress
 from switchtender_kube import Reflector

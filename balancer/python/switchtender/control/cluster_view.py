@@ -15,11 +15,12 @@ from switchtender._core import __version__
 from switchtender.config.assembly import Rejection
 from switchtender.config.destination_sets import Key, SeenSet
 from switchtender.control.cluster import Cluster
-from switchtender.control.journal import Journal, Place
 from switchtender.control.kubectl import command
 from switchtender.control.orders import places
 from switchtender.control.views import BalancerView, core_nodes, display_state
 from switchtender.http.views import BadQuestionError, Json, NotHereError, View
+from switchtender.telemetry.journal import Journal, Place
+from switchtender.telemetry.traces import Traces
 
 FORMAT = 1
 
@@ -88,6 +89,11 @@ class StartingView:
         self._balancer = balancer
         self._token = token
         self._started_at = time.time()
+
+    @property
+    def traces(self) -> None:
+        """No call is served yet."""
+        return
 
     def not_ready(self) -> str | None:
         """What is waited for."""
@@ -179,6 +185,11 @@ class Stage:
     def journal(self) -> Journal:
         """What happened."""
         return self.shown.journal
+
+    @property
+    def traces(self) -> Traces | None:
+        """Traces of calls."""
+        return self.shown.traces
 
     def balancer(self) -> Json:
         """This process."""

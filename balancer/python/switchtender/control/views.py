@@ -21,11 +21,12 @@ from switchtender.config.overrides import Override
 from switchtender.config.snapshot import GroupMembers
 from switchtender.control.balancer import Balancer
 from switchtender.control.flow import GroupCalls, group_calls
-from switchtender.control.journal import Journal, Place
 from switchtender.control.orders import changes, places
 from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS, Watch
 from switchtender.http.views import BadQuestionError, Json
 from switchtender.load.states import STATES, StateName
+from switchtender.telemetry.journal import Journal, Place
+from switchtender.telemetry.traces import Traces
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember
 from switchtender_api.v1alpha1.endpoints import format_endpoint
 
@@ -42,7 +43,7 @@ _QUESTION = {
     "group": "group",
 }
 _UNUSED = {"inUse": 0}
-_AT_ONCE = 100
+_AT_ONCE = 50
 """Nodes that are put together before the event loop goes on with all else."""
 _ASKED_AS = {f"/{core}": asked for asked, core in _QUESTION.items()}
 
@@ -80,6 +81,11 @@ class BalancerView:
     def journal(self) -> Journal:
         """What happened."""
         return self._balancer.journal
+
+    @property
+    def traces(self) -> Traces:
+        """Traces of calls."""
+        return self._balancer.traces
 
     def nodes(self) -> list[Json]:
         """One entry for each group a node is a member of, evaluated now."""

@@ -16,7 +16,6 @@ from typing import get_args
 
 from switchtender._core import Core, evaluate
 from switchtender.config.plan import EslTarget
-from switchtender.control.journal import Journal, Place, Severity
 from switchtender.drivers.esl.driver import EslDriver, Timing
 from switchtender.drivers.esl.session import Pace
 from switchtender.drivers.esl.wire import Credentials
@@ -25,6 +24,7 @@ from switchtender.load.age import report_age
 from switchtender.load.model import NodeModel, Policy, observe, observe_report
 from switchtender.load.probing import Probes
 from switchtender.load.states import Published, State, heard, publish, unchanging_until
+from switchtender.telemetry.journal import Journal, Place, Severity
 
 log = logging.getLogger(__name__)
 

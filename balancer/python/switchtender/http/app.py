@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from switchtender.http import live, orders, reads, static
+from switchtender.http import live, orders, reads, static, traces
 from switchtender.http.admin import NOBODY, Guard, guarded
 from switchtender.http.answers import errors_as_json
 from switchtender.http.live import BEHOLDER, Beholder
@@ -25,5 +25,5 @@ def application(view: View, guard: Guard = NOBODY) -> web.Application:
     app[STREAMS] = Streams()
     app[BEHOLDER] = Beholder(view)
     app.on_shutdown.append(app[STREAMS].close)
-    app.add_routes([*reads.routes(), *live.routes(), *orders.routes(), *static.routes()])
+    app.add_routes([*reads.routes(), *live.routes(), *orders.routes(), *traces.routes(), *static.routes()])
     return app

@@ -10,7 +10,8 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 from prometheus_client.registry import CollectorRegistry
 
-from switchtender.control.journal import Journal
+from switchtender.telemetry.journal import Journal
+from switchtender.telemetry.traces import Traces
 
 Json = dict[str, Any]
 
@@ -56,6 +57,10 @@ class View(Protocol):
     @property
     def journal(self) -> Journal:
         """What happened."""
+
+    @property
+    def traces(self) -> Traces | None:
+        """Traces of calls; None while there is no call to trace."""
 
     async def state(self) -> Json:
         """What the operator asks for: the versions acted on, and each node as this balancer sees it."""

@@ -32,10 +32,10 @@ from switchtender.config.last_good import LastGood
 from switchtender.config.pod_config import read_config, services_named, with_services
 from switchtender.config.settings import settings
 from switchtender.config.state_dir import KeysUnreadableError, StateDir, TokenKey, parse_keys, succeeding
+from switchtender.control import group_log
 from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
 from switchtender.control.cluster_view import ClusterView, Stage, StartingView
-from switchtender.control.journal import Journal
 from switchtender.control.peers import Peers
 from switchtender.http.admin import Closed
 from switchtender.http.listen import listening
@@ -48,6 +48,7 @@ from switchtender.serve.equipment import equip, refusal
 from switchtender.serve.follow import FixedFieldsError, TakeUp, follow, refuse_fixed
 from switchtender.sources.file import identity
 from switchtender.sources.kubernetes import PeerSource, SecretSource, SetSource, Watches, cluster_ips
+from switchtender.telemetry.journal import Journal
 from switchtender_api.loader import Documents
 from switchtender_api.v1alpha1.endpoints import host_address
 from switchtender_api.v1alpha1.units import IpAddress
@@ -86,6 +87,7 @@ class Running:
     """What is up once a start is over."""
 
     cluster: Cluster
+    view: ClusterView
     peers: Peers
     take_up: TakeUp
 
@@ -115,7 +117,11 @@ class KubernetesServer:
                     cluster, peers = self.running.cluster, self.running.peers
                     take_up, journal = self.running.take_up, cluster.balancer.journal
                     following = follow(path, seen, told.reload, take_up, self.reloads, journal)
-                    await lifetime.serve(cluster.balancer, (cluster.run(), peers.run(), following), told)
+                    await lifetime.serve(
+                        cluster.balancer,
+                        (cluster.run(), peers.run(), following, group_log.run(self.running.view.look)),
+                        told,
+                    )
                     cluster.save()
         log.info("stopped")
 
@@ -193,7 +199,7 @@ class _Start:
         stage.shown = view
         groups = len(cluster.assembly.groups)
         log.info("serving", extra={"listeners": lifetime.listeners(core), "http": http, "groups": groups})
-        return Running(cluster, peers, self._of_config(cluster, services))
+        return Running(cluster, view, peers, self._of_config(cluster, services))
 
     async def _services(self, client: Client, namespace: str, restored: LastGood) -> dict[str, tuple[str, ...]]:
         """The ClusterIPs of the Services that are advertised. They live as long as the Service: asked once."""

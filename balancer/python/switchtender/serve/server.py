@@ -22,6 +22,7 @@ from switchtender.config.exposure import http_exposure
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.settings import settings
 from switchtender.config.state_dir import StateDir
+from switchtender.control import group_log
 from switchtender.control.admin import Admin
 from switchtender.control.balancer import Balancer
 from switchtender.control.peers import Peers
@@ -61,11 +62,11 @@ class Server:
                 http_files.require(plan.documents, os.environ)
                 tls = plan.documents.config.spec.http.tls
                 certificate = None if tls is None else HttpCertificate(tls)
-                balancer, peers = await self._start(plan, certificate, stack)
+                view, balancer, peers = await self._start(plan, certificate, stack)
                 following = follow(
                     self.path, seen, told.reload, of_file(self.path, balancer), self.reloads, balancer.journal
                 )
-                parts = [peers.run(), following]
+                parts = [peers.run(), following, group_log.run(view.look)]
                 if certificate is not None:
                     parts.append(certificate.follow(balancer.journal))
                 await lifetime.serve(balancer, parts, told)
@@ -73,7 +74,7 @@ class Server:
 
     async def _start(
         self, plan: Plan, certificate: HttpCertificate | None, stack: contextlib.AsyncExitStack
-    ) -> tuple[Balancer, Peers]:
+    ) -> tuple[BalancerView, Balancer, Peers]:
         """Everything up, or nothing left behind: each step that is done stands in ``stack``, to be undone."""
         spec = plan.documents.config.spec
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir))))
@@ -112,4 +113,4 @@ class Server:
         details = {"generation": balancer.generation, "groups": groups}
         balancer.journal.record("Configuration", "Applied", "configuration in force", details=details, logged=False)
         log.info("serving", extra={"listeners": lifetime.listeners(core), "http": http, "groups": groups})
-        return balancer, peers
+        return view, balancer, peers
