@@ -37,7 +37,8 @@ from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
 from switchtender.control.cluster_view import ClusterView, Stage, StartingView
 from switchtender.control.peers import Peers
-from switchtender.http.admin import Closed
+from switchtender.control.reviews import Reviews
+from switchtender.http.admin import Closed, Guard
 from switchtender.http.listen import listening
 from switchtender.metrics.cluster import ClusterCollector, WatchCollector
 from switchtender.metrics.collector import register
@@ -151,11 +152,13 @@ class _Start:
         waiting = StartingView(self._instance, name, self._registry, own.token, self._journal)
         self._registry.register(WatchCollector(self._watches))
         stage = Stage(waiting)
-        guard = Closed(_NO_REVIEW, orders=False)
+        reviews = Reviews()
+        guard: Guard = reviews if spec.http.admin.token_review else Closed(_NO_REVIEW, orders=False)
         http = await stack.enter_async_context(listening(stage, str(spec.http.address), spec.http.port, guard=guard))
         log.info("starting", extra={"http": http, "watching": list(options.watch_namespaces) or "all namespaces"})
         client = await Client.connect(kubeconfig=options.kubeconfig, user_agent="switchtender-balancer")
         stack.push_async_callback(client.close)
+        reviews.client = client
         stack.push_async_callback(self._watches.close)
         namespace = options.namespace or client.namespace
         if namespace is None:
