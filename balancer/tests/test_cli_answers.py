@@ -82,13 +82,37 @@ def event(number, **more):
     } | more
 
 
+TRACE = {"id": 3, "callId": "a@b", "until": time.time() + 1000, "entries": 2, "leftOut": 1}
+MESSAGE = {
+    "id": 1,
+    "time": 1_700_000_000.5,
+    "worker": 0,
+    "direction": "received",
+    "transport": "UDP",
+    "local": "192.0.2.1:5060",
+    "peer": "192.0.2.9:5060",
+    "text": "INVITE sip:1@a SIP/2.0\r\nSubject: \x1b[31m\r\n\r\n",
+}
+PLACED = {
+    "id": 2,
+    "time": 1_700_000_001.0,
+    "worker": 0,
+    "decision": "placed",
+    "group": "voice/ivr",
+    "uid": "u1",
+    "node": "fs1",
+    "address": "192.0.2.11:5060",
+    "details": {"algorithm": "LeastLoad", "attempt": 1},
+}
+
+
 class Balancer:
     """Speaks as much of the HTTP interface as the commands ask for; every stream ends after what there is."""
 
     def __init__(self):
         self.nodes, self.groups, self.events = [NODE, FULL, DOWN], [GROUP], []
         self.instance, self.first, self.streams = "one", 1, []
-        self.status = 200
+        self.status, self.asked, self.traced = 200, [], []
         served = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -101,8 +125,11 @@ class Balancer:
                 elif path == "/api/v1/groups":
                     self.say({"groups": served.groups})
                 elif path == "/api/v1/events":
-                    asked = dict(part.split("=") for part in query.split("&"))
-                    self.tell_events(int(asked["after"]), int(asked.get("limit", 200)))
+                    asked = dict(part.split("=") for part in query.split("&") if part)
+                    after = asked.get("after") or self.headers["Last-Event-ID"]
+                    self.tell_events(int(after), int(asked.get("limit", 200)))
+                elif path == "/api/v1/traces/3" and served.traced:
+                    self.stream(served.traced.pop(0))
                 else:
                     self.say({"error": "Not Found"}, 404)
 
@@ -113,13 +140,24 @@ class Balancer:
                     known = {"events": found[:limit], "last": last, "first": served.first}
                     self.say(known | {"instance": served.instance})
                     return
+                self.stream([("event", one) for one in found])
+
+            def stream(self, told):
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
                 self.end_headers()
                 self.wfile.write(b"retry: 2000\n\n:\n\n")
-                for one in found:
-                    self.wfile.write(f"id: {one['id']}\nevent: event\ndata: {json.dumps(one)}\n\n".encode())
-                served.streams.append(after)
+                for name, one in told:
+                    self.wfile.write(f"id: {one.get('id', '')}\nevent: {name}\ndata: {json.dumps(one)}\n\n".encode())
+                served.streams.append(self.headers["Last-Event-ID"])
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                served.asked.append((self.command, self.path, body and json.loads(body), self.headers["Authorization"]))
+                self.say(TRACE, 201 if self.command == "POST" else 200)
+
+            def do_DELETE(self):
+                self.do_POST()
 
             def say(self, document, status=200):
                 self.send_response(status)
@@ -402,6 +440,48 @@ def test_server_sent_events_are_read_as_they_were_written(sent):
 
 def test_a_server_sent_event_that_breaks_off_is_none():
     assert [one.data for one in parsed([b"data: 1\r\n", b"\r\n", b"data: 2\n"])] == ["1"]
+
+
+# Traces.
+
+
+def test_a_trace_shows_messages_and_decisions_as_they_come_over_lost_connections(run, balancer, monkeypatch):
+    monkeypatch.setattr("switchtender.cli.trace._PAUSE", 0.0)
+    balancer.traced = [[("entry", MESSAGE)], [("entry", PLACED), ("end", TRACE)]]
+    result = run("trace", "a@b", "--for", "2m", SWITCHTENDER_TOKEN="secret", TZ="UTC")
+    assert result.exit_code == 0
+    assert balancer.asked == [
+        ("POST", "/api/v1/traces", {"callId": "a@b", "seconds": 120, "messagesPerSecond": 20}, "Bearer secret")
+    ]
+    assert balancer.streams == ["0", "1"]
+    first, start, subject, _, placed = result.stdout.splitlines()
+    assert first.endswith("received UDP 192.0.2.1:5060 <- 192.0.2.9:5060")
+    assert (start, subject) == ("INVITE sip:1@a SIP/2.0", "Subject: ?[31m")
+    assert placed.endswith("placed voice/ivr to fs1 (192.0.2.11:5060) algorithm=LeastLoad attempt=1")
+    assert "2 entries, 1 left out" in result.stderr
+
+
+def test_a_trace_as_json_is_what_the_balancer_told(run, balancer):
+    balancer.traced = [[("entry", MESSAGE), ("entry", PLACED), ("end", TRACE)]]
+    result = run("trace", "a@b", "-o", "json", SWITCHTENDER_TOKEN="secret")
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [MESSAGE, PLACED]
+
+
+def test_an_interrupted_trace_is_ended_at_the_balancer(run, balancer, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("switchtender.cli.trace._told", interrupted)
+    result = run("trace", "a@b", SWITCHTENDER_TOKEN="secret")
+    assert result.exit_code == 130
+    assert balancer.asked[1] == ("DELETE", "/api/v1/traces/3", b"", "Bearer secret")
+
+
+@pytest.mark.parametrize("span", ["0s", "11m", "soon"])
+def test_a_trace_lasts_as_long_as_it_may(run, balancer, span):
+    result = run("trace", "a@b", "--for", span)
+    assert (result.exit_code, balancer.asked) == (2, [])
+    assert "accepted" in result.stderr
 
 
 # Completion.
