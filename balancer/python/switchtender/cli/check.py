@@ -99,11 +99,12 @@ def check(
 
 def _plan_here(file: Path) -> Plan:
     """The file as `serve` reads it when it starts. Raises DocumentErrors."""
-    from switchtender.config import http_files
+    from switchtender.config import hep, http_files
     from switchtender.config.plan import read_plan
 
     plan = read_plan(file)
     http_files.require(plan.documents, os.environ, now=datetime.now(UTC))
+    hep.password(plan.documents, os.environ)
     return plan
 
 

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from switchtender._core import Core
-from switchtender.config import last_good
+from switchtender.config import hep, last_good
 from switchtender.config.destination_sets import seen_set
 from switchtender.config.last_good import LastGood
 from switchtender.config.pod_config import read_config, services_named, with_services
@@ -144,6 +144,7 @@ class _Start:
 
     async def run(self) -> Running:
         options, spec, stack = self._options, self._documents.config.spec, self._stack
+        hep_password = hep.password(self._documents, options.environ)
         shared = options.keys_secret is not None
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir), shared=shared)))
         restored = _restored(state_dir)
@@ -174,7 +175,7 @@ class _Start:
             await sets.synced()
         served = with_services(self._documents, services)
         make_room(served.config.spec.tcp.max_connections)
-        core = Core(json.dumps(settings(served.config.spec)).encode())
+        core = Core(json.dumps(settings(served.config.spec, hep_password)).encode())
         peers = self._peers(client, namespace)
         balancer = Balancer(
             core, keys, clock=time.monotonic, replicas=peers.replicas, part=peers.part, journal=self._journal

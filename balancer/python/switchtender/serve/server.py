@@ -17,7 +17,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from switchtender._core import Core
-from switchtender.config import http_files
+from switchtender.config import hep, http_files
 from switchtender.config.exposure import http_exposure
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.settings import settings
@@ -79,7 +79,7 @@ class Server:
         spec = plan.documents.config.spec
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir))))
         make_room(spec.tcp.max_connections)
-        core = Core(json.dumps(settings(spec)).encode())
+        core = Core(json.dumps(settings(spec, hep.password(plan.documents, os.environ))).encode())
         instance = secrets.token_hex(8)
         trust = None if certificate is None else certificate.trust
         peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic, trust=trust)
