@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from switchtender.http.admin import Closed, ForbiddenError, OneToken, UnauthorizedError, UnavailableError
@@ -14,6 +14,7 @@ from switchtender.http.app import MAX_BODY, application
 from switchtender.http.listen import HttpBindError, listening
 from switchtender.http.openapi import VERBS
 from switchtender.http.views import BadQuestionError, NotFoundError, NotHereError
+from switchtender.metrics.exposition import Exposition
 from switchtender.telemetry.journal import Journal
 
 NODE = {"namespace": "voice", "group": "ivr", "node": "fs1", "state": "ready", "sessions": 3, "effective": 3.5}
@@ -26,8 +27,8 @@ class StubView:
     def __init__(self):
         self.instance = "0123456789abcdef"
         self.journal = Journal()
-        self.registry = CollectorRegistry()
-        Gauge("switchtender_probe", "A gauge.", registry=self.registry).set(7)
+        self.metrics = Exposition()
+        self.metrics.add(Gauge("switchtender_probe", "A gauge.", registry=None))
         self.reason = None
         self.secret = None
         self.asked = []

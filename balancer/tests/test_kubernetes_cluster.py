@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 from kubernetes_stand import head, member, slice_of
-from prometheus_client import CollectorRegistry
 from test_control_balancer import FakeCore
 from test_kubernetes_assembly import seen
 
@@ -21,6 +20,7 @@ from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
 from switchtender.control.cluster_view import ClusterView
 from switchtender.control.watch import Watch
+from switchtender.metrics.exposition import Exposition
 from switchtender.metrics.reloads import Reloads
 
 CONFIG = """\
@@ -230,7 +230,7 @@ async def test_keys_that_come_while_a_node_is_said_goodbye_to_are_not_forgotten(
 async def test_the_operator_is_answered_beside_the_event_loop_and_of_nodes_that_are_there_then(made, core, monkeypatch):
     cluster = made(sets := FakeSets(IVR, CONF))
     await cluster.take_up()
-    view = ClusterView(cluster, "0123", CollectorRegistry(), time.monotonic, lambda: b"t")
+    view = ClusterView(cluster, "0123", Exposition(), time.monotonic, lambda: b"t")
     counted, counting, told = threading.Event(), threading.Event(), core.nodes()
 
     def nodes():

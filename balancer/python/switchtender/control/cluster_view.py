@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from prometheus_client.registry import CollectorRegistry
-
 from switchtender._core import __version__
 from switchtender.config.assembly import Rejection
 from switchtender.config.destination_sets import Key, SeenSet
@@ -18,7 +16,7 @@ from switchtender.control.cluster import Cluster
 from switchtender.control.kubectl import command
 from switchtender.control.orders import places
 from switchtender.control.views import BalancerView, core_nodes, display_state
-from switchtender.http.views import BadQuestionError, Json, NotHereError, View
+from switchtender.http.views import BadQuestionError, Json, Metrics, NotHereError, View
 from switchtender.telemetry.journal import Journal, Place
 from switchtender.telemetry.traces import Traces
 
@@ -37,11 +35,11 @@ class ClusterView(BalancerView):
         self,
         cluster: Cluster,
         instance: str,
-        registry: CollectorRegistry,
+        metrics: Metrics,
         clock: Callable[[], float],
         token: Callable[[], bytes | None],
     ) -> None:
-        super().__init__(cluster.balancer, instance, registry, clock)
+        super().__init__(cluster.balancer, instance, metrics, clock)
         self._cluster = cluster
         self._token = token
 
@@ -78,12 +76,12 @@ class StartingView:
         self,
         instance: str,
         balancer: str,
-        registry: CollectorRegistry,
+        metrics: Metrics,
         token: Callable[[], bytes | None],
         journal: Journal,
     ) -> None:
         self.instance = instance
-        self.registry = registry
+        self.metrics = metrics
         self.journal = journal
         self.reason = "starting"
         self._balancer = balancer
@@ -165,9 +163,9 @@ class Stage:
         return self.shown.instance
 
     @property
-    def registry(self) -> CollectorRegistry:
+    def metrics(self) -> Metrics:
         """The metrics of this process."""
-        return self.shown.registry
+        return self.shown.metrics
 
     def not_ready(self) -> str | None:
         """Why the process is not ready to be sent calls; None when it is."""

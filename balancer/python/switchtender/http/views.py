@@ -5,10 +5,10 @@ Knows neither sockets nor the packet core.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from aiohttp import web
-from prometheus_client.registry import CollectorRegistry
 
 from switchtender.telemetry.journal import Journal
 from switchtender.telemetry.traces import Traces
@@ -28,6 +28,21 @@ class NotHereError(RuntimeError):
     """This balancer is not the one to ask; the text says how it is done."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page as it goes over the wire."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+class Metrics(Protocol):
+    """What Prometheus asks for."""
+
+    async def page(self, accept: str, accept_encoding: str) -> Page:
+        """The page in the format that the scraper prefers, by its headers ``Accept`` and ``Accept-Encoding``."""
+
+
 class View(Protocol):
     """The balancer, as the outside may see it."""
 
@@ -36,7 +51,7 @@ class View(Protocol):
         """A random id of this process: peers tell replicas apart by it."""
 
     @property
-    def registry(self) -> CollectorRegistry:
+    def metrics(self) -> Metrics:
         """The metrics of this process."""
 
     def not_ready(self) -> str | None:

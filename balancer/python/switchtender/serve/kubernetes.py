@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry
-
 from switchtender._core import Core
 from switchtender.config import hep, last_good
 from switchtender.config.destination_sets import seen_set
@@ -40,8 +38,12 @@ from switchtender.control.peers import Peers
 from switchtender.control.reviews import Reviews
 from switchtender.http.admin import Closed, Guard
 from switchtender.http.listen import listening
+from switchtender.http.sse import Streams
 from switchtender.metrics.cluster import ClusterCollector, WatchCollector
-from switchtender.metrics.collector import register
+from switchtender.metrics.collector import expose
+from switchtender.metrics.exposition import Exposition
+from switchtender.metrics.families import LIVE_CLIENTS
+from switchtender.metrics.readings import Readings
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
 from switchtender.serve.descriptors import make_room
@@ -138,7 +140,9 @@ class _Start:
         self._reloads = reloads
         self._stack = stack
         self._instance = secrets.token_hex(8)
-        self._registry = CollectorRegistry()
+        self._streams = Streams()
+        self._exposition = Exposition()
+        self._exposition.add(Readings((LIVE_CLIENTS, lambda: [((), self._streams.clients)])))
         self._watches = Watches()
         self._journal = Journal()
 
@@ -150,12 +154,14 @@ class _Start:
         restored = _restored(state_dir)
         own = _OwnSecrets(options)
         name = self._documents.config.metadata.name
-        waiting = StartingView(self._instance, name, self._registry, own.token, self._journal)
-        self._registry.register(WatchCollector(self._watches))
+        waiting = StartingView(self._instance, name, self._exposition, own.token, self._journal)
+        self._exposition.add(WatchCollector(self._watches))
         stage = Stage(waiting)
         reviews = Reviews()
         guard: Guard = reviews if spec.http.admin.token_review else Closed(_NO_REVIEW, orders=False)
-        http = await stack.enter_async_context(listening(stage, str(spec.http.address), spec.http.port, guard=guard))
+        http = await stack.enter_async_context(
+            listening(stage, str(spec.http.address), spec.http.port, guard=guard, streams=self._streams)
+        )
         log.info("starting", extra={"http": http, "watching": list(options.watch_namespaces) or "all namespaces"})
         client = await Client.connect(kubeconfig=options.kubeconfig, user_agent="switchtender-balancer")
         stack.push_async_callback(client.close)
@@ -196,9 +202,9 @@ class _Start:
         await cluster.take_up()
         stack.push_async_callback(lifetime.end, core)
         core.start()
-        view = ClusterView(cluster, self._instance, self._registry, time.monotonic, own.token)
-        register(self._registry, balancer, view, self._reloads)
-        self._registry.register(ClusterCollector(cluster))
+        view = ClusterView(cluster, self._instance, self._exposition, time.monotonic, own.token)
+        expose(self._exposition, balancer, view, self._reloads)
+        self._exposition.add(ClusterCollector(cluster))
         own.hand_on(cluster.use_keys, keys)
         stage.shown = view
         groups = len(cluster.assembly.groups)

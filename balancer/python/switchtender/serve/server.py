@@ -14,8 +14,6 @@ import secrets
 import time
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from switchtender._core import Core
 from switchtender.config import hep, http_files
 from switchtender.config.exposure import http_exposure
@@ -28,8 +26,11 @@ from switchtender.control.balancer import Balancer
 from switchtender.control.peers import Peers
 from switchtender.control.views import BalancerView
 from switchtender.http.listen import listening
-from switchtender.metrics.certificates import CertificateCollector
-from switchtender.metrics.collector import register
+from switchtender.http.sse import Streams
+from switchtender.metrics.collector import expose
+from switchtender.metrics.exposition import Exposition
+from switchtender.metrics.families import CERTIFICATE_EXPIRY, LIVE_CLIENTS
+from switchtender.metrics.readings import Readings
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
 from switchtender.serve.admission import by_token
@@ -93,15 +94,18 @@ class Server:
         )
         equip(balancer, lifetime.own_address(core), functools.partial(refusal, kubernetes=False, forbidden=frozenset()))
         stack.push_async_callback(balancer.close)
-        registry = CollectorRegistry()
-        view = BalancerView(balancer, instance, registry, time.monotonic)
-        register(registry, balancer, view, self.reloads)
+        exposition = Exposition()
+        view = BalancerView(balancer, instance, exposition, time.monotonic)
+        expose(exposition, balancer, view, self.reloads)
+        streams = Streams()
+        readings = Readings((LIVE_CLIENTS, lambda: [((), streams.clients)]))
         if certificate is not None:
-            registry.register(CertificateCollector(certificate.expires))
+            readings.add(CERTIFICATE_EXPIRY, lambda: [(("http",), certificate.expires())])
+        exposition.add(readings)
         guard = by_token(spec.http.admin, state_dir, os.environ)
         tls = None if certificate is None else certificate.context
         http = await stack.enter_async_context(
-            listening(view, str(spec.http.address), spec.http.port, guard=guard, tls=tls)
+            listening(view, str(spec.http.address), spec.http.port, guard=guard, tls=tls, streams=streams)
         )
         if (exposure := http_exposure(spec.http)) is not None:
             log.warning("%s", exposure)
