@@ -124,6 +124,7 @@ class TopApp(App[int]):
 
     CSS = """
     #status { height: 1; padding: 0 1; }
+    _Table { scrollbar-size-horizontal: 0; }
     #groups { height: auto; max-height: 6; }
     #nodes { height: 1fr; }
     #detail { display: none; height: auto; max-height: 10; padding: 0 1; border-top: solid $primary; }
