@@ -138,7 +138,7 @@ def test_what_is_told_is_kept_and_logged_without_secrets(traces, core, caplog):
         "received",
         "INVITE sip:bob@example.com SIP/2.0",
     )
-    assert (said[1].decision, said[1].node, said[1].details["capacity"]) == ("placed", "fs1", 49.0)
+    assert (said[1].decision, said[1].node, said[1].capacity) == ("placed", "fs1", 49.0)
     assert not any("n0nce" in str(vars(record)) or "r3sponse" in str(vars(record)) for record in caplog.records)
 
 

@@ -275,4 +275,4 @@ def _log(event: Event, count: int) -> None:
             extra["node"] = event.places[0].node
     if count > 1:
         extra["count"] = count
-    log.log(_LEVELS[event.severity], "%s", event.message, extra={**event.details, **extra})
+    log.log(_LEVELS[event.severity], "%s", event.message, extra={**extra, **event.details})

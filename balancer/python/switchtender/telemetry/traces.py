@@ -217,10 +217,13 @@ class Traces:
             entry["text"] = text
         else:
             node = {"uid": second or None, "node": self._name_of(second) if second else None}
-            entry |= {"decision": what, "group": first, **node, "address": third or None, "details": json.loads(text)}
-            logged = entry
+            entry |= {"decision": what, "group": first, **node, "address": third or None}
+            details = json.loads(text)
+            logged = {**details, **entry}
+            entry["details"] = details
         trace.add(entry)
-        log.info("trace", extra={"trace": trace.id, "callId": trace.call_id, **_without(logged, "time")})
+        del logged["time"]
+        log.info("trace", extra={"trace": trace.id, "callId": trace.call_id, **logged})
 
     def _end(self, trace: Trace) -> None:
         trace.ended = self._wall()
@@ -243,7 +246,3 @@ class Traces:
 def _size(entry: Json) -> int:
     """Roughly, in characters."""
     return len(entry["text"]) + 200 if "text" in entry else 1000
-
-
-def _without(entry: Json, name: str) -> Json:
-    return {key: value for key, value in entry.items() if key != name}
