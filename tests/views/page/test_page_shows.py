@@ -200,7 +200,7 @@ def test_each_reason_stands_in_words_beside_its_state(page):
     for name, (state, reason, words) in expected.items():
         assert page.state(name) == (state, reason)
         assert words in page.row(name).locator(".because").first.inner_text()
-    assert "refused the login" in page.row("fs-locked").inner_text()
+    assert "login refused" in page.row("fs-locked").inner_text()
     alarms = page.tab.locator("#alarms-list").inner_text()
     assert "default/gateways: no eligible node of 1" in alarms
     assert "2 nodes down" in alarms
