@@ -1,5 +1,7 @@
 """The explain form of the live page gives the answer that the API gives."""
 
+import pytest
+
 from tests.stand.process import ask
 from tests.views.page.conftest import LAYOUT
 
@@ -13,6 +15,14 @@ Call-ID: 77@192.0.2.9
 CSeq: 1 INVITE
 Content-Length: 0
 """
+
+
+@pytest.fixture
+def page(open_page):
+    """One page for all questions, with an empty form."""
+    open_page.tab.get_by_label("Fields").check()
+    open_page.tab.locator("#explain-form").evaluate("form => form.reset()")
+    return open_page
 
 
 def asked(page):
@@ -40,7 +50,6 @@ def expected(answer):
 
 
 def test_the_fields_ask_what_the_api_is_asked(page):
-    page.open()
     form = page.tab.locator("#explain-form")
     form.get_by_label("Request-URI").fill("sip:conf7@example.com")
     form.get_by_label("From").fill("sip:alice@example.org")
@@ -62,7 +71,6 @@ def test_the_fields_ask_what_the_api_is_asked(page):
 
 
 def test_a_pasted_message_is_asked_as_it_is(page):
-    page.open()
     page.tab.get_by_label("A SIP message").check()
     assert page.tab.locator("#request-uri").is_hidden()
     page.tab.get_by_label("SIP request").fill(MESSAGE)
@@ -73,7 +81,6 @@ def test_a_pasted_message_is_asked_as_it_is(page):
 
 
 def test_where_no_node_takes_the_call_each_says_why(page):
-    page.open()
     page.tab.locator("#request-uri").fill("sip:0012@example.com")
     _, answer = asked(page)
     assert shown(page) == expected(answer) == {"gw-1": ["down", "Unreachable", "is stale or down"]}
@@ -82,7 +89,6 @@ def test_where_no_node_takes_the_call_each_says_why(page):
 
 def test_a_question_that_cannot_be_answered_says_what_to_change(page):
     page.forgive(r"status of 400")
-    page.open()
     page.tab.locator("#request-uri").fill("sip:1@example.com")
     page.tab.get_by_label("Header lines").fill("no header")
     page.tab.get_by_role("button", name="Explain").click()

@@ -28,13 +28,12 @@ FORMATS = [
 
 
 @pytest.fixture
-def ask(page):
+def ask(open_page):
     """Call an exported function of a module of the page."""
-    page.open()
 
     def called(module, function, *arguments):
         script = "([module, name, given]) => import(`/static/${module}.js`).then(found => found[name](...given))"
-        return page.tab.evaluate(script, [module, function, list(arguments)])
+        return open_page.tab.evaluate(script, [module, function, list(arguments)])
 
     return called
 
@@ -88,8 +87,7 @@ def test_alarms_of_groups_and_of_the_balancer_come_first(ask):
     assert ask("alarms", "alarms", tried)[0]["text"].endswith(", calls go to nodes that are not heard")
 
 
-def test_rows_are_ordered_by_key_with_the_unknown_last_either_way(page):
-    page.open()
+def test_rows_are_ordered_by_key_with_the_unknown_last_either_way(open_page):
     script = """([keys, descending]) => import('/static/order.js').then(({ ordered }) =>
         ordered(keys.map((key, at) => ({ key, at })), item => item.key, item => item.at, descending)
             .map(item => item.at))"""
@@ -98,19 +96,16 @@ def test_rows_are_ordered_by_key_with_the_unknown_last_either_way(page):
         (["fs10", "fs2", "fs1"], [2, 1, 0], [0, 1, 2]),
         ([[1, -2], [0, 5], [1, -3]], [1, 2, 0], [0, 2, 1]),
     ]:
-        assert page.tab.evaluate(script, [keys, False]) == upward
-        assert page.tab.evaluate(script, [keys, True]) == downward
+        assert open_page.tab.evaluate(script, [keys, False]) == upward
+        assert open_page.tab.evaluate(script, [keys, True]) == downward
 
 
-def test_a_held_order_takes_in_what_is_new_and_lets_go_of_what_is_gone(page):
-    page.open()
+def test_a_held_order_takes_in_what_is_new_and_lets_go_of_what_is_gone(open_page):
     script = "() => import('/static/order.js').then(({ heldOrder }) => heldOrder([5, 1, 4, 2], x => x, [1, 2, 3, 4]))"
-    assert page.tab.evaluate(script) == [1, 2, 4, 5]
+    assert open_page.tab.evaluate(script) == [1, 2, 4, 5]
 
 
-def test_an_event_and_its_repeats_are_one_line(page):
-    page.open()
-    page.tab.locator("#events-list li").first.wait_for()
+def test_an_event_and_its_repeats_are_one_line(open_page):
     event = {"type": "NodeRefused", "severity": "warning", "namespace": "n", "group": "g", "node": "zz", "reason": "R"}
     script = """async events => {
         const { Events } = await import('/static/events.js');
@@ -124,4 +119,4 @@ def test_an_event_and_its_repeats_are_one_line(page):
         {**event, "id": 5, "count": 1, "since": 40.0, "time": 40.0, "message": "m", "details": {}},
         {**event, "id": 4, "count": 9, "since": 10.0, "time": 12.0, "message": "m", "details": {}},
     ]
-    assert page.tab.evaluate(script, told) == [[4, 9], [5, 1]]
+    assert open_page.tab.evaluate(script, told) == [[4, 9], [5, 1]]
