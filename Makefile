@@ -70,7 +70,7 @@ test-sockets: build
 
 test-judges: build judges
 	@echo "== the balancer as callers and nodes see it"
-	@$(BIN)/python -m pytest --quiet tests/judges tests/views/page -m "not slow"
+	@$(BIN)/python -m pytest --quiet tests/judges tests/views/page tests/views/test_metric_pages.py -m "not slow"
 
 test-load: build judges
 	@echo "== a hundred thousand calls with every kind of failure: nothing is left of them"
@@ -95,6 +95,10 @@ e2e: build ## The product on a real Kubernetes (E2E_LEVEL=smoke or full, E2E_PRO
 .PHONY: bench
 bench: build ## Time the packet core: parse, forward, select
 	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --package switchtender-bench --locked
+
+.PHONY: bench-scrape
+bench-scrape: build ## What a scrape of a balancer with 1,000 nodes costs, and whom it disturbs; a minute
+	@$(BIN)/python -m tools.bench_scrape
 
 # Half an hour: every scene through every balancer. The runs wait for calls to end, not for the CPU.
 .PHONY: bench-benefit

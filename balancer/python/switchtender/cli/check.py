@@ -43,7 +43,12 @@ if TYPE_CHECKING:
     help="The file is a balancer's in a pod: a BalancerConfig alone, in which $(POD_IP) and the like may stand.",
 )
 @click.option(
-    "--wait", type=click.FloatRange(1, 120), default=5.0, show_default=True, help="Seconds to watch each node."
+    "--wait",
+    type=click.FloatRange(1, 120),
+    metavar="SECONDS",
+    default=5.0,
+    show_default=True,
+    help="Seconds to watch each node.",
 )
 def check(
     file: Path | None,

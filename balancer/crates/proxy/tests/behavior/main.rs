@@ -8,7 +8,6 @@ mod call;
 mod cancel;
 mod clauses;
 mod connections;
-mod decisions;
 mod dialog;
 mod documentation;
 mod failover;
