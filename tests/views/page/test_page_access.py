@@ -115,8 +115,8 @@ def test_colors_follow_the_system_until_somebody_chooses(page):
     page.tab.locator("#nodes-table tbody tr").first.wait_for()
 
 
-def test_everything_has_a_role_and_a_name(page, stand):
-    page.open(f"/#token={stand.token}")
+def test_everything_has_a_role_and_a_name(open_page, stand):
+    page = open_page
     nodes = tree(page.tab)
     assert [node for node in nodes if node[0] in CONTROLS and not node[1].strip()] == []
     roles = {(role, name) for role, name, _ in nodes}
@@ -142,10 +142,10 @@ def test_everything_has_a_role_and_a_name(page, stand):
     assert not {"nodes-table", "groups-table", "calls-per-second"} & set(spoken), "numbers are not read out"
 
 
-def test_the_table_stays_a_table_on_a_phone(page, stand):
-    page.tab.set_viewport_size(WINDOWS["phone"])
-    page.open()
-    roles = [role for role, _, _ in tree(page.tab)]
+def test_the_table_stays_a_table_on_a_phone(open_page, stand):
+    open_page.tab.set_viewport_size(WINDOWS["phone"])
+    roles = [role for role, _, _ in tree(open_page.tab)]
+    open_page.tab.set_viewport_size(WINDOWS["desktop"])
     nodes, groups = len(stand.balancer.nodes()), len(stand.balancer.groups())
     assert roles.count("row") == 2 + nodes + groups
     assert roles.count("cell") == 9 * nodes + 6 * groups
@@ -188,8 +188,8 @@ def test_the_keyboard_reaches_all_and_the_focus_is_seen(page):
     assert [name for name in reached if name in wanted] == wanted, "in the order in which they stand"
 
 
-def test_dialogs_open_and_close_by_keyboard_and_give_the_focus_back(page, stand):
-    page.open(f"/#token={stand.token}")
+def test_dialogs_open_and_close_by_keyboard_and_give_the_focus_back(open_page):
+    page = open_page
     keys = page.tab.keyboard
     page.row("fs-small").locator(".link").focus()
     keys.press("Enter")
@@ -210,9 +210,9 @@ def test_dialogs_open_and_close_by_keyboard_and_give_the_focus_back(page, stand)
     assert head.get_attribute("aria-sort") == "ascending"
 
 
-def test_motion_is_left_out_on_wish(page):
+def test_motion_is_left_out_on_wish(open_page):
+    page = open_page
     page.tab.emulate_media(reduced_motion="reduce")
-    page.open()
     moving = """() => [...document.querySelectorAll('*')].filter(element => {
         const style = getComputedStyle(element);
         const moves = parseFloat(style.transitionDuration) > 0 || style.animationName !== 'none';
