@@ -49,20 +49,26 @@ build: .venv/.core ## Build everything into the checkout (.venv, balancer/target
 demo: build ## Four simulated nodes, real calls, a live table; about a minute (DEMO_KEEP=1 leaves it up)
 	@$(BIN)/python -m tests.demo
 
-# Two at a time where most of the time is waited; what puts a balancer under load has the machine to itself, at the end.
-.PHONY: test test-rust test-units test-sockets test-judges test-load
-test: build judges ## Every test: Rust units and simulation, Python, real sockets, SIPp and tshark
-	@$(MAKE) --jobs=2 --output-sync=target test-rust test-units
-	@$(MAKE) --jobs=2 --output-sync=target test-sockets test-judges
+# First what computes, then what waits most of the time, three at once and the longest first; what puts a balancer under
+# load has the machine to itself, at the end. Tests that share addresses on loopback belong to one target.
+FAULTS := tests/judges/test_judge_continuity.py tests/judges/test_judge_states.py
+.PHONY: test test-rust test-leak test-units test-judges test-sockets test-views test-faults test-load
+test: build judges ## Every test: Rust, Python, real sockets, SIPp, tshark, Prometheus, a browser
+	@$(MAKE) --jobs=2 --output-sync=target test-rust test-units test-leak
+	@$(MAKE) --jobs=3 --output-sync=target test-judges test-sockets test-views test-faults
 	@$(MAKE) test-load
 
 test-rust: build
 	@echo "== Rust: units, properties, deterministic simulation"
 	@env -u MAKEFLAGS -u MFLAGS $(CARGO) test --quiet $(CARGO_MANIFEST) --workspace --locked
 
+test-leak: build
+	@echo "== a hundred thousand calls with every kind of failure: nothing is left of them"
+	@env -u MAKEFLAGS -u MFLAGS $(CARGO) test --quiet $(CARGO_MANIFEST) --profile quick --package switchtender-proxy --test leak --locked
+
 test-units: build
-	@echo "== Python: documents, Kubernetes client, operator, contract, alerts"
-	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/test_claims.py tests/views/rules
+	@echo "== Python: documents, Kubernetes client, operator, contract"
+	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/test_claims.py
 
 test-sockets: build
 	@echo "== Python: the balancer on real sockets, the simulator"
@@ -70,13 +76,19 @@ test-sockets: build
 
 test-judges: build judges
 	@echo "== the balancer as callers and nodes see it"
-	@$(BIN)/python -m pytest --quiet tests/judges tests/views/page tests/views/test_metric_pages.py -m "not slow"
+	@$(BIN)/python -m pytest --quiet tests/judges $(FAULTS:%=--ignore=%) -m "not load"
+
+test-faults: build judges
+	@echo "== nodes in trouble, and what becomes of calls that stand"
+	@$(BIN)/python -m pytest --quiet $(FAULTS)
+
+test-views: build judges
+	@echo "== what people see of it: rules, dashboards, the live page"
+	@$(BIN)/python -m pytest --quiet tests/views
 
 test-load: build judges
-	@echo "== a hundred thousand calls with every kind of failure: nothing is left of them"
-	@$(CARGO) test --quiet $(CARGO_MANIFEST) --profile quick --package switchtender-proxy --test leak --locked
 	@echo "== the balancer under load"
-	@$(BIN)/python -m pytest --quiet tests/judges -m slow
+	@$(BIN)/python -m pytest --quiet tests/judges -m load
 
 # The outside judges are Debian packages. Without root they are skipped with a reason, and under CI=true they must be there.
 .PHONY: judges
@@ -95,10 +107,6 @@ e2e: build ## The product on a real Kubernetes (E2E_LEVEL=smoke or full, E2E_PRO
 .PHONY: bench
 bench: build ## Time the packet core: parse, forward, select
 	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --package switchtender-bench --locked
-
-.PHONY: bench-scrape
-bench-scrape: build ## What a scrape of a balancer with 1,000 nodes costs, and whom it disturbs; a minute
-	@$(BIN)/python -m tools.bench_scrape
 
 # Half an hour: every scene through every balancer. The runs wait for calls to end, not for the CPU.
 .PHONY: bench-benefit

@@ -56,7 +56,8 @@ def _tell(console: Console, where: Layout) -> None:
         f"nodes:       .venv/bin/switchtender nodes --watch --url {where.url}",
         f"metrics:     {where.url}/metrics",
         f"Prometheus:  prometheus --config.file={_here(config)} --storage.tsdb.path={_here(folder / 'data')}",
-        f"Grafana:     import {_here(folder / 'grafana' / 'dashboards')}/*.json",
+        f"Grafana:     import {_here(folder / 'grafana' / 'dashboards')}/*.json, or provision it from "
+        f"{_here(folder / 'grafana' / 'provisioning')}",
     ):
         console.print(line, highlight=False, soft_wrap=True)
     console.print()

@@ -49,6 +49,7 @@ def flawless(result, calls):
 
 
 @pytest.mark.slow
+@pytest.mark.load
 def test_ten_thousand_calls_at_five_hundred_a_second(stand, folder, capture_allowed):
     nodes, balancer = stand
     calls = 10_000
@@ -99,9 +100,9 @@ def test_credentials_return_to_the_node_that_challenged(stand, folder):
 def test_a_node_killed_in_mid_run_fails_no_new_call(stand, folder):
     """Calls in set-up fail over; calls that stand are short, so that next to none is cut by the dead node."""
     nodes, balancer = stand
-    calls = 4000
+    calls = 3000
     run = sipp.start("set-up", TARGET, folder, calls=calls, rate=200)
-    time.sleep(6)
+    time.sleep(5)
     nodes.do("fs2", "crash")
     flawless(run.result(120), calls)
     assert balancer.states()["fs2"] == "down"

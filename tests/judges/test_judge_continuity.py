@@ -40,7 +40,7 @@ def test_calls_survive_reload_a_refused_file_and_the_loss_of_the_event_socket(no
     config = folder / "balancer.yaml"
     write_config(config, LAYOUT, [Group("judged", NODES)], folder / "state")
     with serving(config, LAYOUT) as balancer:
-        run = sipp.start("call", TARGET, folder, calls=CALLS, rate=100, pause_ms=8000)
+        run = sipp.start("call", TARGET, folder, calls=CALLS, rate=200, pause_ms=7000)
         standing(nodes, CALLS)
         os.kill(balancer.process.pid, signal.SIGHUP)
         config.write_text("kind: Nonsense\n")
@@ -59,7 +59,7 @@ def test_calls_survive_a_restart_with_fewer_workers(nodes, folder):
     config = folder / "balancer.yaml"
     write_config(config, LAYOUT, [Group("judged", NODES)], folder / "state")
     with serving(config, LAYOUT):
-        caller = sipp.start("call", TARGET, folder, calls=CALLS, rate=100, pause_ms=9000)
+        caller = sipp.start("call", TARGET, folder, calls=CALLS, rate=200, pause_ms=8000)
         for node in NODES:
             nodes.change(node.name, call_duration=0)
         standing(nodes, CALLS)
@@ -74,8 +74,8 @@ def test_the_nodes_bye_arrives_after_a_restart(nodes, folder):
     write_config(config, LAYOUT, [Group("judged", NODES)], folder / "state")
     with serving(config, LAYOUT):
         for node in NODES:
-            nodes.change(node.name, call_duration=9)
-        caller = sipp.start("node-hangs-up", TARGET, folder, calls=CALLS, rate=100)
+            nodes.change(node.name, call_duration=8)
+        caller = sipp.start("node-hangs-up", TARGET, folder, calls=CALLS, rate=200)
         standing(nodes, CALLS)
     write_config(config, FEWER, [Group("judged", NODES)], folder / "state")
     with serving(config, FEWER):

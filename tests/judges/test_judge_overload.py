@@ -12,7 +12,7 @@ from tests.stand import sipp
 from tests.stand.balancer import Group, Layout, serving, write_config
 from tests.stand.nodes import Node, simulated
 
-pytestmark = pytest.mark.usefixtures("sipp_installed")
+pytestmark = [pytest.mark.usefixtures("sipp_installed"), pytest.mark.slow, pytest.mark.load]
 
 ONE = Layout(address="127.0.0.60", http=18081)
 TWO = Layout(address="127.0.0.61", http=18081)
@@ -55,7 +55,6 @@ def offer(folder, layouts, *, scenario, calls, rate, pause_ms):
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layouts", [[ONE], [ONE, TWO]], ids=["one balancer", "two balancers"])
 def test_sessions_per_second_are_never_hit_while_others_have_room(folder, layouts):
     with stand(folder, [SLOW, *FAST], layouts) as (nodes, _):
@@ -68,10 +67,9 @@ def test_sessions_per_second_are_never_hit_while_others_have_room(folder, layout
         assert seen["slow"]["counters"]["answered"] >= 60, "and yet it carries its part"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layouts", [[ONE], [ONE, TWO]], ids=["one balancer", "two balancers"])
 def test_a_full_pool_stays_at_full_use_refuses_the_rest_and_recovers(folder, layouts):
-    """Twice what fits is offered for 24 s: the pool of 88 usable sessions carries calls all the time.
+    """Twice what fits is offered for 21 s: the pool of 88 usable sessions carries calls all the time.
 
     How full it is depends on how soon reports are read; a machine that is busy with something else disturbs one round,
     not two. Two balancers on one machine read them later, and take turns at the last slots.
@@ -94,7 +92,7 @@ def overloaded(folder, layouts, room):
     rate = round(2 * room / hold)
     with stand(folder, SMALL, layouts) as (nodes, balancers):
         runs = offer(
-            folder, layouts, scenario="call-or-refused", calls=24 * rate, rate=rate, pause_ms=round(hold * 1000)
+            folder, layouts, scenario="call-or-refused", calls=21 * rate, rate=rate, pause_ms=round(hold * 1000)
         )
         time.sleep(8)
         live = []
@@ -112,6 +110,6 @@ def overloaded(folder, layouts, room):
             time.sleep(0.2)
         time.sleep(2.5)
         assert set(balancers[0].states().values()) == {"ready"}
-        [after] = offer(folder, layouts[:1], scenario="call", calls=100, rate=10, pause_ms=100)
+        [after] = offer(folder, layouts[:1], scenario="call", calls=100, rate=25, pause_ms=100)
         assert (result := after.result(60)).successful == 100, result.output
         return live

@@ -63,14 +63,7 @@ def main() -> None:
     """From pods and BalancerGroups to DestinationSets: the Kubernetes operator of Switchtender."""
 
 
-def _example(line: str) -> str:
-    return f"\b\nExamples:\n  {line}"
-
-
-@main.command(
-    context_settings={"show_default": True},
-    epilog=_example("switchtender-operator run --namespace voice --watch-namespaces voice --log-format console"),
-)
+@main.command(context_settings={"show_default": True})
 @click.option(
     "--watch-namespaces",
     envvar="SWITCHTENDER_WATCH_NAMESPACES",
@@ -171,7 +164,7 @@ def crds() -> None:
     """Print, apply or delete the CustomResourceDefinitions that this version brings."""
 
 
-@crds.command("print", epilog=_example("switchtender-operator crds print | kubectl apply --server-side -f -"))
+@crds.command("print")
 def print_crds() -> None:
     """Print the CRDs as YAML."""
     click.echo(
@@ -179,7 +172,7 @@ def print_crds() -> None:
     )
 
 
-@crds.command("apply", epilog=_example("switchtender-operator crds apply --context test"))
+@crds.command("apply")
 @_kubeconfig
 @_context
 def apply_crds(kubeconfig: str | None, context: str | None) -> None:
@@ -189,7 +182,7 @@ def apply_crds(kubeconfig: str | None, context: str | None) -> None:
     _with_client(kubeconfig, context, definitions.apply_all)
 
 
-@crds.command("delete", epilog=_example("switchtender-operator crds delete --yes"))
+@crds.command("delete")
 @_kubeconfig
 @_context
 @click.confirmation_option(prompt="This deletes every BalancerGroup and DestinationSet of the cluster. Go on?")

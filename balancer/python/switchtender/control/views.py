@@ -11,8 +11,9 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
+
+from prometheus_client.registry import CollectorRegistry
 
 from switchtender._core import ConfigError, Core, __version__
 from switchtender.config.limits import counted
@@ -20,12 +21,11 @@ from switchtender.config.overrides import Override
 from switchtender.config.snapshot import GroupMembers
 from switchtender.control.balancer import Balancer
 from switchtender.control.flow import GroupCalls, group_calls
+from switchtender.control.journal import Journal, Place
 from switchtender.control.orders import changes, places
 from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS, Watch
-from switchtender.http.views import BadQuestionError, Json, Metrics
-from switchtender.load.states import STATES, StateName, current
-from switchtender.telemetry.journal import Journal, Place
-from switchtender.telemetry.traces import Traces
+from switchtender.http.views import BadQuestionError, Json
+from switchtender.load.states import STATES, StateName
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember
 from switchtender_api.v1alpha1.endpoints import format_endpoint
 
@@ -42,19 +42,9 @@ _QUESTION = {
     "group": "group",
 }
 _UNUSED = {"inUse": 0}
-_AT_ONCE = 50
+_AT_ONCE = 100
 """Nodes that are put together before the event loop goes on with all else."""
 _ASKED_AS = {f"/{core}": asked for asked, core in _QUESTION.items()}
-
-
-class Seen(NamedTuple):
-    """What is seen of the balancer at one moment: nodes and groups as the API shows them, and the packet core's counts
-    (``Core.stats``).
-    """
-
-    nodes: list[Json]
-    groups: list[Json]
-    stats: Json
 
 
 class BalancerView:
@@ -63,10 +53,12 @@ class BalancerView:
     ORDERS: ClassVar[Literal["token", "kubectl"]] = "token"
     """How orders are given: here, or by kubectl."""
 
-    def __init__(self, balancer: Balancer, instance: str, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, balancer: Balancer, instance: str, registry: CollectorRegistry, clock: Callable[[], float]
+    ) -> None:
         self._balancer = balancer
         self._instance = instance
-        self._metrics = metrics
+        self._registry = registry
         self._clock = clock
         self._started_at = time.time()
 
@@ -76,9 +68,9 @@ class BalancerView:
         return self._instance
 
     @property
-    def metrics(self) -> Metrics:
+    def registry(self) -> CollectorRegistry:
         """The metrics of this process."""
-        return self._metrics
+        return self._registry
 
     def not_ready(self) -> str | None:
         """None once the sockets are bound and the first configuration is in force."""
@@ -88,11 +80,6 @@ class BalancerView:
     def journal(self) -> Journal:
         """What happened."""
         return self._balancer.journal
-
-    @property
-    def traces(self) -> Traces:
-        """Traces of calls."""
-        return self._balancer.traces
 
     def nodes(self) -> list[Json]:
         """One entry for each group a node is a member of, evaluated now."""
@@ -113,16 +100,6 @@ class BalancerView:
 
     async def look(self) -> Json:
         """All of it at one moment: ``balancer()`` with its time, ``groups`` and ``nodes``."""
-        seen = await self.gather()
-        return {"time": round(time.time(), 3), **self._process(seen.stats), "groups": seen.groups, "nodes": seen.nodes}
-
-    def seen(self) -> Seen:
-        """All that ``nodes()``, ``groups()`` and the packet core tell, of one moment."""
-        nodes, stats = self.nodes(), core_stats(self._balancer.core)
-        return Seen(nodes, self._groups_of(nodes, stats), stats)
-
-    async def gather(self) -> Seen:
-        """The same, gathered beside the event loop, or in it a few nodes at a time."""
         known, stats = await asyncio.to_thread(
             lambda: (core_nodes(self._balancer.core), core_stats(self._balancer.core))
         )
@@ -131,7 +108,12 @@ class BalancerView:
         for start in range(0, len(known), _AT_ONCE):
             nodes += self._entries(known[start : start + _AT_ONCE], lately)
             await asyncio.sleep(0)
-        return Seen(nodes, self._groups_of(nodes, stats), stats)
+        return {
+            "time": round(time.time(), 3),
+            **self._process(stats),
+            "groups": self._groups_of(nodes, stats),
+            "nodes": nodes,
+        }
 
     def _entries(self, known: Iterable[dict[str, Any]], lately: Counter[tuple[str, str]]) -> Iterator[Json]:
         balancer, now = self._balancer, self._clock()
@@ -332,8 +314,6 @@ def _node(
         "probe": _probe(watch, now),
         "link": watch.model.link,
         "linkDetail": watch.model.link_detail,
-        "heard": current(watch.model, watch.policy, now),
-        "eslLogins": asdict(watch.logins),
         "eslErrors": {reason: watch.errors[reason] for reason in ESL_ERRORS},
         "sessions": None if report is None else report.sessions,
         "maxSessions": None if report is None else report.max_sessions,
@@ -405,7 +385,7 @@ def _group(group: BalancerGroup, by_group: dict[tuple[str, str], list[Json]]) ->
         "algorithm": group.spec.routing.algorithm,
         "nodes": len(nodes),
         "states": {state: sum(node["state"] == state for node in nodes) for state in STATES},
-        "sessions": sum(node["sessions"] or 0 for node in nodes if node["heard"]),
+        "sessions": sum(node["sessions"] or 0 for node in nodes),
         "effective": effective,
         "capacity": capacity,
         "eligible": sum(node["eligible"] for node in nodes),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hmac
 
 from aiohttp import web
+from prometheus_client.exposition import choose_encoder
 
 from switchtender.http.answers import answer, error, json_object
 from switchtender.http.openapi import document
@@ -40,9 +41,8 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    accepted = (request.headers.get(name, "") for name in ("Accept", "Accept-Encoding"))
-    page = await request.app[VIEW].metrics.page(*accepted)
-    return web.Response(body=page.body, headers=page.headers)
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(body=encode(request.app[VIEW].registry), headers={"Content-Type": content_type})
 
 
 async def _nodes(request: web.Request) -> web.Response:
