@@ -159,8 +159,12 @@ async def test_no_password_and_no_key_is_ever_shown(tmp_path, form):
                 await serving.says("configuration refused", count=number)
                 heard += said_by("check", file, **environ)
                 heard += said_by("check", file, "-o", "json", **environ)
+            for path in ("/api/v1/events?limit=1000", "/api/v1/balancer"):
+                heard += await fetched(url + path)
     server.close()
     assert b"switchtender_node_state" in heard
+    assert heard.count(b'"configuration refused: ') >= number
+    assert b'"AuthenticationFailed"' in heard
     assert serving.process.returncode == 0
     keys = [key["secret"] for key in json.loads((tmp_path / "state" / "keys.json").read_text())["keys"]]
     everything = (heard + serving.said).decode()
