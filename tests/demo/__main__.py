@@ -53,7 +53,7 @@ def _tell(console: Console, where: Layout) -> None:
     folder = config.parent
     for line in (
         f"live page:   {where.url}/",
-        f"nodes:       .venv/bin/switchtender nodes --watch --url {where.url}",
+        f"table:       .venv/bin/switchtender top --url {where.url}",
         f"metrics:     {where.url}/metrics",
         f"Prometheus:  prometheus --config.file={_here(config)} --storage.tsdb.path={_here(folder / 'data')}",
         f"Grafana:     import {_here(folder / 'grafana' / 'dashboards')}/*.json, or provision it from "
