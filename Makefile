@@ -108,6 +108,10 @@ e2e: build ## The product on a real Kubernetes (E2E_LEVEL=smoke or full, E2E_PRO
 bench: build ## Time the packet core: parse, forward, select
 	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --package switchtender-bench --locked
 
+.PHONY: bench-scrape
+bench-scrape: build ## What a scrape of a balancer with 1,000 nodes costs, and whom it disturbs; a minute
+	@$(BIN)/python -m tools.bench_scrape
+
 # Half an hour: every scene through every balancer. The runs wait for calls to end, not for the CPU.
 .PHONY: bench-benefit
 bench-benefit: build ## What routing by reported load is worth: Kamailio and our algorithms on the same calls (docs/benefit.md)

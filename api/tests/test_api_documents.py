@@ -138,7 +138,7 @@ def test_passwords_come_from_the_url_else_from_the_group(full):
 def test_a_password_that_is_missing_is_a_problem_with_a_place(full):
     resolution = resolved_members(full.groups[0], environ={}, read_file=str)
     (problem,) = full.problems(full.groups[0], resolution.findings)
-    assert (problem.file, problem.line, problem.name) == ("full.yaml", 45, "voice/ivr")
+    assert (problem.file, problem.line, problem.name) == ("full.yaml", 46, "voice/ivr")
     assert problem.path == "spec.esl.passwordFrom.env"
     assert problem.message == "the environment variable ESL_PASSWORD is not set"
     assert resolution.members[2].password is None

@@ -18,6 +18,7 @@ FIELDS_OF_THE_CONTRACT = {
         name address port transports advertise host nat nodeSide workerPorts networks sources workers limits
         maxTransactions stop deadline peers static service groups namespaces maxPriority destinations allow
         stateDir http allow tcp idleTimeout connectTimeout maxConnections maxConnectionsPerSource
+        hep collector captureId passwordFrom
     """,
     "BalancerGroup": """
         balancer match priority rules requestUri userPattern resources sources members selector matchLabels
@@ -171,6 +172,7 @@ def test_defaults_are_those_of_the_contract():
             "admin": {"tokenFrom": None, "tokenReview": False},
             "tls": None,
         },
+        "hep": None,
     }
     assert str(config.spec.worker_ports) == "5071-5134"
     assert str(config.spec.worker_address) == "0.0.0.0"

@@ -82,15 +82,37 @@ def event(number, **more):
     } | more
 
 
+TRACE = {"id": 3, "callId": "a@b", "until": time.time() + 1000, "entries": 2, "leftOut": 1}
+MESSAGE = {
+    "id": 1,
+    "time": 1_700_000_000.5,
+    "worker": 0,
+    "direction": "received",
+    "transport": "UDP",
+    "local": "192.0.2.1:5060",
+    "peer": "192.0.2.9:5060",
+    "text": "INVITE sip:1@a SIP/2.0\r\nSubject: \x1b[31m\r\n\r\n",
+}
+PLACED = {
+    "id": 2,
+    "time": 1_700_000_001.0,
+    "worker": 0,
+    "decision": "placed",
+    "group": "voice/ivr",
+    "uid": "u1",
+    "node": "fs1",
+    "address": "192.0.2.11:5060",
+    "details": {"algorithm": "LeastLoad", "attempt": 1},
+}
+
+
 class Balancer:
-    """Speaks as much of the HTTP interface as the commands ask for; every stream ends after what there is, then ``then``
-    is called.
-    """
+    """Speaks as much of the HTTP interface as the commands ask for; every stream ends after what there is."""
 
     def __init__(self):
         self.nodes, self.groups, self.events = [NODE, FULL, DOWN], [GROUP], []
         self.instance, self.first, self.streams = "one", 1, []
-        self.status = 200
+        self.status, self.asked, self.traced = 200, [], []
         served = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -103,8 +125,11 @@ class Balancer:
                 elif path == "/api/v1/groups":
                     self.say({"groups": served.groups})
                 elif path == "/api/v1/events":
-                    asked = dict(part.split("=") for part in query.split("&"))
-                    self.tell_events(int(asked["after"]), int(asked.get("limit", 200)))
+                    asked = dict(part.split("=") for part in query.split("&") if part)
+                    after = asked.get("after") or self.headers["Last-Event-ID"]
+                    self.tell_events(int(after), int(asked.get("limit", 200)))
+                elif path == "/api/v1/traces/3" and served.traced:
+                    self.stream(served.traced.pop(0))
                 else:
                     self.say({"error": "Not Found"}, 404)
 
@@ -115,13 +140,24 @@ class Balancer:
                     known = {"events": found[:limit], "last": last, "first": served.first}
                     self.say(known | {"instance": served.instance})
                     return
+                self.stream([("event", one) for one in found])
+
+            def stream(self, told):
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
                 self.end_headers()
                 self.wfile.write(b"retry: 2000\n\n:\n\n")
-                for one in found:
-                    self.wfile.write(f"id: {one['id']}\nevent: event\ndata: {json.dumps(one)}\n\n".encode())
-                served.streams.append(after)
+                for name, one in told:
+                    self.wfile.write(f"id: {one.get('id', '')}\nevent: {name}\ndata: {json.dumps(one)}\n\n".encode())
+                served.streams.append(self.headers["Last-Event-ID"])
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                served.asked.append((self.command, self.path, body and json.loads(body), self.headers["Authorization"]))
+                self.say(TRACE, 201 if self.command == "POST" else 200)
+
+            def do_DELETE(self):
+                self.do_POST()
 
             def say(self, document, status=200):
                 self.send_response(status)
@@ -174,23 +210,7 @@ def test_wide_adds_columns_and_loses_none(run):
 
 def test_groups_show_load_states_calls_and_what_was_refused(run):
     [_, line] = run("groups").stdout.splitlines()
-    assert line.split() == [
-        "voice/ivr",
-        "58%",
-        "111",
-        "112.0",
-        "194.0",
-        "3",
-        "1",
-        "1",
-        "ready,",
-        "2",
-        "full",
-        "3.5",
-        "0.2",
-        "5",
-        "1",
-    ]
+    assert " ".join(line.split()) == "voice/ivr 58% 111 112.0 194.0 3 1 1 ready, 2 full 3.5 0.2 5 1"
     assert run("groups", "--group", "voice/other").stdout.count("\n") == 1
 
 
@@ -236,8 +256,8 @@ def test_colors_are_for_terminals_and_only_where_they_are_wanted(balancer):
 
 
 def test_a_reader_that_goes_away_ends_a_command_in_silence(balancer):
-    balancer.nodes = [NODE | {"node": f"fs{number}"} for number in range(3000)]
-    for output in ("table", "json", "yaml"):
+    balancer.nodes, balancer.groups = [NODE | {"node": f"fs{number}"} for number in range(1500)], []
+    for output in ("table", "json"):
         command = [sys.executable, "-m", "switchtender", "nodes", "--url", balancer.url, "-o", output]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             process.stdout.readline()
@@ -266,7 +286,7 @@ def test_help_of_the_program_needs_nothing_of_the_balancer():
     heavy = ("textual", "rich", "pydantic", "yaml", "aiohttp", "urllib.request", "asyncio", "switchtender._core")
     code = (
         "import sys; from switchtender.cli import main; main(['--help'], standalone_mode=False); "
-        f"sys.exit(' '.join(name for name in {heavy} if name in sys.modules))"
+        f"sys.exit(' '.join(name for name in {heavy} if name in sys.modules) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -422,6 +442,48 @@ def test_a_server_sent_event_that_breaks_off_is_none():
     assert [one.data for one in parsed([b"data: 1\r\n", b"\r\n", b"data: 2\n"])] == ["1"]
 
 
+# Traces.
+
+
+def test_a_trace_shows_messages_and_decisions_as_they_come_over_lost_connections(run, balancer, monkeypatch):
+    monkeypatch.setattr("switchtender.cli.trace._PAUSE", 0.0)
+    balancer.traced = [[("entry", MESSAGE)], [("entry", PLACED), ("end", TRACE)]]
+    result = run("trace", "a@b", "--for", "2m", SWITCHTENDER_TOKEN="secret", TZ="UTC")
+    assert result.exit_code == 0
+    assert balancer.asked == [
+        ("POST", "/api/v1/traces", {"callId": "a@b", "seconds": 120, "messagesPerSecond": 20}, "Bearer secret")
+    ]
+    assert balancer.streams == ["0", "1"]
+    first, start, subject, _, placed = result.stdout.splitlines()
+    assert first.endswith("received UDP 192.0.2.1:5060 <- 192.0.2.9:5060")
+    assert (start, subject) == ("INVITE sip:1@a SIP/2.0", "Subject: ?[31m")
+    assert placed.endswith("placed voice/ivr to fs1 (192.0.2.11:5060) algorithm=LeastLoad attempt=1")
+    assert "2 entries, 1 left out" in result.stderr
+
+
+def test_a_trace_as_json_is_what_the_balancer_told(run, balancer):
+    balancer.traced = [[("entry", MESSAGE), ("entry", PLACED), ("end", TRACE)]]
+    result = run("trace", "a@b", "-o", "json", SWITCHTENDER_TOKEN="secret")
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [MESSAGE, PLACED]
+
+
+def test_an_interrupted_trace_is_ended_at_the_balancer(run, balancer, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("switchtender.cli.trace._told", interrupted)
+    result = run("trace", "a@b", SWITCHTENDER_TOKEN="secret")
+    assert result.exit_code == 130
+    assert balancer.asked[1] == ("DELETE", "/api/v1/traces/3", b"", "Bearer secret")
+
+
+@pytest.mark.parametrize("span", ["0s", "11m", "soon"])
+def test_a_trace_lasts_as_long_as_it_may(run, balancer, span):
+    result = run("trace", "a@b", "--for", span)
+    assert (result.exit_code, balancer.asked) == (2, [])
+    assert "accepted" in result.stderr
+
+
 # Completion.
 
 
@@ -457,4 +519,4 @@ def test_where_nobody_answers_nothing_is_completed_and_nothing_is_said(balancer)
     balancer.status = 500
     environ = {"_SWITCHTENDER_COMPLETE": "bash_complete", "COMP_WORDS": "switchtender drain f", "COMP_CWORD": "2"}
     result = CliRunner().invoke(main, [], prog_name="switchtender", env=environ | {"SWITCHTENDER_URL": balancer.url})
-    assert (result.exit_code, result.output) == (0, "")
+    assert (result.exit_code, result.output.strip()) == (0, "")

@@ -8,6 +8,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from switchtender.cli import main, tables
@@ -490,3 +491,19 @@ def test_an_order_without_the_token_is_told_where_it_is_and_what_to_do(run, stub
 def test_a_refused_order_is_told_in_the_balancers_words(run, stub, status):
     stub.gives("/api/v1/nodes/fs1/drain", {"error": "do it like this"}, status)
     assert one_line(run("drain", "fs1", "--url", stub.url)) == "switchtender: do it like this"
+
+
+def test_explain_orders_and_check_answer_in_yaml_and_wide(run, stub, config_file):
+    environ = {"ESL_PASSWORD": "geheim"}
+    stub.gives("/api/v1/explain", ANSWER)
+    asked = ("explain", "--url", stub.url, "--request-uri", "sip:1@a", "-o")
+    assert yaml.safe_load(run(*asked, "yaml").stdout) == ANSWER
+    assert {"REASON", "UID", "WHY"} <= set(run(*asked, "wide").stdout.splitlines()[1].split())
+    stub.gives("/api/v1/nodes/fs1/drain", ORDERED)
+    assert yaml.safe_load(run("drain", "fs1", "--url", stub.url, "-o", "yaml").stdout) == ORDERED
+    assert run("drain", "fs1", "--url", stub.url, "-o", "wide").stdout.startswith("drain fs1: voice/ivr/fs1@")
+    valid = {"valid": True, "groups": [{"group": "voice/ivr", "members": 2}]}
+    assert yaml.safe_load(run("check", str(config_file), "-o", "yaml", env=environ).stdout) == valid
+    assert run("check", str(config_file), "-o", "wide", env=environ).stdout.splitlines()[1] == (
+        "voice/ivr: LeastLoad: fs1, fs2"
+    )

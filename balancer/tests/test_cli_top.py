@@ -1,7 +1,18 @@
 """`switchtender top`: the screen on a feed of the test's own, and the whole command in a terminal."""
 
+import contextlib
+import fcntl
+import os
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+
 import pytest
 from click.testing import CliRunner
+from serve_stand import Group, Layout, Node, serving, write_config
 from textual.widgets import DataTable, Input, Static
 
 from switchtender.cli import main
@@ -309,3 +320,57 @@ def test_events_are_a_nodes_in_each_of_its_groups():
     event = EVENT | {"details": {"groups": ["default/ivr", "default/conf"]}, "node": "fs1"}
     assert rows.about(event, NODE)
     assert not rows.about(EVENT, NODE)
+
+
+class Terminal:
+    """A command in a terminal of 80 by 24."""
+
+    def __init__(self, *command):
+        self.primary, secondary = os.openpty()
+        fcntl.ioctl(self.primary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        environ = os.environ | {"TERM": "xterm-256color"}
+        for name in ("NO_COLOR", "COLUMNS", "LINES"):
+            environ.pop(name, None)
+        self.process = subprocess.Popen(command, stdin=secondary, stdout=secondary, stderr=secondary, env=environ)
+        os.close(secondary)
+        self.said = b""
+
+    def shows(self, *words):
+        """Wait until each of these was drawn since the last call."""
+        deadline = time.monotonic() + 20
+        while not all(word in self.said for word in words):
+            assert time.monotonic() < deadline, self.said.decode(errors="replace")
+            if select.select([self.primary], [], [], 0.1)[0]:
+                self.said += os.read(self.primary, 65536)
+        self.said = b""
+
+    def end(self):
+        """What is drawn until the command ends, and its status."""
+        with contextlib.suppress(OSError):  # the other side is closed
+            while os.read(self.primary, 65536):
+                pass
+        return self.process.wait(10)
+
+    def close(self):
+        """End it, whatever it does."""
+        self.process.kill()
+        self.process.wait(10)
+        os.close(self.primary)
+
+
+def test_in_a_real_terminal_it_outlives_the_balancer(tmp_path):
+    layout = Layout(address="127.0.0.88", sip=15880, node_side=15881, worker_ports=(15882, 15889), http=18880)
+    path = tmp_path / "balancer.yaml"
+    write_config(path, layout, [Group("ivr", [Node("fs1", 250, {}, net=88)])], tmp_path / "state")
+    command = (sys.executable, "-m", "switchtender", "top", "--url", layout.url)
+    with contextlib.ExitStack() as stack:
+        with serving(path, layout):
+            terminal = stack.enter_context(contextlib.closing(Terminal(*command)))
+            terminal.shows(b"default/ivr", b"fs1", b"down", b"ConnectionRefused", b"ready")
+            once = subprocess.run([*command, "--once"], capture_output=True, text=True, check=True)
+            assert "fs1   down   ConnectionRefused" in once.stdout
+        terminal.shows(b"What stands here is")
+        with serving(path, layout):
+            terminal.shows(b"ready", b"calls/s")
+            os.write(terminal.primary, b"q")
+            assert terminal.end() == 0

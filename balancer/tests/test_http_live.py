@@ -6,11 +6,11 @@ import json
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from switchtender.control.journal import Journal, Place
 from switchtender.http import live, sse
 from switchtender.http.app import application
 from switchtender.http.live import BEHOLDER
 from switchtender.http.sse import STREAMS
+from switchtender.telemetry.journal import Journal, Place
 
 FS1 = [Place("voice", "ivr", "fs1")]
 

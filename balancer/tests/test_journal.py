@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchtender.control.core_events import in_one_word, told
-from switchtender.control.journal import TOGETHER, Journal, Place, Wanted
+from switchtender.telemetry.journal import TOGETHER, Journal, Place, Wanted
 
 FS1 = (Place("voice", "ivr", "fs1"),)
 FS2 = (Place("voice", "ivr", "fs2"), Place("voice", "conf", "two"))

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 from kubernetes_stand import head, member, slice_of
-from prometheus_client import CollectorRegistry
 from test_control_balancer import FakeCore
 from test_kubernetes_assembly import seen
 
@@ -19,8 +18,9 @@ from switchtender.config.pod_config import make_config
 from switchtender.config.state_dir import StateDir, TokenKey
 from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
-from switchtender.control.cluster_view import ClusterView
+from switchtender.control.cluster_view import ClusterView, Stage, StartingView
 from switchtender.control.watch import Watch
+from switchtender.metrics.exposition import Exposition
 from switchtender.metrics.reloads import Reloads
 
 CONFIG = """\
@@ -230,7 +230,7 @@ async def test_keys_that_come_while_a_node_is_said_goodbye_to_are_not_forgotten(
 async def test_the_operator_is_answered_beside_the_event_loop_and_of_nodes_that_are_there_then(made, core, monkeypatch):
     cluster = made(sets := FakeSets(IVR, CONF))
     await cluster.take_up()
-    view = ClusterView(cluster, "0123", CollectorRegistry(), time.monotonic, lambda: b"t")
+    view = ClusterView(cluster, "0123", Exposition(), time.monotonic, lambda: b"t")
     counted, counting, told = threading.Event(), threading.Event(), core.nodes()
 
     def nodes():
@@ -315,3 +315,55 @@ async def test_unknown_fields_are_logged_once(made, caplog):
     cluster.saw(newer)
     cluster.saw(None)
     assert sum("does not know" in record.getMessage() for record in caplog.records) == 1
+
+
+def told(cluster):
+    """What the journal has of the configuration, but for nodes."""
+    return [
+        (event.reason, event.places) for event in cluster.balancer.journal.after(0) if event.type == "Configuration"
+    ]
+
+
+async def test_groups_that_come_and_go_are_told_of_as_configuration_and_nodes_are_not(made, core):
+    cluster = made(sets := FakeSets(IVR))
+    await cluster.take_up()
+    assert told(cluster) == [("Applied", ())]
+    sets.put(seen(head("ivr", FS[0], FS[1], group_uid="i"), age=9, generation=2))
+    await cluster.take_up()
+    assert len(core.applied()) == 2, "a node joined"
+    assert told(cluster) == [("Applied", ())]
+    sets.put(seen(head("ivr", FS[0], FS[1], group_uid="i"), age=9, generation=2), CONF)
+    await cluster.take_up()
+    assert told(cluster) == [("Applied", ())] * 2
+
+
+async def test_a_group_that_is_refused_is_an_event_of_the_group(made, core):
+    core.dislikes = {"RoundRobin"}
+    cluster = made(sets := FakeSets(IVR, CONF))
+    await cluster.take_up()
+    sets.put(changed("ivr", "i"), CONF)
+    await cluster.take_up()
+    assert told(cluster)[-1][0] == "Refused"
+    assert [place.key for place in told(cluster)[-1][1]] == ["voice/ivr"]
+
+
+async def test_the_stage_shows_what_is_there_before_and_after_calls_are_served(made):
+    cluster = made(FakeSets(IVR))
+    journal = cluster.balancer.journal
+    stage = Stage(StartingView("0123", "front", Exposition(), lambda: b"t", journal))
+    before = await stage.look()
+    assert (before["ready"], before["notReady"], before["orders"], before["nodes"]) == (
+        False,
+        "starting",
+        "kubectl",
+        [],
+    )
+    assert (stage.traces, stage.journal) == (None, journal)
+    await cluster.take_up()
+    stage.shown = ClusterView(cluster, "0123", Exposition(), time.monotonic, lambda: b"t")
+    after = await stage.look()
+    assert before.keys() == after.keys()
+    assert before["process"].keys() == after["process"].keys()
+    assert stage.balancer().keys() == after.keys() - {"time", "groups", "nodes"}
+    assert (after["orders"], [group["group"] for group in after["groups"]]) == ("kubectl", ["ivr"])
+    assert stage.traces is cluster.balancer.traces

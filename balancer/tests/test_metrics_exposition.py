@@ -5,16 +5,19 @@ import re
 
 import pytest
 from core_calls import settings, snapshot
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from switchtender._core import Core
+from switchtender.control.views import Seen
 from switchtender.control.watch import ESL_ERRORS
 from switchtender.load.states import STATES
-from switchtender.metrics.collector import register
+from switchtender.metrics.collector import expose
 from switchtender.metrics.core_families import BY_CORE_NAME
+from switchtender.metrics.exposition import Exposition
+from switchtender.metrics.families import NODE_LOAD
 from switchtender.metrics.reloads import Reloads
 
 
@@ -28,7 +31,13 @@ def node(group, name, **changes):
         "esl": "127.0.0.11:8021",
         "state": "ready",
         "reason": "Reporting",
+        "heard": True,
         "eslErrors": {**dict.fromkeys(ESL_ERRORS, 0), "silent": 2},
+        "eslLogins": {"up": True, "connects": 4, "disconnects": 3},
+        "weight": 1.0,
+        "drain": None,
+        "sessionRate": 3,
+        "sessionsPerSecondLimit": 30,
         "sessions": 12,
         "maxSessions": 100,
         "reportAge": 0.4,
@@ -51,28 +60,30 @@ def node(group, name, **changes):
     }
 
 
-UNHEARD = {"state": "unknown"} | dict.fromkeys(("sessions", "maxSessions", "reportAge", "idleCPU", "probe"))
+_NOTHING = ("sessions", "maxSessions", "reportAge", "idleCPU", "probe", "sessionRate", "sessionsPerSecondLimit")
+UNHEARD = {"state": "unknown", "heard": False} | dict.fromkeys(_NOTHING)
+GROUP = {
+    "namespace": "voice",
+    "group": "ivr",
+    "sessions": 12,
+    "effective": 12.5,
+    "capacity": 97.0,
+    "utilization": 0.1,
+    "states": {**dict.fromkeys(STATES, 0), "ready": 1, "unknown": 1},
+    "eligible": 1,
+    "generation": 7,
+}
 
 
 class StubView:
-    def __init__(self, *nodes):
-        self._nodes = list(nodes)
+    def __init__(self, core, *nodes):
+        self._seen = Seen(list(nodes), [GROUP], json.loads(core.stats()))
 
-    def nodes(self):
-        return self._nodes
+    def seen(self):
+        return self._seen
 
-    def groups_of(self, nodes):
-        assert nodes is self._nodes
-        return [
-            {
-                "namespace": "voice",
-                "group": "ivr",
-                "sessions": 12,
-                "effective": 12.5,
-                "capacity": 97.0,
-                "utilization": 0.1,
-            }
-        ]
+    async def gather(self):
+        return self._seen
 
 
 class StubScores:
@@ -90,9 +101,9 @@ class StubBalancer:
 
 
 def registry_of(*nodes, reloads=None):
-    registry = CollectorRegistry()
-    register(registry, StubBalancer(), StubView(*nodes), reloads or Reloads())
-    return registry
+    exposition, balancer = Exposition(), StubBalancer()
+    expose(exposition, balancer, StubView(balancer.core, *nodes), reloads or Reloads())
+    return exposition
 
 
 @pytest.fixture
@@ -118,7 +129,7 @@ def test_every_family_is_ours_or_the_process_and_tells_what_it_is(families):
     for family in families.values():
         assert family.documentation.endswith("."), family.name
         assert family.type in {"counter", "gauge", "histogram"}, family.name
-        assert family.samples, family.name
+        assert family.samples or family.name in {"switchtender_node_drain_deadline_timestamp_seconds"}, family.name
 
 
 def test_names_follow_the_conventions(families):
@@ -141,6 +152,7 @@ def test_labels_are_names_and_never_addresses(families):
         "resource",
         "scorer",
         "fault",
+        "worker",
     }
     for family in own(families).values():
         for sample in family.samples:
@@ -203,6 +215,45 @@ def test_scorers_that_fail_are_counted_by_how(families):
     assert (sample.labels, sample.value) == ({"scorer": "test", "fault": "TimedOut"}, 3.0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, True),
+        ({"state": "full"}, True),
+        ({"state": "draining"}, True),
+        ({"state": "stale"}, False),
+        ({"state": "down"}, False),
+        ({"state": "unknown"}, False),
+        ({"state": "draining", "heard": False}, False),
+    ],
+)
+def test_a_replica_leaves_out_the_load_of_a_node_that_it_does_not_hear(changes, shown):
+    text = generate_latest(registry_of(node("ivr", "fs1", **changes))).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    for family in NODE_LOAD:
+        assert bool(families[family.name].samples) == shown, family.name
+    kept = ("node_state", "node_heartbeat_age_seconds", "node_calls_assigned", "esl_connects", "node_weight")
+    assert all(families[f"switchtender_{name}"].samples for name in kept)
+
+
+def test_logins_to_the_event_socket_are_shown_for_nodes_that_have_one():
+    text = generate_latest(registry_of(node("ivr", "fs1"), node("ivr", "fs2", esl=None))).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    for name, value in (("connected", 1), ("connects", 4), ("disconnects", 3)):
+        [sample] = families[f"switchtender_esl_{name}"].samples
+        assert (sample.labels["node"], sample.value) == ("fs1", value)
+    assert {sample.labels["node"] for sample in families["switchtender_esl_errors"].samples} == {"fs1"}
+
+
+def test_the_deadline_of_a_drain_is_shown_while_there_is_one():
+    draining = node("ivr", "fs1", state="draining", drain={"since": 1.0, "deadline": 1_800_000_000.0})
+    text = generate_latest(registry_of(draining, node("ivr", "fs2"))).decode()
+    assert (
+        'switchtender_node_drain_deadline_timestamp_seconds{group="ivr",namespace="voice",node="fs1"} 1.8e+09\n' in text
+    )
+    assert text.count("switchtender_node_drain_deadline_timestamp_seconds{") == 1
+
+
 def test_idle_cpu_is_a_ratio(families):
     assert samples(families["switchtender_node_idle_cpu_ratio"], node="fs1")[0].value == 0.95
 
@@ -210,9 +261,25 @@ def test_idle_cpu_is_a_ratio(families):
 def test_groups_have_sessions_capacity_and_utilization(families):
     values = {
         name: samples(families[f"switchtender_group_{name}"], namespace="voice", group="ivr")[0].value
-        for name in ("sessions", "effective_sessions", "capacity_sessions", "utilization")
+        for name in (
+            "sessions",
+            "effective_sessions",
+            "capacity_sessions",
+            "utilization",
+            "eligible_nodes",
+            "generation",
+        )
     }
-    assert values == {"sessions": 12, "effective_sessions": 12.5, "capacity_sessions": 97, "utilization": 0.1}
+    assert values == {
+        "sessions": 12,
+        "effective_sessions": 12.5,
+        "capacity_sessions": 97,
+        "utilization": 0.1,
+        "eligible_nodes": 1,
+        "generation": 7,
+    }
+    nodes = {sample.labels["state"]: sample.value for sample in samples(families["switchtender_group_nodes"])}
+    assert nodes == GROUP["states"]
 
 
 def test_the_post_dial_delay_is_a_histogram_with_growing_buckets(families):

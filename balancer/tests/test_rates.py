@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchtender.control.flow import Flow, group_calls
-from switchtender.control.rates import LONG, Rates
+from switchtender.telemetry.rates import LONG, Rates
 
 
 def steady(rates, per_second, seconds, key="a", start=0.0, total=0):

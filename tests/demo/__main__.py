@@ -56,8 +56,7 @@ def _tell(console: Console, where: Layout) -> None:
         f"table:       .venv/bin/switchtender top --url {where.url}",
         f"metrics:     {where.url}/metrics",
         f"Prometheus:  prometheus --config.file={_here(config)} --storage.tsdb.path={_here(folder / 'data')}",
-        f"Grafana:     import {_here(folder / 'grafana' / 'dashboards')}/*.json, or provision it from "
-        f"{_here(folder / 'grafana' / 'provisioning')}",
+        f"Grafana:     import {_here(folder / 'grafana' / 'dashboards')}/*.json",
     ):
         console.print(line, highlight=False, soft_wrap=True)
     console.print()

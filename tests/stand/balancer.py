@@ -26,11 +26,18 @@ class Layout:
     http: int = 8080
     workers: int = 1
     peers: tuple[str, ...] = ()
+    tls: tuple[Path, Path] | None = None
+    """Certificate and key of its HTTP interface."""
+
+    @property
+    def scheme(self) -> str:
+        """How its HTTP interface is spoken to."""
+        return "http" if self.tls is None else "https"
 
     @property
     def url(self) -> str:
         """Its HTTP interface."""
-        return f"http://{self.address}:{self.http}"
+        return f"{self.scheme}://{self.address}:{self.http}"
 
 
 @dataclass
@@ -77,13 +84,20 @@ def write_config(path: Path, layout: Layout, groups: Sequence[Group], state_dir:
             "workers": layout.workers,
             "peers": {"static": list(layout.peers)},
             "stateDir": str(state_dir),
-            "http": {"address": layout.address, "port": layout.http},
+            "http": {"address": layout.address, "port": layout.http, **_tls(layout)},
             **spec,
         },
     }
     fresh = path.with_suffix(".new")
     fresh.write_text(yaml.safe_dump_all([config, *(group.document() for group in groups)], sort_keys=False))
     fresh.replace(path)
+
+
+def _tls(layout: Layout) -> dict[str, Any]:
+    if layout.tls is None:
+        return {}
+    certificate, key = layout.tls
+    return {"tls": {"certificateFile": str(certificate), "keyFile": str(key)}}
 
 
 class Balancer:

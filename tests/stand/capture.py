@@ -63,7 +63,17 @@ class Capture:
             for protocol in ("udp", "tcp"):
                 decode += ["-d", f"{protocol}.port=={first}-{last},sip"]
         fields = [argument for name in _FIELDS for argument in ("-e", name)]
-        arguments = [command("tshark"), "-n", "-o", _NO_MEDIA, "-r", str(self.file), "-Y", "udp or tcp.len > 0", *decode]
+        arguments = [
+            command("tshark"),
+            "-n",
+            "-o",
+            _NO_MEDIA,
+            "-r",
+            str(self.file),
+            "-Y",
+            "udp or tcp.len > 0",
+            *decode,
+        ]
         done = subprocess.run(
             [*arguments, "-T", "fields", "-E", "aggregator=|", *fields], capture_output=True, check=False, text=True
         )

@@ -28,6 +28,9 @@ EXPORTED = {
     for sample in family.samples
 }
 
+HISTOGRAMS = {family.name for family in (*balancer.FAMILIES, *operator.FAMILIES) if family.kind == "histogram"}
+"""What people call them; an expression names their samples."""
+
 PROMETHEUS = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
 
 _PROCESS = re.compile(r"process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds|open_fds|max_fds)")

@@ -17,7 +17,7 @@ class ExitStatus(IntEnum):
 
 MEANINGS: Final = {
     ExitStatus.DONE: "Done. Of `serve` and `run`, too, after a stop by SIGTERM or SIGINT; and of any command when "
-    "whoever read its output had enough of it (`| head`).",
+    "whoever read its output had enough of it, as `head` has.",
     ExitStatus.UNWELL: "What was asked about is not well: a file or node that `check` finds fault with, a call that no "
     "node would take (`explain`), rows that `import` left out. `serve` and `run`: a part of it failed for good.",
     ExitStatus.FAILED: "The command could not be carried out: bad options, nobody answers, the balancer refused it. "

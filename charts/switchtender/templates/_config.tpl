@@ -14,7 +14,7 @@
 {{- $fullname := include "switchtender.fullname" . -}}
 {{- range list "http" "stateDir" "peers" -}}
 {{- if hasKey $values.config . -}}
-{{- fail (printf "balancer.config.%s is the chart's own; %s" . (eq . "http" | ternary "set balancer.httpPort" "leave it out")) -}}
+{{- fail (printf "balancer.config.%s is the chart's own; %s" . (eq . "http" | ternary "set balancer.httpPort and balancer.http" "leave it out")) -}}
 {{- end -}}
 {{- end -}}
 {{- $listener := dict "name" "public" "address" $values.listenAddress "port" (int $values.sipPort) "transports" $values.service.protocols "nat" (eq (include "switchtender.nat" .) "true") -}}
@@ -40,6 +40,9 @@
   "peers" (dict "service" (printf "%s-peers" $fullname))
   "stateDir" "/var/lib/switchtender"
   "http" (dict "address" "$(POD_IP)" "port" (int $values.httpPort)) -}}
+{{- if include "switchtender.tokenReview" . -}}
+{{- $_ := set $spec.http "admin" (dict "tokenReview" true) -}}
+{{- end -}}
 {{- $merged := mustMergeOverwrite $spec (deepCopy $values.config) -}}
 {{- if ne (int $merged.nodeSide.port) (int $values.nodeSidePort) -}}
 {{- fail "balancer.config.nodeSide.port: set balancer.nodeSidePort, which the Service follows" -}}

@@ -54,6 +54,16 @@ true
 {{- end }}
 {{- end -}}
 
+{{/* "true" or "": whether the API server is asked who may trace calls. Both of its answers are those of the whole cluster. */}}
+{{- define "switchtender.tokenReview" -}}
+{{- if .Values.balancer.http.admin.tokenReview -}}
+{{- if not (include "switchtender.clusterWide" .) -}}
+{{- fail "balancer.http.admin.tokenReview needs rights at cluster scope, and this installation has none (config.clusterWide: false, or watchNamespaces): leave it false" -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* A rule that binds a role to a ServiceAccount of the release; (list $ "component" "kind of role" "name of role") */}}
 {{- define "switchtender.binding" -}}
 {{- $root := index . 0 -}}

@@ -63,7 +63,14 @@ def main() -> None:
     """From pods and BalancerGroups to DestinationSets: the Kubernetes operator of Switchtender."""
 
 
-@main.command(context_settings={"show_default": True})
+def _example(line: str) -> str:
+    return f"\b\nExamples:\n  {line}"
+
+
+@main.command(
+    context_settings={"show_default": True},
+    epilog=_example("switchtender-operator run --namespace voice --watch-namespaces voice --log-format console"),
+)
 @click.option(
     "--watch-namespaces",
     envvar="SWITCHTENDER_WATCH_NAMESPACES",
@@ -164,7 +171,7 @@ def crds() -> None:
     """Print, apply or delete the CustomResourceDefinitions that this version brings."""
 
 
-@crds.command("print")
+@crds.command("print", epilog=_example("switchtender-operator crds print | kubectl apply --server-side -f -"))
 def print_crds() -> None:
     """Print the CRDs as YAML."""
     click.echo(
@@ -172,7 +179,7 @@ def print_crds() -> None:
     )
 
 
-@crds.command("apply")
+@crds.command("apply", epilog=_example("switchtender-operator crds apply --context test"))
 @_kubeconfig
 @_context
 def apply_crds(kubeconfig: str | None, context: str | None) -> None:
@@ -182,7 +189,7 @@ def apply_crds(kubeconfig: str | None, context: str | None) -> None:
     _with_client(kubeconfig, context, definitions.apply_all)
 
 
-@crds.command("delete")
+@crds.command("delete", epilog=_example("switchtender-operator crds delete --yes"))
 @_kubeconfig
 @_context
 @click.confirmation_option(prompt="This deletes every BalancerGroup and DestinationSet of the cluster. Go on?")

@@ -1,5 +1,6 @@
 """What the chart gives Prometheus: what to scrape and how, the rules whole, thresholds and pages of one's own."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -97,3 +98,35 @@ def test_prometheus_takes_adjusted_rules(helm, tmp_path):
     file.write_text(yaml.safe_dump({"groups": _groups(helm, thresholds=own)}))
     done = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _dashboards(helm, **values):
+    given = {"create": True, **values}
+    rendered = helm.template({f"monitoring.grafanaDashboard.{name}": value for name, value in given.items()})
+    return [each for each in rendered.of("ConfigMap") if each["metadata"]["name"].endswith("-dashboard")]
+
+
+def test_no_dashboards_unless_asked_for(helm):
+    assert _dashboards(helm, create=False) == []
+
+
+def test_the_dashboards_are_the_plain_files(helm):
+    """Braces in legends are Grafana's own, and come through."""
+    found = {name: text for each in _dashboards(helm) for name, text in each["data"].items()}
+    plain = {path.name: path.read_text() for path in (DEPLOY / "dashboards").glob("*.json")}
+    assert len(plain) == 4
+    assert {name: json.loads(text) for name, text in found.items()} == {
+        name: json.loads(text) for name, text in plain.items()
+    }
+
+
+def test_the_sidecar_finds_the_dashboards(helm):
+    for each in _dashboards(helm):
+        assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
+    own = {"namespace": "grafana", "sidecarLabel": "dash", "sidecarLabelValue": "yes"}
+    more = {"labels": {"team": "voice"}, "annotations": {"grafana_folder": "Voice"}}
+    for each in _dashboards(helm, **own, **more):
+        metadata = each["metadata"]
+        assert metadata["namespace"] == "grafana"
+        assert {"dash": "yes", "team": "voice"}.items() <= metadata["labels"].items()
+        assert metadata["annotations"] == {"grafana_folder": "Voice"}

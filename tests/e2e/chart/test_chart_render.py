@@ -13,6 +13,7 @@ from tools.chart_reference import generated, read
 
 from switchtender.cli import main as balancer
 from switchtender.config.pod_config import PLACEHOLDERS, make_config
+from switchtender.control.reviews import PATH
 from switchtender_operator.cli import main as operator
 from tests.e2e.chart.rendering import CHART, SAMPLES, HelmError, selects, set_json
 
@@ -58,6 +59,7 @@ MATRIX = {
         "operator.serviceAccount.name": "st-switchtender-operator",
         "networkPolicy.enabled": True,
     },
+    "token review": {"balancer.http.admin.tokenReview": True},
     "no budgets, no service": {"podDisruptionBudget.enabled": False, "balancer.service.enabled": False},
 }
 
@@ -128,8 +130,11 @@ def test_tokens_are_mounted_where_the_api_is_spoken_with(rendered):
 
 def test_rules_name_what_they_allow(rendered):
     for rule in [*rendered.rules("Role"), *rendered.rules("ClusterRole")]:
-        assert not {"*"} & {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+        assert not {"*"} & {value for values in rule.values() for value in values}
         assert rule.get("resourceNames") != [], "no names would mean every name"
+        if "nonResourceURLs" in rule:
+            assert rule["nonResourceURLs"] == [PATH]
+            continue
         if "secrets" in rule["resources"] and rule["verbs"] != ["create"]:
             assert rule["resourceNames"]
         assert not {"pods/exec", "pods/portforward", "nodes", "*"} & set(rule["resources"])
@@ -212,7 +217,7 @@ def test_arguments_are_those_that_the_commands_take(rendered):
             continue
         command, words = commands[container["name"]], list(container["args"])
         while isinstance(command, click.Group):
-            command = command.commands[words.pop(0)]
+            command = command.get_command(click.Context(command), words.pop(0))
         with command.make_context(container["name"], words) as context:
             assert context.params
             if container["name"] == "operator":
@@ -284,6 +289,23 @@ def test_cluster_wide_reads_of_secrets_their_names_alone(helm):
     assert not [
         rule for rule in helm.template({"esl.secretNames": []}).rules("ClusterRole") if "secrets" in rule["resources"]
     ]
+
+
+def test_token_review_gives_two_rights_to_the_balancer_and_a_role_for_people(helm):
+    before, rendered = helm.template(), helm.template({"balancer.http.admin.tokenReview": True})
+    added = [item for item in rendered.objects if item["kind"] == "ClusterRole" and item not in before.objects]
+    assert {role["metadata"]["name"]: role["rules"] for role in added} == {
+        "voice:st-switchtender:reviews": [
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+            {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+        ],
+        "voice:st-switchtender:tracer": [{"nonResourceURLs": [PATH], "verbs": ["get", "post", "delete"]}],
+    }
+    [binding] = [item for item in rendered.of("ClusterRoleBinding") if item not in before.objects]
+    assert binding["roleRef"]["name"] == "voice:st-switchtender:reviews"
+    assert [subject["name"] for subject in binding["subjects"]] == ["st-switchtender-balancer"]
+    assert yaml.safe_load(rendered.balancer_config())["spec"]["http"]["admin"] == {"tokenReview": True}
+    assert "admin" not in yaml.safe_load(before.balancer_config())["spec"]["http"]
 
 
 def test_operator_reads_no_password(helm):
@@ -488,7 +510,15 @@ REFUSED = {
     "balancer name": ({"balancer.name": "Edge_1"}, "does not match pattern"),
     "both scopes": ({"config.clusterWide": True, "watchNamespaces": ["a"]}, "set config.clusterWide to false"),
     "short grace": ({"balancer.terminationGracePeriodSeconds": 180}, "must be more than balancer.stop.deadline"),
-    "chart's own field": ({"balancer.config": {"http": {"port": 1}}}, "set balancer.httpPort"),
+    "chart's own field": ({"balancer.config": {"http": {"port": 1}}}, "set balancer.httpPort and balancer.http"),
+    "review in namespaces": (
+        {"watchNamespaces": ["a"], "balancer.http.admin.tokenReview": True},
+        "balancer.http.admin.tokenReview needs rights at cluster scope",
+    ),
+    "review in its own namespace": (
+        {"config.clusterWide": False, "balancer.http.admin.tokenReview": True},
+        "balancer.http.admin.tokenReview needs rights at cluster scope",
+    ),
     "port beside the Service": ({"balancer.config": {"nodeSide": {"port": 1}}}, "set balancer.nodeSidePort"),
     "advertised port alone": ({"balancer.advertise.port": 5060}, "needs balancer.advertise.host"),
     "whose operator": ({"operator.enabled": False}, "name the ServiceAccount of the operator"),

@@ -12,13 +12,16 @@
         api.freeze(); api.freeze("pods", "watch"); api.thaw(); api.drop_connections(); await api.stop()
         api.compact(); api.partial_list("pods", keep=3); api.empty_list("pods"); api.bookmark(); api.end_watches()
         api.requests, api.calls("apply", "destinationsets"), api.watches("pods"); await api.watched("pods")
+        api.reviews.accounts["token"] = Account("system:serviceaccount:voice:tracer", ("switchtender",))
+        api.reviews.allowed.add((username, path, verb))       # for SubjectAccessReviews
         await eventually(lambda: …)
 """
 
 from tests.stand.kube_api.faults import Fault, Request
 from tests.stand.kube_api.kinds import Kind
 from tests.stand.kube_api.refusals import Refused
+from tests.stand.kube_api.reviews import Account
 from tests.stand.kube_api.server import KubeApi, eventually
 from tests.stand.kube_api.store import Store, event_of
 
-__all__ = ["Fault", "Kind", "KubeApi", "Refused", "Request", "Store", "event_of", "eventually"]
+__all__ = ["Account", "Fault", "Kind", "KubeApi", "Refused", "Request", "Store", "event_of", "eventually"]

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from tests.stand.kube_api import reviews
 from tests.stand.kube_api.discovery import discovery
 from tests.stand.kube_api.faults import Fault, Request, Shortened
 from tests.stand.kube_api.kinds import Json, Kind
@@ -37,6 +38,9 @@ class KubeApi:
 
     def __init__(self, *, own: bool = True, token: str | None = None, bookmark_every: float | None = None) -> None:
         self.store = Store(own=own)
+        self.reviews = reviews.Reviews()
+        for kind in reviews.KINDS:
+            self.store.register(kind)
         self.token = token
         self.requests: list[Request] = []
         self.streams: set[Stream] = set()
@@ -278,6 +282,8 @@ class KubeApi:
         if request.name is None:
             if request.verb == "list":
                 return self._list(request, kind), 200
+            if request.verb == "create" and kind in reviews.KINDS:
+                return self.reviews.answer(kind, body), 201
             if request.verb == "create":
                 return store.create(kind, namespace, body, manager), 201
             raise Refused(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")

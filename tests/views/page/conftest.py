@@ -117,16 +117,24 @@ def browser():
         launched.close()
 
 
-@pytest.fixture
-def window():
-    """Size and ways of the window; a module or a test may have another."""
-    return {"viewport": {"width": 1440, "height": 900}}
-
-
-@pytest.fixture
-def page(browser, stand, window):
-    """The page in a fresh tab. Whatever a test does, nothing is asked of anybody else and the console is silent."""
-    with tab_of(browser, LAYOUT.url, **window) as opened:
+@contextmanager
+def _watched(browser):
+    """A page of which, whatever a test does, nothing is asked of anybody else and whose console is silent."""
+    with tab_of(browser, LAYOUT.url, viewport={"width": 1440, "height": 900}) as opened:
         yield opened
         assert opened.strangers() == []
         assert opened.complaints() == []
+
+
+@pytest.fixture
+def page(browser, stand):
+    """The page in a fresh tab, to be opened."""
+    with _watched(browser) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def open_page(browser, stand):
+    """The page as the tests of a module share it, open."""
+    with _watched(browser) as opened:
+        yield opened.open()

@@ -79,3 +79,26 @@ def tab_of(browser, url, **context):
         yield Page(opened.new_page(), url)
     finally:
         opened.close()
+
+
+FED = """(() => {
+    window.EventSource = class extends EventTarget {
+        constructor() { super(); window.source = this; this.readyState = 1; }
+        close() {}
+    };
+    window.feed = (name, document) =>
+        window.source.dispatchEvent(new MessageEvent(name, { data: JSON.stringify(document) }));
+})()"""
+"""In place of the live stream: the test gives the views and the events."""
+
+
+def fed(page, view, events=()):
+    """Load the page with this view and these events, as the balancer might send them."""
+    page.tab.add_init_script(FED)
+    page.tab.route(
+        "**/api/v1/events*", lambda route: route.fulfill(json={"events": list(events), "first": 1, "last": 9})
+    )
+    page.tab.goto(page.url + "/")
+    page.until("() => window.source !== undefined")
+    page.tab.evaluate("view => window.feed('view', view)", view)
+    return page

@@ -119,9 +119,9 @@ def compared(page, nodes, groups):
     return (shown, page.rows("groups-table")), (expected, {key(group): group_cells(group) for group in groups})
 
 
-def test_the_tables_equal_the_api(page):
+def test_the_tables_equal_the_api(open_page):
     """While no calls come, a read of the API and a look at the page are of one moment, or soon are."""
-    page.open()
+    page = open_page
     seen = {}
 
     def alike():
@@ -147,7 +147,7 @@ def test_with_calls_every_cell_is_what_the_last_view_says(page, stand):
     with stand.calls():
         page.open()
         page.until("() => window.lastView.process.callsPerSecond > 5 && window.lastView.process.dialogs > 5")
-        for _ in range(3):
+        for _ in range(2):
             view, nodes, groups, figures = page.tab.evaluate(MOMENT)
             process = view["process"]
             expected = [process["callsPerSecond"], process["dialogs"], process["transactionsOpen"]]
@@ -190,8 +190,8 @@ def test_a_killed_node_says_so_and_why_and_comes_back(page, stand):
     page.until("count => document.title.startsWith(`(${count}) `)", before)
 
 
-def test_each_reason_stands_in_words_beside_its_state(page):
-    page.open()
+def test_each_reason_stands_in_words_beside_its_state(open_page):
+    page = open_page
     expected = {
         "fs-busy": ("full", "NoRoom", "leave no room"),
         "fs-locked": ("down", "AuthenticationFailed", "refuses the Event Socket password"),
@@ -200,7 +200,7 @@ def test_each_reason_stands_in_words_beside_its_state(page):
     for name, (state, reason, words) in expected.items():
         assert page.state(name) == (state, reason)
         assert words in page.row(name).locator(".because").first.inner_text()
-    assert "refused the login" in page.row("fs-locked").inner_text()
+    assert "login refused" in page.row("fs-locked").inner_text()
     alarms = page.tab.locator("#alarms-list").inner_text()
     assert "default/gateways: no eligible node of 1" in alarms
     assert "2 nodes down" in alarms
@@ -222,8 +222,8 @@ def test_calls_that_are_turned_away_raise_an_alarm(page, stand):
     page.until("cause => document.querySelector('#groups-table').textContent.includes(cause)", next(iter(rejected)))
 
 
-def test_filters_and_sorting_choose_and_order_what_is_shown(page, stand):
-    page.open()
+def test_filters_and_sorting_choose_and_order_what_is_shown(open_page, stand):
+    page = open_page
     tab = page.tab
     states = stand.balancer.states()
     tab.get_by_role("button", name="down").last.click()
@@ -256,13 +256,13 @@ def test_rows_are_changed_in_place_and_stay_where_somebody_points(page):
     chosen = list(page.rows("nodes-table"))
     assert chosen != order, "whoever sorts wants another order at once"
     time = page.tab.evaluate("window.lastView.time")
-    page.until("time => window.lastView.time > time + 1", time)
+    page.until("time => window.lastView.time > time", time)
     assert page.tab.evaluate("[...document.querySelectorAll('#nodes-table tbody tr')].every(row => row.kept)")
     assert list(page.rows("nodes-table")) == chosen
 
 
-def test_all_that_is_known_of_a_node_is_one_press_away(page, stand):
-    page.open()
+def test_all_that_is_known_of_a_node_is_one_press_away(open_page, stand):
+    page = open_page
     page.tab.get_by_role("button", name="fs-locked", exact=True).click()
     sheet = page.tab.get_by_role("dialog", name="fs-locked")
     sheet.wait_for()
@@ -283,10 +283,11 @@ def test_all_that_is_known_of_a_node_is_one_press_away(page, stand):
     lines = page.tab.locator("#events-list li").all_inner_texts()
     assert lines
     assert all("fs-locked" in line for line in lines)
+    page.tab.locator("#events-filter").fill("")
 
 
-def test_events_are_those_of_the_journal_newest_first(page):
-    page.open()
+def test_events_are_those_of_the_journal_newest_first(open_page):
+    page = open_page
     shown = page.tab.locator("#events-list li")
     shown.first.wait_for()
     newest = ask(f"{LAYOUT.url}/api/v1/events")["events"][-100:][::-1]

@@ -106,8 +106,8 @@ CASES = [
             Firing(
                 dict(PANIC.labels),
                 "10.0.0.1:8080: a packet worker met a fault",
-                "A fault of the balancer was caught while it handled a message. The message is lost, the worker goes "
-                "on.",
+                "A fault of the balancer was caught while it handled a message. At worst calls in set-up at this "
+                "worker are lost; calls that stand and the worker itself go on.",
             )
         ],
     ),

@@ -58,8 +58,8 @@ BALANCER = Group(
             hold="0m",
             expr="increase(switchtender_worker_panics_total[15m]) > 0",
             summary=f"{_WHO}: a packet worker met a fault",
-            description="A fault of the balancer was caught while it handled a message. The message is lost, the "
-            "worker goes on.",
+            description="A fault of the balancer was caught while it handled a message. At worst calls in set-up at "
+            "this worker are lost; calls that stand and the worker itself go on.",
         ),
         Alert(
             name="SwitchtenderDatagramsDropped",

@@ -12,6 +12,7 @@ from switchtender_api.constants import API_VERSION, DEFAULT_BALANCER, DEFAULT_SI
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.base import Model, ObjectMeta
 from switchtender_api.v1alpha1.endpoints import AdvertisedHost, HostPort, Transport
+from switchtender_api.v1alpha1.hep import Hep
 from switchtender_api.v1alpha1.http import Http
 from switchtender_api.v1alpha1.units import (
     Address,
@@ -195,6 +196,9 @@ class BalancerConfigSpec(Model):
         description="Directory for keys, the last good snapshot (no passwords) and, without Kubernetes, admin state.",
     )
     http: Http = Field(Http(), description="Where metrics, health and the API are served.")
+    hep: Hep | None = Field(
+        None, description="Copies of all SIP messages for a Homer server, unmasked; none are made if omitted."
+    )
 
     @property
     def worker_ports(self) -> PortRange:
@@ -224,6 +228,7 @@ __all__ = [
     "BalancerConfigSpec",
     "Destinations",
     "GroupClaims",
+    "Hep",
     "Http",
     "Limits",
     "Listener",

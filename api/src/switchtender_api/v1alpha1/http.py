@@ -12,16 +12,15 @@ from pydantic import Field, model_validator
 
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.base import Model
-from switchtender_api.v1alpha1.units import Address, BindPort, Boolean, Text
+from switchtender_api.v1alpha1.units import Address, BindPort, Boolean, EnvironmentVariable, Text
 
-_VARIABLE = Text(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable", secret=True)
 _PATH = Text(r"^/[^\x00]*$", "an absolute path", 4096)
 
 
 class TokenFrom(Model):
     """Where a token comes from: exactly one of the fields is set."""
 
-    env: Annotated[str, _VARIABLE] | None = Field(None, description="Environment variable that holds the token.")
+    env: EnvironmentVariable | None = Field(None, description="Environment variable that holds the token.")
     file: Annotated[str, _PATH] | None = Field(
         None,
         description="File that holds the token, white space around it ignored; read again when it changes.",

@@ -14,7 +14,7 @@ from switchtender_api.problems import Finding, Path, Refusal
 from switchtender_api.v1alpha1.base import Model
 from switchtender_api.v1alpha1.cel import cel, cel_text, rules
 from switchtender_api.v1alpha1.endpoints import parse_password
-from switchtender_api.v1alpha1.units import Text
+from switchtender_api.v1alpha1.units import EnvironmentVariable, Text
 
 ReadFile = Callable[[str], str]
 """Returns the text of the file at a path, or raises OSError or UnicodeDecodeError."""
@@ -26,7 +26,6 @@ _SECRET_NAME = Text(
     r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", "a Secret's name: lower-case letters, digits, dashes and dots", secret=True
 )
 _SECRET_KEY = Text(r"^[A-Za-z0-9._-]+$", "a Secret's key: letters, digits, dots, dashes, underscores", secret=True)
-_VARIABLE = Text(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable", secret=True)
 _FILE = Text(r"^[^\x00]+$", "the path of a file", 4096, secret=True)
 
 
@@ -54,7 +53,7 @@ class PasswordFrom(Model):
         )
     )
 
-    env: Annotated[str, _VARIABLE] | None = Field(
+    env: EnvironmentVariable | None = Field(
         None, description="Environment variable that holds the password; only where the document is a file."
     )
     file: Annotated[str, _FILE] | None = Field(

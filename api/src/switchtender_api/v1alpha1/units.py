@@ -370,6 +370,11 @@ Time = Annotated[
     Parsed((datetime,), parse_time, "an RFC 3339 time", format_time, longest=40, schema={"format": "date-time"}),
 ]
 
+EnvironmentVariable = Annotated[
+    str, Text(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable", secret=True)
+]
+"""Where a secret is; what stands here instead of a name may be the secret itself, so it is never shown."""
+
 ObjectName = Annotated[
     str,
     Text(

@@ -170,6 +170,7 @@ mod tests {
             workers: 2,
             max_transactions: 10,
             tcp: Tcp::default(),
+            hep: None,
             stop_deadline: Duration::ZERO,
             run_id: None,
         }

@@ -17,7 +17,9 @@ use switchtender_select::{NodeSlot, Slots, Snapshot, Time};
 use crate::bind::{self, BindError, Sockets};
 use crate::events::{EventRecord, Record};
 use crate::explain;
+use crate::exporter::Exporter;
 use crate::nodes::{Baseline, Report};
+use crate::observer::Observer;
 use crate::outbox::{Handed, Outbox};
 use crate::ring::{Producer, ring};
 use crate::settings::{Settings, Tcp};
@@ -117,7 +119,8 @@ impl Core {
                 let config = config(&settings, &identity, worker, &sockets)?;
                 let epoll = Arc::new(Epoll::new()?);
                 let tcp = (tcp_limits(&settings), Arc::clone(&epoll));
-                let up = (records, Tracer::new(entries));
+                let exporter = settings.hep.clone().map(Exporter::new).transpose()?;
+                let up = (records, Observer::new(Tracer::new(entries), exporter));
                 let outbox = Outbox::new(worker, sockets, tcp, up, producers.clone(), Arc::clone(&shared))?;
                 Worker::new(config, outbox, epoll, inbox, Arc::clone(&shared))
             })

@@ -95,6 +95,14 @@ traffic! {
     EventsLost = "events_lost";
     /// Messages and decisions told of traced calls.
     Traced = "trace_messages";
+    /// Copies of messages sent to the HEP collector.
+    HepSent = "hep_packets";
+    /// Copies that the kernel had no room to send.
+    HepBufferFull = "hep_dropped", "cause" = "send_buffer_full";
+    /// Copies that the kernel refused to send.
+    HepFailed = "hep_dropped", "cause" = "send_failed";
+    /// Copies of messages that leave no room for the rest of a datagram.
+    HepTooLarge = "hep_dropped", "cause" = "too_large";
     /// Server transactions that found no room in the siblings' table.
     Unpublished = "fingerprints_unpublished";
     /// Ends of calls that a sibling could not be told.

@@ -11,12 +11,12 @@ use switchtender_select::{NodeSlot, Time, Transport};
 use crate::bind::{Bound, Sockets};
 use crate::counts::{Tally, Traffic};
 use crate::events::{Record, What};
+use crate::observer::{Observer, Way};
 use crate::ring::Producer;
 use crate::shared::Shared;
 use crate::sources::Sources;
 use crate::sys::{Epoll, SendBatch, SendFailure, UdpSocket, monotonic};
 use crate::tcp::{Connections, Ended, Listening, TcpLimits, Undelivered};
-use crate::tracer::{Tracer, Way};
 
 /// What a sibling worker is told.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub(crate) struct Outbox {
     undelivered: Vec<Undelivered>,
     sources: Sources,
     events: Producer<Record>,
-    tracer: Tracer,
+    observer: Observer,
     /// By worker; our own place is never used.
     siblings: Vec<Producer<Handed>>,
     shared: Arc<Shared>,
@@ -73,7 +73,7 @@ impl Outbox {
         worker: u8,
         sockets: Sockets,
         (limits, epoll): (TcpLimits, Arc<Epoll>),
-        (events, tracer): (Producer<Record>, Tracer),
+        (events, observer): (Producer<Record>, Observer),
         siblings: Vec<Producer<Handed>>,
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
@@ -96,7 +96,7 @@ impl Outbox {
             undelivered: Vec::new(),
             sources: Sources::default(),
             events,
-            tracer,
+            observer,
             siblings,
             shared,
         })
@@ -120,7 +120,7 @@ impl Outbox {
         self.tell_siblings(&mut troubles);
         self.siblings.iter().for_each(Producer::announce);
         self.events.announce();
-        self.tracer.announce();
+        self.observer.flush(&mut self.tally);
         troubles
     }
 
@@ -129,6 +129,7 @@ impl Outbox {
         self.ports.iter().any(|port| !port.batch.is_empty())
             || !self.undelivered.is_empty()
             || self.connections.has_work()
+            || self.observer.has_work()
     }
 
     /// Take from the troubles what is the siblings'.
@@ -156,10 +157,10 @@ impl Outbox {
         self.observe(true, flow, bytes);
     }
 
-    /// A message came or goes: shown to whoever follows its call.
+    /// A message came or goes: shown to whoever looks.
     #[inline]
     pub(crate) fn observe(&mut self, sent: bool, flow: &Flow, bytes: &[u8]) {
-        if self.shared.traces.any(self.now) {
+        if self.observer.looks(self.now, &self.shared.traces) {
             self.show(sent, flow, bytes);
         }
     }
@@ -167,7 +168,7 @@ impl Outbox {
     #[cold]
     fn show(&mut self, sent: bool, flow: &Flow, bytes: &[u8]) {
         let way = Way { sent, transport: flow.transport, local: self.local_end(flow), peer: flow.peer };
-        self.tracer.on_message(self.now, &self.shared.traces, way, bytes);
+        self.observer.on_message(self.now, &self.shared.traces, way, bytes, &mut self.tally);
     }
 
     /// Our end of a message's way, as the network shows it.
@@ -221,11 +222,6 @@ impl Outbox {
     fn bound_to(&self, local: Local) -> Option<SocketAddr> {
         let own = self.addresses.iter().find(|(known, _)| *known == local);
         own.or(self.addresses.first()).map(|(_, address)| *address)
-    }
-
-    /// Take over what the tracer counted.
-    pub(crate) fn tally_traced(&mut self) {
-        self.tally.add(Traffic::Traced, std::mem::take(&mut self.tracer.told));
     }
 
     /// Tell the control side.
@@ -284,7 +280,8 @@ impl Output for Outbox {
     fn decided(&mut self, request: &[u8], decision: &Decision<'_>) {
         let Shared { traces, nodes, snapshot, .. } = &*self.shared;
         if traces.any(self.now) {
-            self.tracer.on_decision(self.now, traces, (&snapshot.load(), nodes), request, decision);
+            let world = (&**snapshot.load(), nodes);
+            self.observer.on_decision(self.now, traces, world, (request, decision), &mut self.tally);
         }
     }
 

@@ -13,6 +13,7 @@ const FORMAT: u64 = 2;
 const MOST_LISTENERS: usize = 64;
 const MOST_WORKERS: u8 = 64;
 const MOST_ENTRIES: usize = 256;
+const MOST_PASSWORD: usize = 256;
 /// Worker ports where no node side is declared.
 const DEFAULT_WORKER_PORTS: RangeInclusive<u16> = 5071..=5134;
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub max_transactions: usize,
     /// What connections may cost.
     pub tcp: Tcp,
+    /// Where copies of all messages go, if anywhere.
+    pub hep: Option<Hep>,
     /// How long a stop may take where its caller does not say.
     pub stop_deadline: Duration,
     /// Identity of this run, in branches; random where it is not given.
@@ -96,6 +99,25 @@ impl Default for Tcp {
     }
 }
 
+/// A collector of HEP packets.
+#[derive(Clone)]
+pub struct Hep {
+    /// Where it takes them.
+    pub collector: SocketAddr,
+    /// Who we are to it.
+    pub capture_id: u32,
+    /// What it knows us by.
+    pub password: Option<Box<str>>,
+}
+
+impl std::fmt::Debug for Hep {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { collector, capture_id, password: _ } = self;
+        f.debug_struct("Hep").field("collector", collector).field("capture_id", capture_id).finish_non_exhaustive()
+    }
+}
+
 /// The side of the nodes.
 #[derive(Clone, Debug)]
 pub struct NodeSide {
@@ -138,6 +160,7 @@ impl Settings {
         let max_transactions = limits.required("max_transactions")?.integer(1..=10_000_000_u32)?;
         limits.finish()?;
         let tcp = tcp(&document.required("tcp")?)?;
+        let hep = document.optional("hep").map(|field| hep(&field)).transpose()?;
         let stop_deadline = document.required("stop_deadline_ms")?.millis(0..=24 * 3600 * 1000)?;
         let run_id = document.optional("run_id").map(|field| field.integer(0..=u64::MAX)).transpose()?;
         document.finish()?;
@@ -149,6 +172,7 @@ impl Settings {
             workers,
             max_transactions: usize::try_from(max_transactions).unwrap_or(usize::MAX),
             tcp,
+            hep,
             stop_deadline,
             run_id,
         })
@@ -191,6 +215,23 @@ fn tcp(field: &Field<'_>) -> Result<Tcp, ConfigError> {
     };
     object.finish()?;
     Ok(tcp)
+}
+
+fn hep(field: &Field<'_>) -> Result<Hep, ConfigError> {
+    let mut object = field.object()?;
+    let port = object.required("port")?;
+    let collector = address(&object.required("host")?, &port)?;
+    if collector.port() == 0 {
+        return Err(port.error("nobody can be reached at port 0"));
+    }
+    let password = |field: Field<'_>| match field.string()? {
+        text if (1..=MOST_PASSWORD).contains(&text.len()) => Ok(text.into()),
+        _ => Err(field.error(format!("a password has 1 to {MOST_PASSWORD} bytes"))),
+    };
+    let capture_id = object.required("capture_id")?.integer(0..=u32::MAX)?;
+    let password = object.optional("password").map(password).transpose()?;
+    object.finish()?;
+    Ok(Hep { collector, capture_id, password })
 }
 
 #[allow(clippy::type_complexity, reason = "the three parts of one object, taken apart by its only caller")]
@@ -271,6 +312,7 @@ mod tests {
             "tcp": {"idle_timeout_ms": 60_000, "connect_timeout_ms": 1_000, "max_connections": 5, "max_per_source": 2},
             "node_side": {"address": "::", "port": 5070, "worker_ports": [5071, 5134], "sources": ["10.0.0.0/8"],
                           "advertise": [{"networks": ["0.0.0.0/0"], "host": "10.96.7.7", "port": 5070}]},
+            "hep": {"host": "192.0.2.9", "port": 9060, "capture_id": 7, "password": "hidden"},
             "workers": 2, "limits": {"max_transactions": 200_000}, "stop_deadline_ms": 180_000, "run_id": null,
         })
     }
@@ -282,6 +324,8 @@ mod tests {
     #[test]
     fn the_whole_document_is_read() {
         let settings = read(&document()).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(shown.contains("192.0.2.9:9060") && !shown.contains("hidden"), "{shown}");
         let listener = &settings.listeners[0];
         assert_eq!((listener.name.as_str(), listener.address), ("public", "0.0.0.0:5060".parse().unwrap()));
         assert_eq!(listener.advertise, Some(Advertised { host: "sip.example.com".into(), port: 5060 }));
@@ -300,6 +344,8 @@ mod tests {
         assert_eq!((settings.worker_address, settings.worker_ports), ("::".parse().unwrap(), 5071..=5134));
         assert_eq!((settings.workers, settings.max_transactions, settings.run_id), (2, 200_000, None));
         assert_eq!(settings.stop_deadline, Duration::from_secs(180));
+        let hep = settings.hep.unwrap();
+        assert_eq!((hep.capture_id, hep.password.as_deref()), (7, Some("hidden")));
     }
 
     #[test]
@@ -333,6 +379,10 @@ mod tests {
             ("/node_side/worker_ports", json!([5072, 5071])),
             ("/node_side/worker_ports", json!([0, 5071])),
             ("/node_side/sources/0", json!("10.0.0.0/33")),
+            ("/hep/host", json!("homer.example.com")),
+            ("/hep/port", json!(0)),
+            ("/hep/capture_id", json!(u64::from(u32::MAX) + 1)),
+            ("/hep/password", json!("")),
             ("/workers", json!(0)),
             ("/limits/max_transactions", json!(0)),
             ("/run_id", json!(-1)),

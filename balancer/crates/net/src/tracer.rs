@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use switchtender_proxy::Decision;
-use switchtender_select::{Group, GroupSlot, Node, NodeSlot, Snapshot, Time, Transport, Wanted, candidates};
+use switchtender_select::{Group, GroupSlot, Node, NodeSlot, Snapshot, Time, Wanted, candidates};
 use switchtender_sip::Index;
 
 use crate::nodes::NodeTable;
+use crate::observer::Way;
 use crate::ring::Producer;
 use crate::traces::{Trace, Traces};
 use crate::views::{bytes as json_bytes, candidate_json};
@@ -55,18 +56,6 @@ enum What {
     Decision { what: &'static str, group: Box<str>, uid: Box<str>, address: Option<SocketAddr>, detail: Box<[u8]> },
 }
 
-/// A message's way, seen from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Way {
-    /// From us, not to us.
-    pub(crate) sent: bool,
-    pub(crate) transport: Transport,
-    /// Our end.
-    pub(crate) local: SocketAddr,
-    /// The other end.
-    pub(crate) peer: SocketAddr,
-}
-
 impl Entry {
     pub(crate) fn told(self, worker: u8) -> TraceRecord {
         let Self { trace, at, what } = self;
@@ -94,13 +83,11 @@ pub(crate) struct Tracer {
     entries: Producer<Entry>,
     /// Of the message at hand; kept because it is large.
     index: Box<Index>,
-    /// Entries put into the ring.
-    pub(crate) told: u64,
 }
 
 impl Tracer {
     pub(crate) fn new(entries: Producer<Entry>) -> Self {
-        Self { entries, index: Box::default(), told: 0 }
+        Self { entries, index: Box::default() }
     }
 
     /// Wake the control side if something waits for it.
@@ -108,14 +95,14 @@ impl Tracer {
         self.entries.announce();
     }
 
-    /// A message came or went.
-    pub(crate) fn on_message(&mut self, now: Time, traces: &Traces, way: Way, bytes: &[u8]) {
-        for trace in self.traces_of(now, traces, bytes).iter().filter(|trace| trace.takes_message(now)) {
-            self.tell(now, trace, What::Message { way, bytes: cut(bytes) });
-        }
+    /// A message came or goes; how many entries were told of it.
+    pub(crate) fn on_message(&mut self, now: Time, traces: &Traces, way: Way, bytes: &[u8]) -> u64 {
+        let own = self.traces_of(now, traces, bytes);
+        let taken = own.iter().filter(|trace| trace.takes_message(now));
+        taken.map(|trace| self.tell(now, trace, What::Message { way, bytes: cut(bytes) })).sum()
     }
 
-    /// Something was decided about a request.
+    /// Something was decided about a request; how many entries were told of it.
     pub(crate) fn on_decision(
         &mut self,
         now: Time,
@@ -123,10 +110,10 @@ impl Tracer {
         (snapshot, nodes): (&Snapshot, &NodeTable),
         request: &[u8],
         decision: &Decision<'_>,
-    ) {
-        for trace in self.traces_of(now, traces, request).iter().filter(|trace| trace.takes_decision(now)) {
-            self.tell(now, trace, told(decision, snapshot, nodes, now));
-        }
+    ) -> u64 {
+        let own = self.traces_of(now, traces, request);
+        let taken = own.iter().filter(|trace| trace.takes_decision(now));
+        taken.map(|trace| self.tell(now, trace, told(decision, snapshot, nodes, now))).sum()
     }
 
     fn traces_of(&mut self, now: Time, traces: &Traces, bytes: &[u8]) -> Vec<Arc<Trace>> {
@@ -141,12 +128,12 @@ impl Tracer {
         found
     }
 
-    fn tell(&mut self, at: Time, trace: &Trace, what: What) {
-        if self.entries.offer(Entry { trace: trace.id, at, what }) {
-            self.told += 1;
-        } else {
+    fn tell(&self, at: Time, trace: &Trace, what: What) -> u64 {
+        let taken = self.entries.offer(Entry { trace: trace.id, at, what });
+        if !taken {
             trace.leave_out();
         }
+        u64::from(taken)
     }
 }
 
@@ -212,6 +199,8 @@ fn full_name(group: &Group) -> String {
 mod tests {
     use std::sync::mpsc::Receiver;
 
+    use switchtender_select::Transport;
+
     use super::*;
     use crate::ring::ring;
     use crate::sys::EventFd;
@@ -266,7 +255,7 @@ mod tests {
             peer: "[::1]:5080".into(),
             bytes: message("Call-ID: 1@host", ""),
         };
-        assert_eq!((&records[0], tracer.told), (&expected, 2));
+        assert_eq!(records[0], expected);
     }
 
     #[test]
@@ -293,9 +282,8 @@ mod tests {
     fn what_finds_the_ring_full_is_counted_with_its_trace() {
         let (mut tracer, told) = tracer(2);
         let followed = following("1@host");
-        for _ in 0..5 {
-            tracer.on_message(Time::ZERO, &followed, WAY, &message("Call-ID: 1@host", ""));
-        }
-        assert_eq!((told.try_iter().count(), tracer.told, followed.left_out(7)), (2, 2, 3));
+        let own = message("Call-ID: 1@host", "");
+        let count: u64 = (0..5).map(|_| tracer.on_message(Time::ZERO, &followed, WAY, &own)).sum();
+        assert_eq!((told.try_iter().count(), count, followed.left_out(7)), (2, 2, 3));
     }
 }

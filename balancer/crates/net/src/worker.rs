@@ -355,7 +355,6 @@ impl<E: Engine> Worker<E> {
         }
         let Guard { engine, outbox, earlier, .. } = &mut self.guard;
         outbox.tally.absorb(&mut outbox.connections.tally);
-        outbox.tally_traced();
         let open = engine.open_transactions();
         self.shared.stop.tell(self.index, open, now);
         page.open_transactions.store(open as u64, Ordering::Relaxed);

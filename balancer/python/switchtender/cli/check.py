@@ -43,7 +43,12 @@ if TYPE_CHECKING:
     help="The file is a balancer's in a pod: a BalancerConfig alone, in which $(POD_IP) and the like may stand.",
 )
 @click.option(
-    "--wait", type=click.FloatRange(1, 120), default=5.0, show_default=True, help="Seconds to watch each node."
+    "--wait",
+    type=click.FloatRange(1, 120),
+    metavar="SECONDS",
+    default=5.0,
+    show_default=True,
+    help="Seconds to watch each node.",
 )
 def check(
     file: Path | None,
@@ -99,11 +104,12 @@ def check(
 
 def _plan_here(file: Path) -> Plan:
     """The file as `serve` reads it when it starts. Raises DocumentErrors."""
-    from switchtender.config import http_files
+    from switchtender.config import hep, http_files
     from switchtender.config.plan import read_plan
 
     plan = read_plan(file)
     http_files.require(plan.documents, os.environ, now=datetime.now(UTC))
+    hep.password(plan.documents, os.environ)
     return plan
 
 

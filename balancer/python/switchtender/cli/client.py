@@ -94,7 +94,7 @@ class BalancerApi:
 
     def follow_events(self, after: int) -> Iterator[dict[str, Any]]:
         """Events after this id as they come, until the balancer ends the stream. Raises ApiError."""
-        for told in self._stream(f"/api/v1/events?after={after}", _SILENCE):
+        for told in self._stream("/api/v1/events", _SILENCE, after=after):
             if told.name == "event":
                 yield told.document
 
@@ -108,6 +108,22 @@ class BalancerApi:
         if "choice" not in answer:
             raise self._stranger()
         return answer
+
+    def start_trace(self, call_id: str, seconds: int, per_second: int) -> dict[str, Any]:
+        """Have a call followed. Raises ApiError."""
+        asked = {"callId": call_id, "seconds": seconds, "messagesPerSecond": per_second}
+        answer = self._ask("/api/v1/traces", asked, admin=True)
+        if not {"id", "until"} <= set(answer):
+            raise self._stranger()
+        return answer
+
+    def follow_trace(self, trace_id: int, after: int) -> Iterator[Told]:
+        """``entry`` for each after this id, and ``end``, until the trace is over. Raises ApiError."""
+        return self._stream(f"/api/v1/traces/{trace_id}", _SILENCE, admin=True, after=after)
+
+    def end_trace(self, trace_id: int) -> dict[str, Any]:
+        """End a trace; it as it is then. Raises ApiError."""
+        return self._ask(f"/api/v1/traces/{trace_id}", admin=True, method="DELETE")
 
     def order(self, node: str, verb: str, details: dict[str, Any]) -> dict[str, Any]:
         """Have an order carried out. Raises ApiError."""
@@ -126,10 +142,14 @@ class BalancerApi:
             raise self._stranger()
         return document
 
-    def _stream(self, path: str, silence: float, *, admin: bool = False) -> Iterator[Told]:
-        """Server-sent events; ``silence``: seconds without a word after which nobody is there any more."""
+    def _stream(self, path: str, silence: float, *, admin: bool = False, after: int | None = None) -> Iterator[Told]:
+        """Server-sent events, those ``after`` this id; ``silence``: seconds without a word after which nobody is there
+        any more.
+        """
         request = self._request(path, None, admin=admin)
         request.add_header("Accept", "text/event-stream")
+        if after is not None:
+            request.add_header("Last-Event-ID", str(after))
         with self._speaking(), self._opener.open(request, timeout=silence) as answer:
             if answer.headers.get_content_type() != "text/event-stream":
                 raise self._stranger()

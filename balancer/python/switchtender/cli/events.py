@@ -60,7 +60,7 @@ class EventType(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """One that there is; a mistyped one would choose nothing in silence."""
-        from switchtender.control.journal import TYPES
+        from switchtender.telemetry.journal import TYPES
 
         found = {known.lower(): known for known in TYPES}.get(str(value).lower())
         if found is None:
@@ -69,7 +69,7 @@ class EventType(click.ParamType[str]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         """The types that begin so."""
-        from switchtender.control.journal import TYPES
+        from switchtender.telemetry.journal import TYPES
 
         return [click.shell_completion.CompletionItem(name) for name in TYPES if name.startswith(incomplete)]
 

@@ -38,5 +38,6 @@ def emit_one(document: Any, output: str) -> None:
 def _yaml(document: Any) -> str:
     import yaml
 
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    fast = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(document, Dumper=fast, sort_keys=False, allow_unicode=True)
     return text

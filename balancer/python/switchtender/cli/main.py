@@ -25,6 +25,7 @@ _HERE = "switchtender.cli"
         "resize": f"{_HERE}.orders:resize",
         "serve": f"{_HERE}.serving:serve",
         "top": f"{_HERE}.top.command:top",
+        "trace": f"{_HERE}.trace:trace",
         "undrain": f"{_HERE}.orders:undrain",
         "weight": f"{_HERE}.orders:weight",
     },

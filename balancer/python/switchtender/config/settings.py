@@ -6,17 +6,23 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from pydantic import SecretStr
+
 from switchtender.config.cpus import automatic_workers
 from switchtender_api.v1alpha1 import BalancerConfigSpec, NodeSide
 from switchtender_api.v1alpha1.config import Tcp
+from switchtender_api.v1alpha1.hep import Hep
 
 FORMAT = 2
 
 Json = dict[str, Any]
 
 
-def settings(spec: BalancerConfigSpec) -> Json:
-    """The settings document of ``spec``, as ``Core`` takes it (addresses as text, times in milliseconds)."""
+def settings(spec: BalancerConfigSpec, hep_password: SecretStr | None = None) -> Json:
+    """The settings document of ``spec``, as ``Core`` takes it (addresses as text, times in milliseconds).
+
+    ``hep_password``: what ``spec.hep`` says where to find; it stands in the document in clear.
+    """
     return {
         "format": FORMAT,
         "listeners": [
@@ -37,6 +43,7 @@ def settings(spec: BalancerConfigSpec) -> Json:
         "workers": automatic_workers() if spec.workers == "Auto" else spec.workers,
         "limits": {"max_transactions": spec.limits.max_transactions},
         "tcp": _tcp(spec.tcp),
+        "hep": None if spec.hep is None else _hep(spec.hep, hep_password),
         "stop_deadline_ms": _ms(spec.stop.deadline),
         "run_id": None,
     }
@@ -48,6 +55,15 @@ def _tcp(tcp: Tcp) -> Json:
         "connect_timeout_ms": _ms(tcp.connect_timeout),
         "max_connections": tcp.max_connections,
         "max_per_source": tcp.max_connections_per_source,
+    }
+
+
+def _hep(hep: Hep, password: SecretStr | None) -> Json:
+    return {
+        "host": str(hep.collector.host),
+        "port": hep.collector.port,
+        "capture_id": hep.capture_id,
+        "password": None if password is None else password.get_secret_value(),
     }
 
 
@@ -84,6 +100,7 @@ _FIXED: dict[str, Callable[[BalancerConfigSpec], object]] = {
     "spec.peers": lambda spec: spec.peers,
     "spec.stateDir": lambda spec: spec.state_dir,
     "spec.http": lambda spec: spec.http,
+    "spec.hep": lambda spec: spec.hep,
 }
 
 

@@ -24,13 +24,14 @@ from switchtender.config.state_dir import TokenKey
 from switchtender.control import core_events
 from switchtender.control.admin import Admin
 from switchtender.control.flow import Flow
-from switchtender.control.journal import Journal, Place
 from switchtender.control.naming import Naming
 from switchtender.control.probing import Prober, target_of, thresholds
 from switchtender.control.scores import Scores
 from switchtender.control.watch import Watch
 from switchtender.drivers.reports import Probe
 from switchtender.load.model import Policy, WhenStale
+from switchtender.telemetry.journal import Journal, Place
+from switchtender.telemetry.traces import Traces
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class Balancer:
         self.core = core
         self.journal = journal or Journal()
         self.flow = Flow(core, clock)
+        self.traces = Traces(core, self.journal, name_of=self._name_of, clock=clock)
         self.plan: Plan | None = None
         self.generation = 0
         self.watches: dict[str, Watch] = {}
@@ -254,6 +256,7 @@ class Balancer:
                     await self._look_at_calls()
                     self.flow.sample(self.watches)
                     self.journal.settle()
+                self.traces.settle()
                 self._publish(self.watches.values())
         finally:
             loop.remove_reader(self.core.event_fd)
@@ -374,6 +377,11 @@ class Balancer:
                 self.journal.record(
                     told.type, told.reason, told.message, severity=told.severity, places=places, details=details
                 )
+        self.traces.take()
+
+    def _name_of(self, uid: str) -> str | None:
+        watch = self.watches.get(uid)
+        return None if watch is None else watch.name
 
 
 _STRICTEST_FIRST: tuple[WhenStale, ...] = ("Exclude", "Auto", "LastValue", "StaticWeight")

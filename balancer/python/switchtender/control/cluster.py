@@ -25,9 +25,9 @@ from switchtender.config.plan import EslTarget, Plan
 from switchtender.config.snapshot import GroupMembers
 from switchtender.config.state_dir import StateDir, TokenKey
 from switchtender.control.balancer import Balancer
-from switchtender.control.journal import Place
 from switchtender.control.passwords import Passwords, SecretKey
 from switchtender.sources.kubernetes import SecretSource, SetSource
+from switchtender.telemetry.journal import Place
 from switchtender_api.loader import Documents
 from switchtender_api.v1alpha1.units import IpAddress
 from switchtender_kube import Reflector
@@ -111,6 +111,7 @@ class Cluster:
         self._saving = threading.Lock()
         self._saved: tuple[Version, ...] | None = None
         self._applied: tuple[Plan, tuple[TokenKey, ...]] | None = None
+        self._told: frozenset[tuple[str, str | None, int | None]] | None = None
         self._unknown: dict[str, tuple[str, ...]] = {}
         sets.listener, secrets.listener = self.saw, self.changed
         for seen in self.known():
@@ -193,6 +194,15 @@ class Cluster:
         if offered != self._applied:
             await self.balancer.apply(plan)
             self._applied = offered
+            self._tell(plan)
+
+    def _tell(self, plan: Plan) -> None:
+        """Note that other groups, or versions of them, are in force; that nodes come and go is no configuration."""
+        groups = frozenset(
+            (entry.group.key, entry.group.metadata.uid, entry.group.metadata.generation) for entry in plan.groups
+        )
+        if groups != self._told:
+            self._told = groups
             done = {"generation": self.balancer.generation, "groups": len(plan.groups)}
             self.balancer.journal.record("Configuration", "Applied", "configuration in force", details=done)
 

@@ -9,17 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from prometheus_client.registry import CollectorRegistry
-
 from switchtender._core import __version__
 from switchtender.config.assembly import Rejection
 from switchtender.config.destination_sets import Key, SeenSet
 from switchtender.control.cluster import Cluster
-from switchtender.control.journal import Journal, Place
 from switchtender.control.kubectl import command
 from switchtender.control.orders import places
 from switchtender.control.views import BalancerView, core_nodes, display_state
-from switchtender.http.views import BadQuestionError, Json, NotHereError, View
+from switchtender.http.views import BadQuestionError, Json, Metrics, NotHereError, View
+from switchtender.telemetry.journal import Journal, Place
+from switchtender.telemetry.traces import Traces
 
 FORMAT = 1
 
@@ -36,11 +35,11 @@ class ClusterView(BalancerView):
         self,
         cluster: Cluster,
         instance: str,
-        registry: CollectorRegistry,
+        metrics: Metrics,
         clock: Callable[[], float],
         token: Callable[[], bytes | None],
     ) -> None:
-        super().__init__(cluster.balancer, instance, registry, clock)
+        super().__init__(cluster.balancer, instance, metrics, clock)
         self._cluster = cluster
         self._token = token
 
@@ -77,17 +76,22 @@ class StartingView:
         self,
         instance: str,
         balancer: str,
-        registry: CollectorRegistry,
+        metrics: Metrics,
         token: Callable[[], bytes | None],
         journal: Journal,
     ) -> None:
         self.instance = instance
-        self.registry = registry
+        self.metrics = metrics
         self.journal = journal
         self.reason = "starting"
         self._balancer = balancer
         self._token = token
         self._started_at = time.time()
+
+    @property
+    def traces(self) -> None:
+        """No call is served yet."""
+        return
 
     def not_ready(self) -> str | None:
         """What is waited for."""
@@ -159,9 +163,9 @@ class Stage:
         return self.shown.instance
 
     @property
-    def registry(self) -> CollectorRegistry:
+    def metrics(self) -> Metrics:
         """The metrics of this process."""
-        return self.shown.registry
+        return self.shown.metrics
 
     def not_ready(self) -> str | None:
         """Why the process is not ready to be sent calls; None when it is."""
@@ -179,6 +183,11 @@ class Stage:
     def journal(self) -> Journal:
         """What happened."""
         return self.shown.journal
+
+    @property
+    def traces(self) -> Traces | None:
+        """Traces of calls."""
+        return self.shown.traces
 
     def balancer(self) -> Json:
         """This process."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from switchtender.control.journal import EventType, Severity
+from switchtender.telemetry.journal import EventType, Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from switchtender._core import Core
-from switchtender.control.rates import Rates
+from switchtender.telemetry.rates import Rates
 
 GroupKey = tuple[str, str]
 """Namespace and name."""

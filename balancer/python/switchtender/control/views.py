@@ -11,9 +11,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar, Literal
-
-from prometheus_client.registry import CollectorRegistry
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from switchtender._core import ConfigError, Core, __version__
 from switchtender.config.limits import counted
@@ -21,11 +20,12 @@ from switchtender.config.overrides import Override
 from switchtender.config.snapshot import GroupMembers
 from switchtender.control.balancer import Balancer
 from switchtender.control.flow import GroupCalls, group_calls
-from switchtender.control.journal import Journal, Place
 from switchtender.control.orders import changes, places
 from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS, Watch
-from switchtender.http.views import BadQuestionError, Json
-from switchtender.load.states import STATES, StateName
+from switchtender.http.views import BadQuestionError, Json, Metrics
+from switchtender.load.states import STATES, StateName, current
+from switchtender.telemetry.journal import Journal, Place
+from switchtender.telemetry.traces import Traces
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember
 from switchtender_api.v1alpha1.endpoints import format_endpoint
 
@@ -42,9 +42,19 @@ _QUESTION = {
     "group": "group",
 }
 _UNUSED = {"inUse": 0}
-_AT_ONCE = 100
+_AT_ONCE = 50
 """Nodes that are put together before the event loop goes on with all else."""
 _ASKED_AS = {f"/{core}": asked for asked, core in _QUESTION.items()}
+
+
+class Seen(NamedTuple):
+    """What is seen of the balancer at one moment: nodes and groups as the API shows them, and the packet core's counts
+    (``Core.stats``).
+    """
+
+    nodes: list[Json]
+    groups: list[Json]
+    stats: Json
 
 
 class BalancerView:
@@ -53,12 +63,10 @@ class BalancerView:
     ORDERS: ClassVar[Literal["token", "kubectl"]] = "token"
     """How orders are given: here, or by kubectl."""
 
-    def __init__(
-        self, balancer: Balancer, instance: str, registry: CollectorRegistry, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, balancer: Balancer, instance: str, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._balancer = balancer
         self._instance = instance
-        self._registry = registry
+        self._metrics = metrics
         self._clock = clock
         self._started_at = time.time()
 
@@ -68,9 +76,9 @@ class BalancerView:
         return self._instance
 
     @property
-    def registry(self) -> CollectorRegistry:
+    def metrics(self) -> Metrics:
         """The metrics of this process."""
-        return self._registry
+        return self._metrics
 
     def not_ready(self) -> str | None:
         """None once the sockets are bound and the first configuration is in force."""
@@ -80,6 +88,11 @@ class BalancerView:
     def journal(self) -> Journal:
         """What happened."""
         return self._balancer.journal
+
+    @property
+    def traces(self) -> Traces:
+        """Traces of calls."""
+        return self._balancer.traces
 
     def nodes(self) -> list[Json]:
         """One entry for each group a node is a member of, evaluated now."""
@@ -100,6 +113,16 @@ class BalancerView:
 
     async def look(self) -> Json:
         """All of it at one moment: ``balancer()`` with its time, ``groups`` and ``nodes``."""
+        seen = await self.gather()
+        return {"time": round(time.time(), 3), **self._process(seen.stats), "groups": seen.groups, "nodes": seen.nodes}
+
+    def seen(self) -> Seen:
+        """All that ``nodes()``, ``groups()`` and the packet core tell, of one moment."""
+        nodes, stats = self.nodes(), core_stats(self._balancer.core)
+        return Seen(nodes, self._groups_of(nodes, stats), stats)
+
+    async def gather(self) -> Seen:
+        """The same, gathered beside the event loop, or in it a few nodes at a time."""
         known, stats = await asyncio.to_thread(
             lambda: (core_nodes(self._balancer.core), core_stats(self._balancer.core))
         )
@@ -108,12 +131,7 @@ class BalancerView:
         for start in range(0, len(known), _AT_ONCE):
             nodes += self._entries(known[start : start + _AT_ONCE], lately)
             await asyncio.sleep(0)
-        return {
-            "time": round(time.time(), 3),
-            **self._process(stats),
-            "groups": self._groups_of(nodes, stats),
-            "nodes": nodes,
-        }
+        return Seen(nodes, self._groups_of(nodes, stats), stats)
 
     def _entries(self, known: Iterable[dict[str, Any]], lately: Counter[tuple[str, str]]) -> Iterator[Json]:
         balancer, now = self._balancer, self._clock()
@@ -314,6 +332,8 @@ def _node(
         "probe": _probe(watch, now),
         "link": watch.model.link,
         "linkDetail": watch.model.link_detail,
+        "heard": current(watch.model, watch.policy, now),
+        "eslLogins": asdict(watch.logins),
         "eslErrors": {reason: watch.errors[reason] for reason in ESL_ERRORS},
         "sessions": None if report is None else report.sessions,
         "maxSessions": None if report is None else report.max_sessions,
@@ -385,7 +405,7 @@ def _group(group: BalancerGroup, by_group: dict[tuple[str, str], list[Json]]) ->
         "algorithm": group.spec.routing.algorithm,
         "nodes": len(nodes),
         "states": {state: sum(node["state"] == state for node in nodes) for state in STATES},
-        "sessions": sum(node["sessions"] or 0 for node in nodes),
+        "sessions": sum(node["sessions"] or 0 for node in nodes if node["heard"]),
         "effective": effective,
         "capacity": capacity,
         "eligible": sum(node["eligible"] for node in nodes),

@@ -11,12 +11,11 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Container
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import get_args
 
 from switchtender._core import Core, evaluate
 from switchtender.config.plan import EslTarget
-from switchtender.control.journal import Journal, Place, Severity
 from switchtender.drivers.esl.driver import EslDriver, Timing
 from switchtender.drivers.esl.session import Pace
 from switchtender.drivers.esl.wire import Credentials
@@ -25,6 +24,7 @@ from switchtender.load.age import report_age
 from switchtender.load.model import NodeModel, Policy, observe, observe_report
 from switchtender.load.probing import Probes
 from switchtender.load.states import Published, State, heard, publish, unchanging_until
+from switchtender.telemetry.journal import Journal, Place, Severity
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,25 @@ _ESL_REASONS: dict[LinkState, str] = {
 
 PROBE_RESULTS = ("answered", "refused", "unanswered")
 """What an OPTIONS may come to; refused: by a status that does not count as an answer."""
+
+
+@dataclass(slots=True)
+class Logins:
+    """Logins to one Event Socket: whether one stands, how many there were, how many ended, whoever ended them."""
+
+    up: bool = False
+    connects: int = 0
+    disconnects: int = 0
+
+    def succeeded(self) -> None:
+        """The node let us in."""
+        self.up = True
+        self.connects += 1
+
+    def ended(self) -> None:
+        """The connection is over, if there was one."""
+        self.disconnects += self.up
+        self.up = False
 
 
 class Watch:
@@ -86,6 +105,7 @@ class Watch:
         self.ejected = False
         self.scores: dict[str, float] = {}
         self.errors: Counter[str] = Counter()
+        self.logins = Logins()
         self.probe_results: Counter[str] = Counter()
         self._published: Published | None = None
         self._derived_from: object = None
@@ -207,8 +227,11 @@ class Watch:
         if isinstance(event, Report):
             self._on_report(event)
         else:
-            if isinstance(event, Link) and event.state in ESL_ERRORS:
+            if isinstance(event, Link) and event.state == "authenticated":
+                self.logins.succeeded()
+            elif isinstance(event, Link) and event.state in ESL_ERRORS:
                 self.errors[event.state] += 1
+                self.logins.ended()
                 self._on_trouble(event)
             elif isinstance(event, Probe):
                 self.probe_results["answered" if event.answered else "refused" if event.status else "unanswered"] += 1
@@ -287,6 +310,7 @@ class Watch:
         if self._task is None:
             return
         leaving, self._task, self._driver = self._task, None, None
+        self.logins.ended()
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
         leaving.cancel()
@@ -297,6 +321,7 @@ class Watch:
             return
         log.error("the driver failed and starts anew", exc_info=driver.exception(), extra={"node": self.name})
         self._task = self._driver = None
+        self.logins.ended()
         asyncio.get_running_loop().call_later(_RESTART, self._drive)
 
     def _on_report(self, report: Report) -> None:

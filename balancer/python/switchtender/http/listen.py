@@ -11,6 +11,7 @@ from aiohttp import web
 
 from switchtender.http.admin import NOBODY, Guard
 from switchtender.http.app import application
+from switchtender.http.sse import Streams
 from switchtender.http.views import View
 from switchtender_api.v1alpha1.endpoints import format_endpoint
 
@@ -31,14 +32,20 @@ class HttpBindError(Exception):
 
 @contextlib.asynccontextmanager
 async def listening(
-    view: View, address: str, port: int, *, guard: Guard = NOBODY, tls: ssl.SSLContext | None = None
+    view: View,
+    address: str,
+    port: int,
+    *,
+    guard: Guard = NOBODY,
+    tls: ssl.SSLContext | None = None,
+    streams: Streams | None = None,
 ) -> AsyncIterator[str]:
     """Serve ``view`` while the block lasts; gives "address:port" as bound. ``guard`` says who may use admin verbs;
-    with ``tls`` it is served over https.
+    with ``tls`` it is served over https; ``streams`` counts those of server-sent events.
 
     Raises HttpBindError.
     """
-    runner = web.AppRunner(application(view, guard), access_log=None, shutdown_timeout=_GOODBYE)
+    runner = web.AppRunner(application(view, guard, streams), access_log=None, shutdown_timeout=_GOODBYE)
     await runner.setup()
     try:
         try:

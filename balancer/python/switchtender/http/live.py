@@ -12,11 +12,11 @@ from typing import Final
 
 from aiohttp import web
 
-from switchtender.control.bell import Bell
-from switchtender.control.journal import EVERYTHING, TYPES, Journal, Wanted
 from switchtender.http.answers import answer, dumps
 from switchtender.http.sse import MOST_DIGITS, Stream, frame, last_seen, wants_stream
 from switchtender.http.views import VIEW, BadQuestionError, Json, View
+from switchtender.telemetry.bell import Bell
+from switchtender.telemetry.journal import EVERYTHING, TYPES, Journal, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ SHOWN = 200
 """Events of a list, where no other number is asked for."""
 MOST = 1000
 """Events of one list."""
-_AT_ONCE = 100
+_AT_ONCE = 50
 """Nodes that are written before other threads have their turn."""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from switchtender.control.journal import TYPES
+from switchtender.telemetry.journal import TYPES
 
 Json = dict[str, Any]
 
@@ -71,6 +71,8 @@ def document() -> Json:
             "/api/v1/live": _stream(
                 "The whole each second (event: view), and events as they happen (event: event). At most 64 at once."
             ),
+            "/api/v1/traces": {"get": _traces(), "post": _new_trace()},
+            "/api/v1/traces/{id}": {**_trace_id(), "get": _one_trace(), "delete": _ended_trace()},
             "/api/v1/state": _get(
                 "For the operator: the versions acted on, and each node. Needs its bearer token.", {"format": "integer"}
             ),
@@ -102,6 +104,60 @@ def _events() -> Json:
     responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     parameters = [{"name": name, "in": "query", "schema": schema} for name, schema in kinds.items()]
     return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
+
+
+_TRACE: Final[Json] = {
+    "id": {"type": "integer"},
+    "callId": {"type": "string"},
+    "started": {"type": "number", "description": "Seconds of the epoch, as the times that follow."},
+    "until": {"type": "number"},
+    "ended": {"type": ["number", "null"]},
+    "messagesPerSecond": {"type": "integer"},
+    "by": {"type": "string"},
+    "entries": {"type": "integer"},
+    "leftOut": {"type": "integer"},
+}
+_ADMIN: Final = ("401", "403", "503")
+
+
+def _traces() -> Json:
+    fields: Json = {"traces": {"type": "array", "items": _object(_TRACE)}}
+    return {"summary": "Traces that run, and the last that ended.", "responses": _responses(fields, *_ADMIN)}
+
+
+def _new_trace() -> Json:
+    fields: Json = {
+        "callId": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "seconds": {"type": "integer", "minimum": 1, "maximum": 600, "default": 60},
+        "messagesPerSecond": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+    }
+    schema = {**_object(fields), "required": ["callId"], "additionalProperties": False}
+    responses = _responses(_TRACE, "400", "409", *_ADMIN)
+    responses["201"] = responses.pop("200")
+    return {
+        "summary": "Follow the call of this Call-ID for a while. At most 8 at once.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": responses,
+    }
+
+
+def _one_trace() -> Json:
+    fields: Json = {
+        "trace": _object(_TRACE),
+        "entries": {"type": "array", "description": "Messages, their secrets masked, and where the call was placed."},
+        "leftOut": {"type": "integer"},
+    }
+    responses = _responses(fields, "404", *_ADMIN)
+    responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    return {"summary": "What a trace holds; asked for as text/event-stream, to its end.", "responses": responses}
+
+
+def _ended_trace() -> Json:
+    return {"summary": "End a trace before its time.", "responses": _responses(_TRACE, "404", *_ADMIN)}
+
+
+def _trace_id() -> Json:
+    return {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}]}
 
 
 def _stream(summary: str) -> Json:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hmac
 
 from aiohttp import web
-from prometheus_client.exposition import choose_encoder
 
 from switchtender.http.answers import answer, error, json_object
 from switchtender.http.openapi import document
@@ -41,8 +40,9 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return web.Response(body=encode(request.app[VIEW].registry), headers={"Content-Type": content_type})
+    accepted = (request.headers.get(name, "") for name in ("Accept", "Accept-Encoding"))
+    page = await request.app[VIEW].metrics.page(*accepted)
+    return web.Response(body=page.body, headers=page.headers)
 
 
 async def _nodes(request: web.Request) -> web.Response:

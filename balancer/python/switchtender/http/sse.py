@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from switchtender.control.bell import Bell
+from switchtender.telemetry.bell import Bell
 
 CONTENT_TYPE: Final = "text/event-stream"
 HEARTBEAT = 15.0

@@ -5,12 +5,13 @@ Knows neither sockets nor the packet core.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from aiohttp import web
-from prometheus_client.registry import CollectorRegistry
 
-from switchtender.control.journal import Journal
+from switchtender.telemetry.journal import Journal
+from switchtender.telemetry.traces import Traces
 
 Json = dict[str, Any]
 
@@ -27,6 +28,21 @@ class NotHereError(RuntimeError):
     """This balancer is not the one to ask; the text says how it is done."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page as it goes over the wire."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+class Metrics(Protocol):
+    """What Prometheus asks for."""
+
+    async def page(self, accept: str, accept_encoding: str) -> Page:
+        """The page in the format that the scraper prefers, by its headers ``Accept`` and ``Accept-Encoding``."""
+
+
 class View(Protocol):
     """The balancer, as the outside may see it."""
 
@@ -35,7 +51,7 @@ class View(Protocol):
         """A random id of this process: peers tell replicas apart by it."""
 
     @property
-    def registry(self) -> CollectorRegistry:
+    def metrics(self) -> Metrics:
         """The metrics of this process."""
 
     def not_ready(self) -> str | None:
@@ -56,6 +72,10 @@ class View(Protocol):
     @property
     def journal(self) -> Journal:
         """What happened."""
+
+    @property
+    def traces(self) -> Traces | None:
+        """Traces of calls; None while there is no call to trace."""
 
     async def state(self) -> Json:
         """What the operator asks for: the versions acted on, and each node as this balancer sees it."""

@@ -147,6 +147,16 @@ def heard(model: NodeModel, policy: Policy, now: float) -> bool:
     return policy.admin != "Disabled" and _told(model, policy, now).name in ("ready", "full", "draining")
 
 
+def current(model: NodeModel, policy: Policy, now: float) -> bool:
+    """Whether what is known of the node's load is of now, whatever its state: it reports in time, or has no Event
+    Socket, and our own counts are all there is.
+    """
+    if not policy.measured:
+        return True
+    late = model.report is None or now - model.report.received > stale_after(model, policy)
+    return not late and model.silence is None and _connection(model) is None
+
+
 def _wanted(policy: Policy) -> State | None:
     if policy.admin == "Disabled":
         return State("down", "Disabled")

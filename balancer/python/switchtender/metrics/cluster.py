@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from switchtender.control.cluster import Cluster
-from switchtender.metrics.collector import PREFIX
+from switchtender.metrics import families
+from switchtender.metrics.series import NONE, Labels, Series
 from switchtender.sources.kubernetes import Watches
 
 
@@ -20,30 +21,19 @@ class WatchCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, at each scrape."""
-        label = ["watch"]
-        healthy = GaugeMetricFamily(
-            f"{PREFIX}watch_healthy",
-            "1 while the API server serves the watch, 0 while it refuses or is away.",
-            labels=label,
+        watched = [(Labels({"watch": name}), reflector) for name, reflector in self._watches.reflectors.items()]
+        healthy = [(labels, each.synced.is_set() and each.health.error is None) for labels, each in watched]
+        yield Series.of(families.WATCH_HEALTHY, healthy)
+        yield Series.of(families.WATCH_IDLE, [(labels, each.idle) for labels, each in watched])
+        yield Series.of(families.WATCH_OBJECTS, [(labels, len(each.store)) for labels, each in watched])
+        yield Series.of(families.WATCH_EVENTS, [(labels, each.stats.events) for labels, each in watched])
+        yield Series.of(families.WATCH_LISTS, [(labels, each.stats.lists) for labels, each in watched])
+        restarts = (
+            (labels.also("reason", reason), count)
+            for labels, each in watched
+            for reason, count in each.stats.restarts.items()
         )
-        idle = GaugeMetricFamily(
-            f"{PREFIX}watch_idle_seconds", "Seconds since the API server last said anything on the watch.", labels=label
-        )
-        objects = GaugeMetricFamily(f"{PREFIX}watch_objects", "Objects known through the watch.", labels=label)
-        events = CounterMetricFamily(f"{PREFIX}watch_events", "Events that came on the watch.", labels=label)
-        lists = CounterMetricFamily(f"{PREFIX}watch_lists", "Full lists taken.", labels=label)
-        restarts = CounterMetricFamily(
-            f"{PREFIX}watch_restarts", "Times the watch was interrupted, by reason.", labels=["watch", "reason"]
-        )
-        for name, reflector in self._watches.reflectors.items():
-            healthy.add_metric([name], float(reflector.synced.is_set() and reflector.health.error is None))
-            idle.add_metric([name], reflector.idle)
-            objects.add_metric([name], len(reflector.store))
-            events.add_metric([name], reflector.stats.events)
-            lists.add_metric([name], reflector.stats.lists)
-            for reason, count in reflector.stats.restarts.items():
-                restarts.add_metric([name, reason], count)
-        yield from (healthy, idle, objects, events, lists, restarts)
+        yield Series.of(families.WATCH_RESTARTS, restarts)
 
 
 class ClusterCollector(Collector):
@@ -55,27 +45,9 @@ class ClusterCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every family, at each scrape."""
         known, assembly = self._cluster.known(), self._cluster.assembly
-        yield GaugeMetricFamily(
-            f"{PREFIX}sets_known", "DestinationSets that are known, all balancers'.", value=len(known)
-        )
-        yield GaugeMetricFamily(
-            f"{PREFIX}sets_acted_on", "DestinationSets that this balancer acts on.", value=len(assembly.acts_on)
-        )
-        yield GaugeMetricFamily(
-            f"{PREFIX}unknown_fields",
-            "Fields in the known DestinationSets that this version does not know and leaves out.",
-            value=sum(len(seen.unknown) for seen in known),
-        )
-        yield GaugeMetricFamily(
-            f"{PREFIX}snapshot_age_seconds",
-            "Seconds since the DestinationSets in force were last known to be the newest ones.",
-            value=self._cluster.age,
-        )
-        rejected = GaugeMetricFamily(
-            f"{PREFIX}group_rejected",
-            "1 for a group that is not served as its newest version says; the log and the group's status say why.",
-            labels=["namespace", "group"],
-        )
-        for namespace, name in assembly.rejected:
-            rejected.add_metric([namespace, name], 1.0)
-        yield rejected
+        yield Series.of(families.SETS_KNOWN, [(NONE, len(known))])
+        yield Series.of(families.SETS_ACTED_ON, [(NONE, len(assembly.acts_on))])
+        yield Series.of(families.UNKNOWN_FIELDS, [(NONE, sum(len(seen.unknown) for seen in known))])
+        yield Series.of(families.SNAPSHOT_AGE, [(NONE, self._cluster.age)])
+        rejected = [Labels({"namespace": namespace, "group": name}) for namespace, name in assembly.rejected]
+        yield Series.of(families.GROUP_REJECTED, [(labels, 1.0) for labels in rejected])

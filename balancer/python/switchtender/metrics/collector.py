@@ -1,228 +1,223 @@
-"""Turns what the packet core and the load model know into metric families, at each scrape."""
+"""What the packet core and the load model know, as metrics, at each scrape."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
+from typing import cast
 
 from prometheus_client import ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
-from switchtender._core import Core
 from switchtender._core import __version__ as core_version
 from switchtender.control.balancer import Balancer
-from switchtender.control.scores import Scores
-from switchtender.control.views import BalancerView
+from switchtender.control.views import BalancerView, Seen
+from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS
+from switchtender.http.views import Json
 from switchtender.load.states import STATES
+from switchtender.metrics import families
 from switchtender.metrics.core_families import BY_CORE_NAME
+from switchtender.metrics.exposition import Exposition
 from switchtender.metrics.reloads import Reloads
+from switchtender.metrics.series import NONE, Bucketed, Kept, Labels, Series
+from switchtender_api.metrics import Family
 
-PREFIX = "switchtender_"
+_SILENT = {"stale", "down", "unknown"}
+"""States in which the other replicas may know more of a node than we do."""
 
-_NODE_LABELS = ("namespace", "group", "node")
-_GROUP_LABELS = ("namespace", "group")
+Read = Callable[[Json], float | None]
+ReadEach = Callable[[Json], Mapping[str, float]]
+Labeled = tuple[list[Labels], list[Json]]
+"""Nodes (groups, workers) as the view shows them, and the labels of each."""
 
-_NODE_GAUGES = {
-    "node_sessions": ("sessions", "Sessions (legs) as the node last reported them."),
-    "node_max_sessions": ("maxSessions", "Max-Sessions as the node last reported it."),
-    "node_effective_sessions": ("effective", "Sessions the node is taken to carry now: report and own calls since."),
-    "node_capacity_sessions": ("capacity", "Sessions the node may carry: its usable limit less headroom."),
-    "node_utilization": ("utilization", "Effective sessions over capacity, 0 to 1."),
-    "node_headroom_sessions": ("headroom", "Sessions kept free on the node."),
-    "node_share": ("share", "This balancer's part of the node's new sessions, 0 to 1."),
-    "node_heartbeat_age_seconds": ("reportAge", "Seconds since the node's last report."),
-    "node_requests_per_second": ("requestsPerSecond", "SIP requests sent to the node in the last second."),
-    "node_legs_per_second": ("legsPerSecond", "Legs of new calls sent to the node in the last second."),
-    "node_score": ("score", "What the scorers of the node's groups make of it; 1 where there is none."),
-    "node_ejected_seconds": ("ejectedSeconds", "Seconds for which the node gets no calls because calls failed there."),
-    "node_invites_in_flight": ("inFlight", "Calls offered to the node that have no final response yet."),
+_LOAD: dict[Family, Read] = {
+    families.NODE_SESSIONS: itemgetter("sessions"),
+    families.NODE_MAX_SESSIONS: itemgetter("maxSessions"),
+    families.NODE_EFFECTIVE: itemgetter("effective"),
+    families.NODE_CAPACITY: itemgetter("capacity"),
+    families.NODE_UTILIZATION: itemgetter("utilization"),
+    families.NODE_HEADROOM: itemgetter("headroom"),
+    families.NODE_SHARE: itemgetter("share"),
+    families.NODE_SESSION_RATE: itemgetter("sessionRate"),
+    families.NODE_SESSION_RATE_LIMIT: itemgetter("sessionsPerSecondLimit"),
+    families.NODE_IDLE_CPU: lambda node: None if node["idleCPU"] is None else node["idleCPU"] / 100,
 }
-_NODE_COUNTERS = {
-    "node_calls_assigned": ("assigned", "Calls offered to the node."),
-    "node_calls_ended": ("ended", "Calls on the node that ended with a BYE through this balancer."),
+_NODE: dict[Family, Read] = {
+    families.NODE_HEARTBEAT_AGE: itemgetter("reportAge"),
+    families.NODE_REQUESTS: itemgetter("requestsPerSecond"),
+    families.NODE_LEGS: itemgetter("legsPerSecond"),
+    families.NODE_SCORE: itemgetter("score"),
+    families.NODE_EJECTED: itemgetter("ejectedSeconds"),
+    families.NODE_IN_FLIGHT: itemgetter("inFlight"),
+    families.NODE_WEIGHT: itemgetter("weight"),
+    families.NODE_ASSIGNED: itemgetter("assigned"),
+    families.NODE_ENDED: itemgetter("ended"),
+    families.NODE_DRAIN_DEADLINE: lambda node: None if node["drain"] is None else node["drain"]["deadline"],
 }
-_GROUP_GAUGES = {
-    "group_sessions": ("sessions", "Reported sessions over the group's nodes."),
-    "group_effective_sessions": ("effective", "Effective sessions over the nodes that take calls."),
-    "group_capacity_sessions": ("capacity", "Capacity over the nodes that take calls."),
-    "group_utilization": ("utilization", "Effective sessions over capacity of the group, 0 to 1."),
+_PROBE: dict[Family, Read] = {
+    families.NODE_PROBE_ANSWERED: itemgetter("answered"),
+    families.NODE_PROBE_TRIP: itemgetter("roundTrip"),
+}
+_LOGINS: dict[Family, Read] = {
+    families.ESL_CONNECTED: itemgetter("up"),
+    families.ESL_CONNECTS: itemgetter("connects"),
+    families.ESL_DISCONNECTS: itemgetter("disconnects"),
+}
+_RESOURCES: dict[Family, ReadEach] = {
+    families.NODE_RESOURCE_IN_USE: lambda node: {name: each["inUse"] for name, each in node["resources"].items()},
+    families.NODE_RESOURCE_LIMIT: lambda node: {
+        name: each["limit"] for name, each in node["resources"].items() if each["limit"] is not None
+    },
+}
+_GROUP: dict[Family, Read] = {
+    families.GROUP_SESSIONS: itemgetter("sessions"),
+    families.GROUP_EFFECTIVE: itemgetter("effective"),
+    families.GROUP_CAPACITY: itemgetter("capacity"),
+    families.GROUP_UTILIZATION: itemgetter("utilization"),
+    families.GROUP_ELIGIBLE: itemgetter("eligible"),
+    families.GROUP_GENERATION: itemgetter("generation"),
+}
+_WORKER: dict[Family, Read] = {
+    families.WORKER_RUNNING: itemgetter("running"),
+    families.WORKER_LAG: itemgetter("loop_lag"),
+    families.WORKER_OVERLOADED: itemgetter("overloaded"),
+}
+_IN_STATE: dict[str, Mapping[str, float]] = {
+    state: {other: float(other == state) for other in STATES} for state in STATES
 }
 
 
 class BalancerCollector(Collector):
-    """Collects at scrape time; holds no numbers of its own."""
+    """Collects at scrape time; holds no numbers of its own, only label texts."""
 
     def __init__(self, balancer: Balancer, view: BalancerView, reloads: Reloads) -> None:
         self._balancer = balancer
         self._view = view
         self._reloads = reloads
+        self._kept = Kept()
 
     def collect(self) -> Iterator[Metric]:
         """Every family, all numbers of the same moment."""
-        yield InfoMetricFamily(f"{PREFIX}build", "Version of the balancer.", value={"version": core_version})
-        yield from _reloads(self._reloads, self._balancer.generation)
-        nodes = self._view.nodes()
-        yield from _gauges(_NODE_GAUGES, _NODE_LABELS, nodes)
-        yield from _counters(_NODE_COUNTERS, _NODE_LABELS, nodes)
-        yield _states(nodes)
-        yield _idle_cpu(nodes)
-        yield _esl_errors(nodes)
-        yield from _probes(nodes)
-        yield from _resources(nodes)
-        yield _score_faults(self._balancer.scores)
-        yield from _gauges(_GROUP_GAUGES, _GROUP_LABELS, self._view.groups_of(nodes))
-        yield from _core(self._balancer.core)
+        return self._families(self._view.seen())
+
+    async def gather(self) -> Iterator[Metric]:
+        """The same; of many nodes the numbers are put together beside the event loop, and a few nodes at a time."""
+        return self._families(await self._view.gather())
+
+    def _families(self, seen: Seen) -> Iterator[Metric]:
+        self._kept.turn()
+        yield Series.of(families.BUILD, [(Labels({"version": core_version}), 1.0)])
+        yield from _reloads(self._reloads)
+        yield _plain(families.GENERATION, self._balancer.generation)
+        yield from self._nodes(seen.nodes)
+        yield from self._groups(seen.groups)
+        yield self._score_faults()
+        yield from self._workers(seen.stats["workers"])
+        yield from self._core(seen.stats)
+
+    def _nodes(self, nodes: list[Json]) -> Iterator[Metric]:
+        known = self._labeled(families.NODE, nodes)
+        yield from _each(_LOAD, _only(known, lambda node: node["heard"] and node["state"] not in _SILENT))
+        yield from _each(_NODE, known)
+        yield _by_key(families.NODE_STATE, STATES, known, lambda node: _IN_STATE[node["state"]])
+        yield from (_by_any(family, known, read) for family, read in _RESOURCES.items())
+        labels, probed = _only(known, lambda node: node["probe"] is not None)
+        probes = labels, [node["probe"] for node in probed]
+        yield from _each(_PROBE, probes)
+        yield _by_key(families.NODE_PROBES, PROBE_RESULTS, probes, itemgetter("results"))
+        labels, measured = _only(known, lambda node: node["esl"] is not None)
+        yield from _each(_LOGINS, (labels, [node["eslLogins"] for node in measured]))
+        yield _by_key(families.ESL_ERRORS, ESL_ERRORS, (labels, measured), itemgetter("eslErrors"))
+
+    def _groups(self, groups: list[Json]) -> Iterator[Metric]:
+        known = self._labeled(families.GROUP, groups)
+        yield from _each(_GROUP, known)
+        yield _by_key(families.GROUP_NODES, STATES, known, itemgetter("states"))
+
+    def _score_faults(self) -> Series:
+        names, faults = families.SCORE_FAULTS.labels, self._balancer.scores.faults()
+        return Series.of(families.SCORE_FAULTS, ((self._kept.labels(names, each), n) for each, n in faults.items()))
+
+    def _workers(self, workers: list[Json]) -> Iterator[Metric]:
+        yield _plain(families.WORKERS, len(workers))
+        labels = [self._kept.labels(("worker",), (str(worker["worker"]),)) for worker in workers]
+        yield from _each(_WORKER, (labels, workers))
+
+    def _labeled(self, names: tuple[str, ...], entries: list[Json]) -> Labeled:
+        values = map(itemgetter(*names), entries)
+        return [self._kept.labels(names, each) for each in values], entries
+
+    def _core(self, stats: Json) -> Iterator[Metric]:
+        """What the packet core counts, under the names that it gives it."""
+        single: dict[Family, tuple[list[Labels], list[float]]] = {}
+        for entry in (*stats["counters"], *stats["gauges"]):
+            family = BY_CORE_NAME[entry["name"]]
+            labels, values = single.setdefault(family, ([], []))
+            labels.append(self._named(family, entry["labels"]))
+            values.append(entry["value"])
+        yield from (Series(family, *samples) for family, samples in single.items())
+        histograms: dict[Family, list[Bucketed]] = {}
+        for entry in stats["histograms"]:
+            family, count = BY_CORE_NAME[entry["name"]], entry["count"]
+            buckets = [(repr(float(bound)), below) for bound, below in entry["buckets"]]
+            row = self._named(family, entry["labels"]), [*buckets, ("+Inf", count)], count, entry["sum"]
+            histograms.setdefault(family, []).append(row)
+        yield from (Series.histogram(family, bucketed) for family, bucketed in histograms.items())
+
+    def _named(self, family: Family, labels: Mapping[str, str]) -> Labels:
+        return self._kept.labels(family.labels, tuple([labels[name] for name in family.labels]))
 
 
-def register(registry: CollectorRegistry, balancer: Balancer, view: BalancerView, reloads: Reloads) -> None:
-    """Add this balancer's metrics, and those of its process, to ``registry``."""
-    ProcessCollector(registry=registry)
-    registry.register(BalancerCollector(balancer, view, reloads))
+def expose(exposition: Exposition, balancer: Balancer, view: BalancerView, reloads: Reloads) -> None:
+    """Show this balancer's metrics, and those of its process."""
+    exposition.add(ProcessCollector(registry=None))
+    exposition.add(BalancerCollector(balancer, view, reloads))
 
 
-def _reloads(reloads: Reloads, generation: int) -> Iterator[Metric]:
-    total = CounterMetricFamily(f"{PREFIX}config_reloads", "Attempts to take up the configuration.", labels=["result"])
-    total.add_metric(["success"], reloads.successes)
-    total.add_metric(["failure"], reloads.failures)
-    yield total
-    yield GaugeMetricFamily(
-        f"{PREFIX}config_last_reload_successful", "Whether the last attempt succeeded.", value=float(reloads.last_ok)
+def _reloads(reloads: Reloads) -> Iterator[Metric]:
+    results = {"success": reloads.successes, "failure": reloads.failures}
+    yield Series.of(families.RELOADS, ((Labels({"result": result}), count) for result, count in results.items()))
+    yield _plain(families.RELOAD_OK, reloads.last_ok)
+    yield _plain(families.RELOAD_TIME, reloads.last_success_at)
+
+
+def _plain(family: Family, value: float) -> Series:
+    return Series(family, [NONE], [value])
+
+
+def _only(known: Labeled, wanted: Callable[[Json], bool]) -> Labeled:
+    chosen = [(labels, entry) for labels, entry in zip(*known, strict=True) if wanted(entry)]
+    return [labels for labels, _ in chosen], [entry for _, entry in chosen]
+
+
+def _each(reads: dict[Family, Read], known: Labeled) -> Iterator[Series]:
+    """Of each entry one value for each family; None: no sample."""
+    labels, entries = known
+    for family, read in reads.items():
+        values = list(map(read, entries))
+        if None in values:
+            yield Series.of(
+                family, [(each, value) for each, value in zip(labels, values, strict=True) if value is not None]
+            )
+        else:
+            yield Series(family, labels, cast("list[float]", values))
+
+
+def _by_key(family: Family, keys: Iterable[str], known: Labeled, read: ReadEach) -> Series:
+    """Of each entry a value for each of ``keys``, which is the family's last label."""
+    labels, entries = known
+    name = family.labels[-1]
+    values = list(map(read, entries))
+    return Series(
+        family,
+        [each.also(name, key) for key in keys for each in labels],
+        [value[key] for key in keys for value in values],
     )
-    yield GaugeMetricFamily(
-        f"{PREFIX}config_last_reload_success_timestamp_seconds", "When the last one did.", value=reloads.last_success_at
-    )
-    yield GaugeMetricFamily(f"{PREFIX}config_generation", "Snapshot the packet core was given.", value=generation)
 
 
-def _gauges(
-    declared: dict[str, tuple[str, str]], labels: tuple[str, ...], entries: list[dict[str, Any]]
-) -> Iterator[Metric]:
-    for name, (field, text) in declared.items():
-        family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
-        for entry in entries:
-            if entry[field] is not None:
-                family.add_metric([entry[label] for label in labels], entry[field])
-        yield family
-
-
-def _counters(
-    declared: dict[str, tuple[str, str]], labels: tuple[str, ...], entries: list[dict[str, Any]]
-) -> Iterator[Metric]:
-    for name, (field, text) in declared.items():
-        family = CounterMetricFamily(PREFIX + name, text, labels=labels)
-        for entry in entries:
-            family.add_metric([entry[label] for label in labels], entry[field])
-        yield family
-
-
-def _states(nodes: list[dict[str, Any]]) -> Metric:
-    family = GaugeMetricFamily(
-        f"{PREFIX}node_state", "1 for the state the node is in, 0 for every other.", labels=[*_NODE_LABELS, "state"]
-    )
-    for node in nodes:
-        for state in STATES:
-            family.add_metric([*(node[label] for label in _NODE_LABELS), state], float(node["state"] == state))
-    return family
-
-
-def _idle_cpu(nodes: list[dict[str, Any]]) -> Metric:
-    text = "Idle CPU of the node's host as it last reported it, 0 to 1."
-    family = GaugeMetricFamily(f"{PREFIX}node_idle_cpu_ratio", text, labels=_NODE_LABELS)
-    for node in nodes:
-        if node["idleCPU"] is not None:
-            family.add_metric([node[label] for label in _NODE_LABELS], node["idleCPU"] / 100)
-    return family
-
-
-def _esl_errors(nodes: list[dict[str, Any]]) -> Metric:
-    text = "Event Socket connections that failed or ended, by reason."
-    family = CounterMetricFamily(f"{PREFIX}esl_errors", text, labels=[*_NODE_LABELS, "reason"])
-    for node in nodes:
-        for reason, count in node["eslErrors"].items():
-            family.add_metric([*(node[label] for label in _NODE_LABELS), reason], count)
-    return family
-
-
-def _probes(nodes: list[dict[str, Any]]) -> Iterator[Metric]:
-    results = CounterMetricFamily(
-        f"{PREFIX}node_probe_results",
-        "OPTIONS sent to the node by what became of them; refused: by a status that does not count.",
-        labels=[*_NODE_LABELS, "result"],
-    )
-    answering = GaugeMetricFamily(
-        f"{PREFIX}node_probe_answered",
-        "1 while the node counts as answering OPTIONS, 0 while it does not.",
-        labels=_NODE_LABELS,
-    )
-    trip = GaugeMetricFamily(
-        f"{PREFIX}node_probe_round_trip_seconds",
-        "Seconds from the last OPTIONS to its answer; absent while none came.",
-        labels=_NODE_LABELS,
-    )
-    for node in nodes:
-        probe, labels = node["probe"], [node[label] for label in _NODE_LABELS]
-        if probe is None:
-            continue
-        answering.add_metric(labels, float(probe["answered"]))
-        if probe["roundTrip"] is not None:
-            trip.add_metric(labels, probe["roundTrip"])
-        for result, count in probe["results"].items():
-            results.add_metric([*labels, result], count)
-    yield from (results, answering, trip)
-
-
-def _resources(nodes: list[dict[str, Any]]) -> Iterator[Metric]:
-    labels = [*_NODE_LABELS, "resource"]
-    used = GaugeMetricFamily(f"{PREFIX}node_resource_in_use", "Calls that use the resource on the node.", labels=labels)
-    limit = GaugeMetricFamily(
-        f"{PREFIX}node_resource_limit",
-        "Calls that may use it at once, by this balancer's part.",
-        labels=labels,
-    )
-    for node in nodes:
-        for name, numbers in node["resources"].items():
-            values = [*(node[label] for label in _NODE_LABELS), name]
-            used.add_metric(values, numbers["inUse"])
-            if numbers["limit"] is not None:
-                limit.add_metric(values, numbers["limit"])
-    yield from (used, limit)
-
-
-def _score_faults(scores: Scores) -> Metric:
-    text = "Times that a scorer gave no score, by how it failed; the last good score stayed."
-    family = CounterMetricFamily(f"{PREFIX}score_faults", text, labels=["scorer", "fault"])
-    for labels, count in scores.faults().items():
-        family.add_metric(labels, count)
-    return family
-
-
-def _core(core: Core) -> Iterator[Metric]:
-    """The packet core declares its own names and labels; what it counts comes up as it is."""
-    stats = json.loads(core.stats())
-    for family_type, entries in ((CounterMetricFamily, stats["counters"]), (GaugeMetricFamily, stats["gauges"])):
-        families: dict[str, tuple[list[str], CounterMetricFamily | GaugeMetricFamily]] = {}
-        for entry in entries:
-            name = entry["name"].removesuffix("_total")
-            if name not in families:
-                labels = list(entry["labels"])
-                families[name] = labels, family_type(PREFIX + name, BY_CORE_NAME[entry["name"]].help, labels=labels)
-            labels, family = families[name]
-            family.add_metric([entry["labels"][label] for label in labels], entry["value"])
-        yield from (family for _, family in families.values())
-    histograms: dict[str, HistogramMetricFamily] = {}
-    for entry in stats["histograms"]:
-        name, labels = entry["name"], list(entry["labels"])
-        if name not in histograms:
-            histograms[name] = HistogramMetricFamily(PREFIX + name, BY_CORE_NAME[name].help, labels=labels)
-        buckets = [(repr(float(bound)), count) for bound, count in entry["buckets"]]
-        buckets.append(("+Inf", entry["count"]))
-        histograms[name].add_metric([entry["labels"][label] for label in labels], buckets, sum_value=entry["sum"])
-    yield from histograms.values()
+def _by_any(family: Family, known: Labeled, read: ReadEach) -> Series:
+    """Of each entry as many values as it has, by the family's last label."""
+    name = family.labels[-1]
+    rows = ((each.also(name, key), n) for each, entry in zip(*known, strict=True) for key, n in read(entry).items())
+    return Series.of(family, rows)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from switchtender.config.certificate import CertificateError, read_pair, read_trust, timeliness
-from switchtender.control.journal import Journal, Severity
 from switchtender.sources.file import Identity, identity
+from switchtender.telemetry.journal import Journal, Severity
 from switchtender_api.v1alpha1.http import HttpTls
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from switchtender._core import ConfigError
 from switchtender.config.plan import read_plan
 from switchtender.config.settings import fixed_fields_changed
 from switchtender.control.balancer import Balancer
-from switchtender.control.journal import Journal
 from switchtender.metrics.reloads import Reloads
 from switchtender.sources.file import Identity, changes
+from switchtender.telemetry.journal import Journal
 from switchtender_api.problems import DocumentErrors
 from switchtender_api.v1alpha1 import BalancerConfigSpec
 

@@ -23,24 +23,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry
-
 from switchtender._core import Core
-from switchtender.config import last_good
+from switchtender.config import hep, last_good
 from switchtender.config.destination_sets import seen_set
 from switchtender.config.last_good import LastGood
 from switchtender.config.pod_config import read_config, services_named, with_services
 from switchtender.config.settings import settings
 from switchtender.config.state_dir import KeysUnreadableError, StateDir, TokenKey, parse_keys, succeeding
+from switchtender.control import group_log
 from switchtender.control.balancer import Balancer
 from switchtender.control.cluster import Cluster, Facts
 from switchtender.control.cluster_view import ClusterView, Stage, StartingView
-from switchtender.control.journal import Journal
 from switchtender.control.peers import Peers
-from switchtender.http.admin import Closed
+from switchtender.control.reviews import Reviews
+from switchtender.http.admin import Closed, Guard
 from switchtender.http.listen import listening
+from switchtender.http.sse import Streams
 from switchtender.metrics.cluster import ClusterCollector, WatchCollector
-from switchtender.metrics.collector import register
+from switchtender.metrics.collector import expose
+from switchtender.metrics.exposition import Exposition
+from switchtender.metrics.families import LIVE_CLIENTS
+from switchtender.metrics.readings import Readings
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
 from switchtender.serve.descriptors import make_room
@@ -48,6 +51,7 @@ from switchtender.serve.equipment import equip, refusal
 from switchtender.serve.follow import FixedFieldsError, TakeUp, follow, refuse_fixed
 from switchtender.sources.file import identity
 from switchtender.sources.kubernetes import PeerSource, SecretSource, SetSource, Watches, cluster_ips
+from switchtender.telemetry.journal import Journal
 from switchtender_api.loader import Documents
 from switchtender_api.v1alpha1.endpoints import host_address
 from switchtender_api.v1alpha1.units import IpAddress
@@ -86,6 +90,7 @@ class Running:
     """What is up once a start is over."""
 
     cluster: Cluster
+    view: ClusterView
     peers: Peers
     take_up: TakeUp
 
@@ -115,7 +120,11 @@ class KubernetesServer:
                     cluster, peers = self.running.cluster, self.running.peers
                     take_up, journal = self.running.take_up, cluster.balancer.journal
                     following = follow(path, seen, told.reload, take_up, self.reloads, journal)
-                    await lifetime.serve(cluster.balancer, (cluster.run(), peers.run(), following), told)
+                    await lifetime.serve(
+                        cluster.balancer,
+                        (cluster.run(), peers.run(), following, group_log.run(self.running.view.look)),
+                        told,
+                    )
                     cluster.save()
         log.info("stopped")
 
@@ -131,25 +140,32 @@ class _Start:
         self._reloads = reloads
         self._stack = stack
         self._instance = secrets.token_hex(8)
-        self._registry = CollectorRegistry()
+        self._streams = Streams()
+        self._exposition = Exposition()
+        self._exposition.add(Readings((LIVE_CLIENTS, lambda: [((), self._streams.clients)])))
         self._watches = Watches()
         self._journal = Journal()
 
     async def run(self) -> Running:
         options, spec, stack = self._options, self._documents.config.spec, self._stack
+        hep_password = hep.password(self._documents, options.environ)
         shared = options.keys_secret is not None
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir), shared=shared)))
         restored = _restored(state_dir)
         own = _OwnSecrets(options)
         name = self._documents.config.metadata.name
-        waiting = StartingView(self._instance, name, self._registry, own.token, self._journal)
-        self._registry.register(WatchCollector(self._watches))
+        waiting = StartingView(self._instance, name, self._exposition, own.token, self._journal)
+        self._exposition.add(WatchCollector(self._watches))
         stage = Stage(waiting)
-        guard = Closed(_NO_REVIEW, orders=False)
-        http = await stack.enter_async_context(listening(stage, str(spec.http.address), spec.http.port, guard=guard))
+        reviews = Reviews()
+        guard: Guard = reviews if spec.http.admin.token_review else Closed(_NO_REVIEW, orders=False)
+        http = await stack.enter_async_context(
+            listening(stage, str(spec.http.address), spec.http.port, guard=guard, streams=self._streams)
+        )
         log.info("starting", extra={"http": http, "watching": list(options.watch_namespaces) or "all namespaces"})
         client = await Client.connect(kubeconfig=options.kubeconfig, user_agent="switchtender-balancer")
         stack.push_async_callback(client.close)
+        reviews.client = client
         stack.push_async_callback(self._watches.close)
         namespace = options.namespace or client.namespace
         if namespace is None:
@@ -165,7 +181,7 @@ class _Start:
             await sets.synced()
         served = with_services(self._documents, services)
         make_room(served.config.spec.tcp.max_connections)
-        core = Core(json.dumps(settings(served.config.spec)).encode())
+        core = Core(json.dumps(settings(served.config.spec, hep_password)).encode())
         peers = self._peers(client, namespace)
         balancer = Balancer(
             core, keys, clock=time.monotonic, replicas=peers.replicas, part=peers.part, journal=self._journal
@@ -186,14 +202,14 @@ class _Start:
         await cluster.take_up()
         stack.push_async_callback(lifetime.end, core)
         core.start()
-        view = ClusterView(cluster, self._instance, self._registry, time.monotonic, own.token)
-        register(self._registry, balancer, view, self._reloads)
-        self._registry.register(ClusterCollector(cluster))
+        view = ClusterView(cluster, self._instance, self._exposition, time.monotonic, own.token)
+        expose(self._exposition, balancer, view, self._reloads)
+        self._exposition.add(ClusterCollector(cluster))
         own.hand_on(cluster.use_keys, keys)
         stage.shown = view
         groups = len(cluster.assembly.groups)
         log.info("serving", extra={"listeners": lifetime.listeners(core), "http": http, "groups": groups})
-        return Running(cluster, peers, self._of_config(cluster, services))
+        return Running(cluster, view, peers, self._of_config(cluster, services))
 
     async def _services(self, client: Client, namespace: str, restored: LastGood) -> dict[str, tuple[str, ...]]:
         """The ClusterIPs of the Services that are advertised. They live as long as the Service: asked once."""

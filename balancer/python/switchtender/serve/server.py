@@ -14,21 +14,23 @@ import secrets
 import time
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from switchtender._core import Core
-from switchtender.config import http_files
+from switchtender.config import hep, http_files
 from switchtender.config.exposure import http_exposure
 from switchtender.config.plan import Plan, read_plan
 from switchtender.config.settings import settings
 from switchtender.config.state_dir import StateDir
+from switchtender.control import group_log
 from switchtender.control.admin import Admin
 from switchtender.control.balancer import Balancer
 from switchtender.control.peers import Peers
 from switchtender.control.views import BalancerView
 from switchtender.http.listen import listening
-from switchtender.metrics.certificates import CertificateCollector
-from switchtender.metrics.collector import register
+from switchtender.http.sse import Streams
+from switchtender.metrics.collector import expose
+from switchtender.metrics.exposition import Exposition
+from switchtender.metrics.families import CERTIFICATE_EXPIRY, LIVE_CLIENTS
+from switchtender.metrics.readings import Readings
 from switchtender.metrics.reloads import Reloads
 from switchtender.serve import lifetime, signals
 from switchtender.serve.admission import by_token
@@ -61,11 +63,11 @@ class Server:
                 http_files.require(plan.documents, os.environ)
                 tls = plan.documents.config.spec.http.tls
                 certificate = None if tls is None else HttpCertificate(tls)
-                balancer, peers = await self._start(plan, certificate, stack)
+                view, balancer, peers = await self._start(plan, certificate, stack)
                 following = follow(
                     self.path, seen, told.reload, of_file(self.path, balancer), self.reloads, balancer.journal
                 )
-                parts = [peers.run(), following]
+                parts = [peers.run(), following, group_log.run(view.look)]
                 if certificate is not None:
                     parts.append(certificate.follow(balancer.journal))
                 await lifetime.serve(balancer, parts, told)
@@ -73,12 +75,12 @@ class Server:
 
     async def _start(
         self, plan: Plan, certificate: HttpCertificate | None, stack: contextlib.AsyncExitStack
-    ) -> tuple[Balancer, Peers]:
+    ) -> tuple[BalancerView, Balancer, Peers]:
         """Everything up, or nothing left behind: each step that is done stands in ``stack``, to be undone."""
         spec = plan.documents.config.spec
         state_dir = stack.enter_context(contextlib.closing(StateDir(Path(spec.state_dir))))
         make_room(spec.tcp.max_connections)
-        core = Core(json.dumps(settings(spec)).encode())
+        core = Core(json.dumps(settings(spec, hep.password(plan.documents, os.environ))).encode())
         instance = secrets.token_hex(8)
         trust = None if certificate is None else certificate.trust
         peers = Peers(tuple(str(peer) for peer in spec.peers.static), instance, time.monotonic, trust=trust)
@@ -92,15 +94,18 @@ class Server:
         )
         equip(balancer, lifetime.own_address(core), functools.partial(refusal, kubernetes=False, forbidden=frozenset()))
         stack.push_async_callback(balancer.close)
-        registry = CollectorRegistry()
-        view = BalancerView(balancer, instance, registry, time.monotonic)
-        register(registry, balancer, view, self.reloads)
+        exposition = Exposition()
+        view = BalancerView(balancer, instance, exposition, time.monotonic)
+        expose(exposition, balancer, view, self.reloads)
+        streams = Streams()
+        readings = Readings((LIVE_CLIENTS, lambda: [((), streams.clients)]))
         if certificate is not None:
-            registry.register(CertificateCollector(certificate.expires))
+            readings.add(CERTIFICATE_EXPIRY, lambda: [(("http",), certificate.expires())])
+        exposition.add(readings)
         guard = by_token(spec.http.admin, state_dir, os.environ)
         tls = None if certificate is None else certificate.context
         http = await stack.enter_async_context(
-            listening(view, str(spec.http.address), spec.http.port, guard=guard, tls=tls)
+            listening(view, str(spec.http.address), spec.http.port, guard=guard, tls=tls, streams=streams)
         )
         if (exposure := http_exposure(spec.http)) is not None:
             log.warning("%s", exposure)
@@ -112,4 +117,4 @@ class Server:
         details = {"generation": balancer.generation, "groups": groups}
         balancer.journal.record("Configuration", "Applied", "configuration in force", details=details, logged=False)
         log.info("serving", extra={"listeners": lifetime.listeners(core), "http": http, "groups": groups})
-        return balancer, peers
+        return view, balancer, peers

@@ -15,7 +15,7 @@ mod signals;
 mod socket;
 mod tcp;
 
-pub(crate) use clock::monotonic;
+pub(crate) use clock::{monotonic, wall_clock};
 pub(crate) use epoll::{Epoll, Interest, Ready};
 pub(crate) use errors::{Complaint, next_complaint};
 pub(crate) use event_fd::EventFd;

@@ -52,6 +52,17 @@ impl SendBatch {
         self.waiting.push(Outgoing { bytes: start..self.arena.len(), to, from });
     }
 
+    /// A datagram that is written in place. `compose` appends to what is there, or says that it did not; then there is
+    /// none.
+    pub(crate) fn compose(&mut self, to: SocketAddr, compose: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let start = self.arena.len();
+        let composed = compose(&mut self.arena);
+        if composed {
+            self.waiting.push(Outgoing { bytes: start..self.arena.len(), to, from: None });
+        }
+        composed
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -28,6 +28,18 @@ impl UdpSocket {
         Self::open(address, only_v6, true)
     }
 
+    /// One that sends to this address, from wherever the kernel likes, and hears nothing: neither datagrams nor what the
+    /// network says of those it sent.
+    pub(crate) fn only_sending(to: IpAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address((to, 0).into()), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_send_buffer_size(BUFFER_BYTES)?;
+        // What strangers send to it stays unread: the least there is.
+        socket.set_recv_buffer_size(0)?;
+        let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+        Ok(Self { socket, local: (any, 0).into() })
+    }
+
     fn open(address: SocketAddr, only_v6: bool, shared: bool) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;

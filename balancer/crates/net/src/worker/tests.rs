@@ -12,6 +12,7 @@ use super::*;
 use crate::bind;
 use crate::engine::World;
 use crate::events::Record;
+use crate::observer::Observer;
 use crate::ring::ring;
 use crate::settings::{Listener, Settings, Tcp, Transports};
 use crate::tcp::TcpLimits;
@@ -225,6 +226,7 @@ impl Workers {
             workers,
             max_transactions: 100,
             tcp: Tcp::default(),
+            hep: None,
             stop_deadline: Duration::ZERO,
             run_id: None,
         };
@@ -251,7 +253,8 @@ impl Workers {
             let (records, taken) = ring(64, Arc::clone(&shared.events_wake));
             let epoll = Arc::new(Epoll::new().unwrap());
             let tcp = (LIMITS, Arc::clone(&epoll));
-            let up = (records, Tracer::new(ring(64, Arc::clone(&shared.events_wake)).0));
+            let tracer = Tracer::new(ring(64, Arc::clone(&shared.events_wake)).0);
+            let up = (records, Observer::new(tracer, None));
             let outbox = Outbox::new(worker, sockets, tcp, up, producers.clone(), Arc::clone(&shared)).unwrap();
             let worker = Worker::<Scripted>::new(config, outbox, epoll, inbox, Arc::clone(&shared)).unwrap();
             threads.push(std::thread::spawn(move || worker.run()));

@@ -40,17 +40,14 @@ _HELP = """\
  Esc closes this."""
 
 
-def _plain(cells: tuple[Text, ...]) -> tuple[str, ...]:
-    """What tells a row from the others when the table sorts: no two have both name and group in common."""
-    return tuple(cell.plain for cell in cells)
-
-
 class _Table(DataTable[Text]):
-    """Rows by key; only what changed is drawn."""
+    """Rows by key; only what changed is drawn. No two rows have the same in the columns ``names``."""
 
-    def __init__(self, columns: Sequence[rows.Column], name: str) -> None:
+    def __init__(self, columns: Sequence[rows.Column], name: str, names: tuple[str, ...]) -> None:
         super().__init__(id=name, cursor_type="row", cell_padding=1)
         self._shown = columns
+        self._names = [index for index, column in enumerate(columns) if column.title in names]
+        self._order: list[str] = []
         self._cells: dict[str, tuple[Text, ...]] = {}
 
     def on_mount(self) -> None:
@@ -62,7 +59,10 @@ class _Table(DataTable[Text]):
         for column in self._shown:
             arrow = ("▲" if backwards else "▼") if column is sorted_by else ""
             label = Text(f"{column.title}{arrow}", justify="right" if column.number else "left")
-            next(known for known in self.columns.values() if known.key == column.title).label = label
+            known = next(known for known in self.columns.values() if known.key == column.title)
+            if known.label != label:
+                known.label = label
+                self._order = []  # sorting draws the titles anew
 
     def show(self, entries: list[rows.Entry], keys: list[str]) -> None:
         """Show these, in this order; the cursor stays with its row."""
@@ -83,10 +83,15 @@ class _Table(DataTable[Text]):
         self._widen(fresh)
         place = {key: index for index, key in enumerate(keys)}
         self._cells = fresh
-        by_cells = {_plain(row): place[key] for key, row in fresh.items()}
-        self.sort(key=lambda row: by_cells[_plain(row)])
+        if keys != self._order:
+            self._order = keys
+            by_name = {self._named(row): place[key] for key, row in fresh.items()}
+            self.sort(key=lambda row: by_name[self._named(row)])
         if at in place:
             self.move_cursor(row=place[at], animate=False, scroll=False)
+
+    def _named(self, cells: tuple[Text, ...]) -> tuple[str, ...]:
+        return tuple(cells[index].plain for index in self._names)
 
     def _widen(self, fresh: dict[str, tuple[Text, ...]]) -> None:
         """Give each column the width of what stands in it, and no less than its own."""
@@ -124,6 +129,7 @@ class TopApp(App[int]):
 
     CSS = """
     #status { height: 1; padding: 0 1; }
+    _Table { scrollbar-size-horizontal: 0; }
     #groups { height: auto; max-height: 6; }
     #nodes { height: 1fr; }
     #detail { display: none; height: auto; max-height: 10; padding: 0 1; border-top: solid $primary; }
@@ -169,8 +175,8 @@ class TopApp(App[int]):
     def compose(self) -> ComposeResult:
         """The panes."""
         yield Static("waiting for the balancer", id="status", markup=False)
-        yield _Table(rows.GROUPS, "groups")
-        yield _Table(rows.NODES, "nodes")
+        yield _Table(rows.GROUPS, "groups", ("GROUP",))
+        yield _Table(rows.NODES, "nodes", ("NODE", "GROUP"))
         yield Static(id="detail", markup=False)
         yield Input(placeholder="words in name, group, state or reason", id="filter", compact=True)
         yield Footer(show_command_palette=False)

@@ -8,6 +8,7 @@ import { REFUSALS } from "./words.js";
 import { cell, Table } from "./table.js";
 
 const FIELDS = ["requestUri", "method", "from", "to", "source", "listener", "group"];
+const DRAWN = new Set(["LeastLoad", "Random", "Weighted"]); // algorithms that draw lots
 const COLUMNS = [
   { id: "name", title: "Node", sort: (entry) => entry.name },
   { id: "verdict", title: "Verdict", sort: (entry) => (entry.taken ? 0 : entry.verdict === "Eligible" ? 1 : 2) },
@@ -56,7 +57,7 @@ export function circumstances(answer) {
   const rule = answer.rule === null ? "every call is its" : `by its rule ${answer.rule}`;
   const by = answer.matches ? rule : "none of its rules matches, it was asked for";
   const hash = answer.hash ? `, hash key ${answer.hash}` : "";
-  const draw = answer.choice !== null && !answer.hash ? " Another draw may differ." : "";
+  const draw = answer.choice !== null && DRAWN.has(answer.algorithm) ? " Another draw may differ." : "";
   return `Group ${key}: ${by}; algorithm ${answer.algorithm}${hash}.${draw}`;
 }
 
@@ -82,7 +83,7 @@ class Row {
   }
 
   update(entry) {
-    this.element.dataset.uid = entry.uid;
+    this.element.dataset.key = entry.uid;
     this.element.classList.toggle("taken", entry.taken);
     write(this.name, entry.name);
     write(this.where, `${entry.sip} over ${entry.transport}`);

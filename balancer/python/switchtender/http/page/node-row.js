@@ -22,11 +22,11 @@ export function because(node) {
   return known + ejected;
 }
 
-/** How the Event Socket stands: up, or the trouble. */
+/** How the Event Socket stands, in a few words: up, or the trouble. */
 export function link(node) {
   if (node.esl === null) return "no Event Socket";
   if (node.link === "authenticated") return "connected";
-  return node.linkDetail || LINKS[node.link] || "not connected yet";
+  return LINKS[node.link] ?? "not connected yet";
 }
 
 /** What OPTIONS came to: the answer, and how long it took or since when there is none. */
@@ -88,6 +88,7 @@ export class NodeRow {
     write(this.limit, node.sessionsPerSecondLimit === null ? "no limit" : `limit ${amount(node.sessionsPerSecondLimit)}`);
     write(this.age, node.reportAge === null ? "never" : duration(node.reportAge));
     write(this.link, link(node));
+    attribute(this.link, "title", node.linkDetail || null);
     const [answer, trip] = probe(node);
     write(this.answer, answer);
     write(this.trip, trip);

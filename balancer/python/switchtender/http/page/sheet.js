@@ -11,7 +11,7 @@ function facts(node, now) {
   const found = [
     ["SIP", `${node.sip} over ${node.transport}`],
     ["Event Socket", node.esl ?? "none"],
-    ["Link", `${link(node)}${node.linkDetail && link(node) !== node.linkDetail ? `: ${node.linkDetail}` : ""}`],
+    ["Link", link(node) + (node.linkDetail ? `: ${node.linkDetail}` : "")],
     ["Event Socket errors", nonZero(node.eslErrors) || "none"],
     ["Last report", node.reportAge === null ? "never" : `${duration(node.reportAge)} ago`],
     ["Sessions reported", `${count(node.sessions)} of ${count(node.maxSessions)}`],

@@ -1,5 +1,5 @@
 // A table that is rendered again and again: rows are kept by key and changed in place, headers sort, long ones are cut
-// with a way to see all. While somebody points into it or has the focus in it, rows stay where they are: nobody shall
+// with a way to see all, of which those that are on the screen are kept up to date. While somebody points into it or has the focus in it, rows stay where they are: nobody shall
 // drain a node that has just slipped under the pointer. Knows not what its rows are about.
 
 import { arrange, attribute, icon, make, point, show, write } from "./dom.js";
@@ -31,6 +31,20 @@ export class Table {
     this.body.addEventListener("pointerenter", (event) => (this.pointed = event.pointerType === "mouse"));
     this.body.addEventListener("pointerleave", () => (this.pointed = false));
     this.tellSorting();
+    this.seen = new Set(); // of all rows those that are on the screen, or near it
+    this.watching = new IntersectionObserver((entries) => this.see(entries), { rootMargin: "50%" });
+  }
+
+  /** Rows came to be seen, or no longer are. */
+  see(entries) {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) this.seen.delete(target);
+      else if (!this.seen.has(target)) {
+        this.seen.add(target);
+        const item = this.items.find((entry) => this.rows.get(this.keyOf(entry))?.element === target);
+        if (item !== undefined) this.row(item);
+      }
+    }
   }
 
   head(column) {
@@ -92,16 +106,23 @@ export class Table {
   row(item) {
     const key = this.keyOf(item);
     let row = this.rows.get(key);
-    if (row === undefined) {
+    const fresh = row === undefined;
+    if (fresh) {
       row = this.makeRow(item);
       this.rows.set(key, row);
+      this.watching.observe(row.element);
     }
-    row.update(item);
+    if (fresh || !this.whole || this.seen.has(row.element)) row.update(item);
     return row.element;
   }
 
   forget(known) {
-    for (const key of this.rows.keys()) if (!known.has(key)) this.rows.delete(key);
+    for (const [key, row] of this.rows) {
+      if (known.has(key)) continue;
+      this.watching.unobserve(row.element);
+      this.seen.delete(row.element);
+      this.rows.delete(key);
+    }
   }
 }
 

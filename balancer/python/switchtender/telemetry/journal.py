@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args
 
-from switchtender.control.bell import Bell
+from switchtender.telemetry.bell import Bell
 
 log = logging.getLogger(__name__)
 
@@ -134,14 +134,16 @@ _Key = tuple[EventType, tuple[Place, ...], str]
 
 @dataclass(slots=True)
 class _Open:
-    """An event that repeats may still join. ``unshown``: some joined since it got its id; ``unlogged``: how many since
-    its last line in the log.
+    """An event that repeats may still join: ``joined`` of them since it got its id, the last at ``last`` with what it
+    ``said``; ``unlogged``: how many since its last line in the log.
     """
 
     event: Event
+    last: float
     shown_at: float
     logged_at: float
-    unshown: bool = False
+    joined: int = 0
+    said: tuple[Severity, str, Mapping[str, Any]] = ("info", "", {})
     unlogged: int = 0
 
 
@@ -179,25 +181,22 @@ class Journal:
         now = self._clock()
         key = (event_type, tuple(places), reason)
         known = self._open.get(key)
-        if known is not None and not 0 <= now - known.event.time < TOGETHER:
+        if known is not None and not 0 <= now - known.last < TOGETHER:
             self._close(key, known, now)
             known = None
         if known is None:
             event = Event(self._next(), event_type, severity, reason, message, now, now, 1, key[1], details or {})
             self._keep(event)
             if event_type in _ALOUD or event_type in _QUIET:
-                self._open[key] = _Open(event, shown_at=now, logged_at=now)
+                self._open[key] = _Open(event, last=now, shown_at=now, logged_at=now)
         else:
-            count = known.event.count + 1
-            event = replace(
-                known.event, severity=severity, message=message, time=now, count=count, details=details or {}
-            )
-            known.event, known.unshown = event, True
+            known.last, known.said = now, (severity, message, details or {})
+            known.joined += 1
             if event_type in _QUIET:
                 known.unlogged += 1
                 self._tell(known, now)
                 return
-            self._show_anew(known, now)
+            event = self._show_anew(known, now)
         if logged:
             _log(event, 1)
 
@@ -205,7 +204,7 @@ class Journal:
         """Tell of what repeats joined since, and forget which events no repeat can join any more."""
         now = self._clock()
         for key, known in list(self._open.items()):
-            if 0 <= now - known.event.time < TOGETHER:
+            if 0 <= now - known.last < TOGETHER:
                 self._tell(known, now)
             else:
                 self._close(key, known, now)
@@ -232,17 +231,28 @@ class Journal:
 
     def _tell(self, known: _Open, now: float) -> None:
         """Of an event that goes on, where it is time."""
-        if known.unshown and now - known.shown_at >= _ANEW:
+        if known.joined and now - known.shown_at >= _ANEW:
             self._show_anew(known, now)
         if known.unlogged and now - known.logged_at >= TOGETHER:
             self._log_repeats(known, now)
 
-    def _show_anew(self, known: _Open, now: float) -> None:
+    def _show_anew(self, known: _Open, now: float) -> Event:
         """Give the event that repeats joined a new id."""
-        self._ring.pop(known.event.id, None)
-        known.event = replace(known.event, id=self._next())
-        known.shown_at, known.unshown = now, False
+        before = known.event
+        severity, message, details = known.said
+        self._ring.pop(before.id, None)
+        known.event = replace(
+            before,
+            id=self._next(),
+            severity=severity,
+            message=message,
+            details=details,
+            time=known.last,
+            count=before.count + known.joined,
+        )
+        known.shown_at, known.joined = now, 0
         self._keep(known.event)
+        return known.event
 
     def _log_repeats(self, known: _Open, now: float) -> None:
         _log(known.event, known.unlogged)
@@ -250,7 +260,7 @@ class Journal:
 
     def _close(self, key: _Key, known: _Open, now: float) -> None:
         del self._open[key]
-        if known.unshown:
+        if known.joined:
             self._show_anew(known, now)
         if known.unlogged:
             self._log_repeats(known, now)
@@ -265,4 +275,4 @@ def _log(event: Event, count: int) -> None:
             extra["node"] = event.places[0].node
     if count > 1:
         extra["count"] = count
-    log.log(_LEVELS[event.severity], "%s", event.message, extra={**event.details, **extra})
+    log.log(_LEVELS[event.severity], "%s", event.message, extra={**extra, **event.details})
