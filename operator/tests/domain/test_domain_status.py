@@ -403,9 +403,9 @@ def test_events_of_a_life():
     cluster.observe({"fs-0": report("fs-0")})
     assert told(cluster.settle()) == [("Normal", "Ready")]
     cluster.observe({"fs-0": report("fs-0", "stale")})
-    assert told(cluster.settle()) == [("Warning", "NoReadyMembers"), ("Warning", "Stale")]
+    assert told(cluster.settle()) == [("Warning", "NoReadyMembers"), ("Warning", "Stale"), ("Warning", "NodeStale")]
     cluster.observe({"fs-0": report("fs-0")})
-    assert told(cluster.settle()) == [("Normal", "Ready"), ("Normal", "Fresh")]
+    assert told(cluster.settle()) == [("Normal", "Ready"), ("Normal", "Fresh"), ("Normal", "NodeReady")]
     cluster.add(raw_pod("fs-0", "10.0.1.1", deletion="2026-03-01T12:30:00Z"))
     plan = cluster.settle()
     assert told(plan) == [("Normal", "Draining"), ("Warning", "NoReadyMembers")]

@@ -22,11 +22,18 @@ from switchtender_api.constants import (
 from switchtender_operator.domain.conditions import Condition, by_type, named
 from switchtender_operator.domain.members import Member, state_of
 from switchtender_operator.domain.notes import Note, shown
+from switchtender_operator.domain.status import Node, summaries
+
+Kind = Literal["Normal", "Warning"]
 
 DRAINING = "Draining"
 """Reason of the Event that nodes began to drain."""
 
+NODE_DOWN, NODE_STALE, NODE_FULL, NODE_READY = "NodeDown", "NodeStale", "NodeFull", "NodeReady"
+"""Reasons of Events about single nodes of a group."""
+
 _MOST_NAMES = 5
+_OUT_OF_SERVICE = frozenset({"down", "stale", "full"})
 _BAD: Mapping[str, frozenset[str]] = {
     CONDITION_ACCEPTED: frozenset(api.REASONS[CONDITION_ACCEPTED]) - {api.ACCEPTED_ACCEPTED},
     CONDITION_PROGRAMMED: frozenset({api.PROGRAMMED_REJECTED, api.PROGRAMMED_NO_BALANCERS}),
@@ -35,6 +42,13 @@ _BAD: Mapping[str, frozenset[str]] = {
     CONDITION_CAPACITY_AVAILABLE: frozenset({api.CAPACITY_EXHAUSTED}),
     CONDITION_NODE_SIDE_UNREACHABLE: frozenset({api.NODE_SIDE_NO_ADVERTISED_ADDRESS}),
 }
+_OF_NODES: Mapping[str, tuple[Kind, str, str]] = {
+    "down": ("Warning", NODE_DOWN, "cannot be used"),
+    "stale": ("Warning", NODE_STALE, "not heard of any more"),
+    "full": ("Normal", NODE_FULL, "no room for one more call"),
+    "ready": ("Normal", NODE_READY, "take calls"),
+}
+"""What is said of a node that comes into a state."""
 _TOLD_WHEN_FIRST_GOOD = frozenset({CONDITION_ACCEPTED, CONDITION_READY})
 
 
@@ -42,7 +56,7 @@ _TOLD_WHEN_FIRST_GOOD = frozenset({CONDITION_ACCEPTED, CONDITION_READY})
 class EventNote:
     """A Kubernetes Event about the group: `reason` is one CamelCase word."""
 
-    type: Literal["Normal", "Warning"]
+    type: Kind
     reason: str
     message: str
 
@@ -81,6 +95,24 @@ def of_drains(members: Iterable[Member], before: Mapping[str, Mapping[str, Any]]
     )
     if begun:
         yield EventNote("Normal", DRAINING, f"no new calls for {named(begun, _MOST_NAMES)}")
+
+
+def of_nodes(nodes: Iterable[Node], before: Mapping[str, Any]) -> Iterator[EventNote]:
+    """Yield one Event for the nodes that are full, stale, down or ready again since the status before.
+
+    Draining has its own Event. A node that is new has no state before, and one that the status before had no room for
+    was ready: it names those out of service first.
+    """
+    was = {name: summary["state"] for name, summary in summaries(before).items()}
+    unlisted = "ready" if before.get("truncated") else None
+    changed: dict[str, list[str]] = {}
+    for node in nodes:
+        old = was.get(node.name, unlisted)
+        if old not in {None, node.state} and (node.state != "ready" or old in _OUT_OF_SERVICE):
+            changed.setdefault(node.state, []).append(f"{node.name} ({node.reason})")
+    for state, (kind, reason, text) in _OF_NODES.items():
+        if state in changed:
+            yield EventNote(kind, reason, f"{text}: {named(sorted(changed[state]), _MOST_NAMES)}")
 
 
 def _told(condition: Condition) -> str:

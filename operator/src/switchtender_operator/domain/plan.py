@@ -159,7 +159,8 @@ def _status(
     if now < due and before.get("observedGeneration") == group.generation:
         return Plan(wake_at=min(due, told.wake_at or due))
     notes = events.of_notes(roster.notes, before) if force else ()
-    return Plan(status=after, events=(*events.of_conditions(wanted, before), *notes), wake_at=told.wake_at)
+    told_of = (*events.of_conditions(wanted, before), *events.of_nodes(nodes, before), *notes)
+    return Plan(status=after, events=told_of, wake_at=told.wake_at)
 
 
 def _due(world: GroupWorld, now: datetime) -> datetime:

@@ -72,7 +72,7 @@ def nodes_of(members: Iterable[Member], observation: Observation | None, before:
     While no balancer answers, a node that should be in service is shown as it last was.
     """
     reports = observation.nodes if _heard(observation) and observation else None
-    remembered = {} if reports is not None else _summaries(before)
+    remembered = {} if reports is not None else summaries(before)
     nodes = [_node(member, (reports or {}).get(member.uid), remembered.get(member.name)) for member in members]
     return sorted(nodes, key=lambda node: (node.state in SERVING, node.name, node.state, node.reason))
 
@@ -197,7 +197,8 @@ def _heard(observation: Observation | None) -> bool:
     return observation is not None and observation.balancers.reachable > 0
 
 
-def _summaries(status: Written) -> dict[str, Json]:
+def summaries(status: Written) -> dict[str, Json]:
+    """Return the nodes that a status tells of, by name; those that are not as they should be are left out."""
     listed = status.get("nodeSummaries")
     return {
         node["name"]: node
