@@ -148,7 +148,7 @@ async def test_refused_and_failed_writes_are_tried_again_with_patience() -> None
             await eventually(lambda fault=failing: fault.hits >= 2)
             failing.clear()
             await eventually(lambda name=f"fs-{number}": name in members(api))
-        text = operator._metrics.page().decode()
+        text = operator._metrics.page()[0].decode()
         assert 'writes_total{kind="set",result="refused"}' in text
         assert 'writes_total{kind="set",result="failed"}' in text
 
@@ -343,4 +343,4 @@ async def test_a_late_write_cannot_undo_what_another_wrote_since() -> None:
         assert set(members(api)) == EVERYTHING
         api.thaw()
         await eventually(lambda: len(members(api)) == PODS + 1)
-        assert 'writes_total{kind="set",result="conflict"}' in operator._metrics.page().decode()
+        assert 'writes_total{kind="set",result="conflict"}' in operator._metrics.page()[0].decode()

@@ -321,7 +321,7 @@ async def test_the_metrics_page_tells_the_world() -> None:
         api.put(pod())
         await eventually(lambda: members(api) and operator.leading())
         await settled(api)
-        page = operator._metrics.page()
+        page, _ = operator._metrics.page()
         text = page.decode()
         assert value(page, "is_leader") == 1.0
         assert f'{metrics.PREFIX}members{{group="ivr",namespace="voice",state="Ready"}} 1.0' in text

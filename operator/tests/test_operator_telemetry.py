@@ -68,10 +68,15 @@ def test_every_declared_family_is_served_and_no_other() -> None:
     one.write("set", "applied")
     one.reconciles.labels("ok").inc()
     one.polls.labels("ok").inc()
-    typed = {line.split()[2] for line in one.page().decode().splitlines() if line.startswith("# TYPE")}
+    typed = {line.split()[2] for line in one.page()[0].decode().splitlines() if line.startswith("# TYPE")}
     declared = {family.exposed for family in metrics.FAMILIES}
-    assert {name for name in typed if not name.endswith("_created")} == declared
-    assert 'api_requests_total{code="none",verb="get"} 1.0' in one.page().decode()
+    ours = {name for name in typed if not name.endswith("_created")}
+    assert {name for name in ours if not name.startswith("process_")} == declared
+    assert {"process_cpu_seconds_total", "process_resident_memory_bytes"} < ours
+    text, content_type = one.page("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    assert text.endswith(b"# EOF\n")
+    assert 'api_requests_total{code="none",verb="get"} 1.0' in one.page()[0].decode()
 
 
 def test_no_label_could_grow_without_bound() -> None:
@@ -82,7 +87,7 @@ def test_no_label_could_grow_without_bound() -> None:
 async def test_probes_say_what_is_wrong() -> None:
     stuck: list[str] = []
     missing = ["pods: listing"]
-    app = application(lambda: stuck, lambda: missing, lambda: b"metric 1\n")
+    app = application(lambda: stuck, lambda: missing, lambda accept: (b"metric 1\n", "text/plain"))
     async with served(app, "127.0.0.1", 0) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
 
         async def ask(path: str) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from switchtender_api.constants import CRD_REVISION
@@ -38,6 +39,7 @@ class Readings:
 
     def read(self) -> Iterator[tuple[Family, Iterable[Sample]]]:
         """Yield every scraped family with its samples."""
+        yield metrics.BUILD, [((version("switchtender-operator"),), 1)]
         yield metrics.QUEUE_DEPTH, [((), self.turns.queue.depth)]
         yield metrics.QUEUE_OLDEST, [((), self.turns.oldest())]
         yield metrics.COALESCED, [((), self.turns.queue.coalesced)]

@@ -17,7 +17,7 @@ Check = Callable[[], Iterable[str]]
 """Returns what is wrong, nothing if all is well."""
 
 
-def application(alive: Check, ready: Check, metrics: Callable[[], bytes]) -> web.Application:
+def application(alive: Check, ready: Check, metrics: Callable[[str], tuple[bytes, str]]) -> web.Application:
     """Return the routes /healthz, /readyz and /metrics."""
 
     def probe(check: Check) -> Callable[[web.Request], object]:
@@ -28,8 +28,9 @@ def application(alive: Check, ready: Check, metrics: Callable[[], bytes]) -> web
 
         return answer
 
-    async def page(_: web.Request) -> web.Response:
-        return web.Response(body=metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    async def page(request: web.Request) -> web.Response:
+        body, content_type = metrics(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     app = web.Application()
     app.router.add_get("/healthz", probe(alive))  # type: ignore[arg-type]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from switchtender_api.metrics import Family, Kind
@@ -55,6 +56,7 @@ POLLS = _family(
     ("result",),
 )
 
+BUILD = _family("build", "info", "Version of the operator.", ("version",))
 QUEUE_DEPTH = _family("queue_depth", "gauge", "Changed groups that wait for their turn.")
 QUEUE_OLDEST = _family("queue_oldest_seconds", "gauge", "How long the longest waiting changed group has waited.")
 COALESCED = _family("events_coalesced", "counter", "Changes that were handled together with an earlier one.")
@@ -106,7 +108,7 @@ DIRECT = (RECONCILES, RECONCILE_SECONDS, PLAN_SECONDS, WRITES, REQUESTS, REQUEST
 
 SCRAPED = (
     QUEUE_DEPTH, QUEUE_OLDEST, COALESCED, EVENTS, WAKES, KOPF_RESTARTS, WATCH_RESTARTS, WATCH_SILENCE, CACHED, DRIFT,
-    SYNCED, LEADER, MEMBERS, PUBLISHED, ACKED, BALANCERS, CRD_REVISION, CRD_SERVED,
+    SYNCED, LEADER, MEMBERS, PUBLISHED, ACKED, BALANCERS, CRD_REVISION, CRD_SERVED, BUILD,
 )  # fmt: skip
 """Read when the page is asked for."""
 
@@ -119,10 +121,13 @@ Read = Callable[[], Iterable[tuple[Family, Iterable[Sample]]]]
 
 
 class Metrics:
-    """The operator's metrics on a registry of their own; `read` gives the scraped families when it is set."""
+    """The operator's metrics, and those of its process, on a registry of their own; `read` gives the scraped families
+    when it is set.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.reconciles = self._counter(RECONCILES)
         self.reconcile_seconds = self._histogram(RECONCILE_SECONDS)
         self.plan_seconds = self._histogram(PLAN_SECONDS)
@@ -137,9 +142,10 @@ class Metrics:
         """Take the scraped families from `read` from now on."""
         self._scraped.read = read
 
-    def page(self) -> bytes:
-        """Return the page of metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def page(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the page of metrics and its content type: OpenMetrics where the header Accept asks for it."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
 
     def request(self, verb: str, code: int | None, seconds: float) -> None:
         """Count a request to the API server; `code` None where there was no answer."""
@@ -163,14 +169,20 @@ class _Scraped(Collector):
 
     def collect(self) -> Iterator[Metric]:
         for family, samples in self.read() if self.read is not None else ():
-            metric: CounterMetricFamily | GaugeMetricFamily
-            if family.kind == "counter":
-                metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
-            else:
-                metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
-            for labels, value in samples:
-                metric.add_metric(labels, value)
-            yield metric
+            yield _metric(family, samples)
+
+
+def _metric(family: Family, samples: Iterable[Sample]) -> Metric:
+    if family.kind == "info":
+        info = InfoMetricFamily(family.name, family.help)
+        for labels, _ in samples:
+            info.add_metric((), dict(zip(family.labels, labels, strict=True)))
+        return info
+    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    metric = kind(family.name, family.help, labels=family.labels)
+    for labels, value in samples:
+        metric.add_metric(labels, value)
+    return metric
 
 
 def totals(counts: Mapping[tuple[str, ...], float]) -> list[Sample]:
