@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[3]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 WINDOWS = {
     "desktop": {"width": 1440, "height": 900},
+    "laptop": {"width": 1280, "height": 720},
     "tablet": {"width": 820, "height": 1180},
     "phone": {"width": 360, "height": 740},
 }
@@ -51,6 +52,16 @@ CONTRAST = """() => {
 }"""
 """The contrast of every text that is to be seen against what is behind it (WCAG 2.2, 1.4.3)."""
 
+OUTSIDE = """() => [...document.querySelectorAll('.table')].flatMap(table => {
+    const { left, right } = table.getBoundingClientRect();
+    const parts = [...table.querySelectorAll('td *, th *')].filter(part => part.checkVisibility());
+    return parts.filter(part => {
+        const box = part.getBoundingClientRect();
+        return box.width > 0 && (box.left < left || box.right > right);
+    }).map(part => part.textContent);
+})"""
+"""What of a table stands outside of it."""
+
 CONTROLS = {"button", "link", "textbox", "searchbox", "combobox", "radio", "checkbox", "meter"}
 
 
@@ -89,6 +100,7 @@ def test_it_fits_every_window_and_can_be_read(page, stand, scheme):
     for device, size in WINDOWS.items():
         tab.set_viewport_size(size)
         assert not page.scrolls_sideways(), device
+        assert tab.evaluate(OUTSIDE) == [], device
         tab.evaluate("() => window.scrollTo({ top: 0, behavior: 'instant' })")
         shot(page, f"{device}-{scheme}")
     page.row("fs-locked").locator(".link").click()
@@ -228,7 +240,7 @@ def test_the_readme_shows_the_page(page, stand):
     picture = ROOT / "docs" / "images" / "live-page.png"
     if os.environ.get("UPDATE_PICTURE"):
         with stand.calls(rate=25):
-            page.tab.set_viewport_size({"width": 1400, "height": 980})
+            page.tab.set_viewport_size({"width": 1440, "height": 940})
             page.open(f"/#token={stand.token}")
             page.until("() => parseFloat(document.querySelector('#calls-per-second').textContent) > 20")
             page.tab.screenshot(path=picture)
