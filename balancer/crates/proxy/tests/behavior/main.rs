@@ -8,6 +8,7 @@ mod call;
 mod cancel;
 mod clauses;
 mod connections;
+mod decisions;
 mod dialog;
 mod documentation;
 mod failover;

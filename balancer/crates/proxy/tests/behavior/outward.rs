@@ -182,6 +182,7 @@ fn when_every_next_hop_fails_the_node_gets_500_and_a_far_ends_answer_is_final() 
     world.sent_request("ACK");
     let second = world.sent_request("INVITE");
     world.receive_at(PUBLIC, SECOND, second.text.response(503, "Service Unavailable", ""));
+    assert_eq!(world.wire.decisions, ["failed outside code 1 true", "failed outside code 2 false"]);
     world.sent_request("ACK");
     world.sent_response(500);
     world.silent();

@@ -34,6 +34,7 @@ fn rfc_3261_16_11_no_transaction_no_timer_and_no_100() {
     let mut world = world();
     let sent = invite_of(&mut world, &Request::invite());
     assert_eq!(sent.from, Local::NodeSide);
+    assert_eq!(world.wire.decisions, [format!("placed {} after []", world.slot(&sent.to.to_string()).0)]);
     assert_eq!(world.proxy.transactions(), 0);
     assert_eq!(world.proxy.next_deadline(), None);
     world.pass(Duration::from_secs(64));

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use switchtender_proxy::{
-    Advertised, Config, ConnectionId, Counter, Delay, Event, FailureKind, Flow, Listener, Local, NodeAdvertise,
-    NodeSide, Outcome, Output, Packet, Proxy, Snapshot, Time, Transport, TransportFailure,
+    Advertised, Config, ConnectionId, Counter, Decision, Delay, Event, FailureKind, Flow, Listener, Local,
+    NodeAdvertise, NodeSide, Outcome, Output, Packet, Proxy, Snapshot, Time, Transport, TransportFailure,
 };
 use switchtender_select::{Admission, GroupSlot, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Slots};
 
@@ -168,6 +168,8 @@ impl Nodes for Book {
 pub struct Wire {
     pub sent: VecDeque<Sent>,
     pub events: Vec<Event>,
+    /// In words, nodes by their slots.
+    pub decisions: Vec<String>,
     pub handed: Vec<(u8, Vec<u8>)>,
     pub table: BTreeMap<u64, u8>,
     pub standing: BTreeMap<u64, NodeSlot>,
@@ -191,6 +193,22 @@ impl Output for Wire {
 
     fn event(&mut self, event: Event) {
         self.events.push(event);
+    }
+
+    fn decided(&mut self, request: &[u8], decision: &Decision<'_>) {
+        let text = Text::received(request);
+        assert!(text.method().is_some(), "the request as received");
+        self.decisions.push(match *decision {
+            Decision::Placed { node, tried, .. } => {
+                format!("placed {} after {:?}", node.0, tried.iter().map(|slot| slot.0).collect::<Vec<_>>())
+            }
+            Decision::Failed { node, cause, attempts, goes_on, .. } => {
+                let node = node.map_or_else(|| "outside".to_owned(), |node| node.0.to_string());
+                format!("failed {node} {cause} {attempts} {goes_on}")
+            }
+            Decision::Held { why, .. } => format!("held {}", why.name()),
+            Decision::Refused { why, .. } => format!("refused {}", why.name()),
+        });
     }
 
     fn hand_over(&mut self, worker: u8, packet: &Packet<'_>) -> bool {
