@@ -3,7 +3,9 @@
 import contextlib
 import json
 import logging
+import re
 
+import jsonschema_rs
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import Gauge
@@ -13,7 +15,9 @@ from switchtender.http.admin import Closed, ForbiddenError, OneToken, Unauthoriz
 from switchtender.http.app import MAX_BODY, application
 from switchtender.http.listen import HttpBindError, listening
 from switchtender.http.openapi import VERBS
+from switchtender.http.schemas import SCHEMAS
 from switchtender.http.views import BadQuestionError, NotFoundError, NotHereError
+from switchtender.load.states import STATES
 from switchtender.metrics.exposition import Exposition
 from switchtender.telemetry.journal import Journal
 
@@ -286,22 +290,42 @@ async def test_a_refused_order_says_why(client, view, refusal, status):
 async def test_the_document_holds_every_route_and_no_other(client):
     document = await answer(await client.get("/api/v1/openapi.json"), 200)
     described = {
-        (path, method)
-        for path, item in document["paths"].items()
-        for method in item
-        if method in {"get", "post", "delete"}
+        (path, method) for path, item in document["paths"].items() for method in item if method != "parameters"
     }
     served = {
         (route.resource.canonical, route.method.lower())
         for route in client.server.app.router.routes()
         if route.method != "HEAD"
     }
-    served -= {("/", "get"), ("/static/{name}", "get")}  # the page, for people
     assert described == served
+
+
+async def test_the_document_tells_parameters_tokens_and_errors_of_every_route(client):
+    document = await answer(await client.get("/api/v1/openapi.json"), 200)
+    shapes = document["components"]["schemas"]
     for path, item in document["paths"].items():
-        assert ("{" in path) is ("parameters" in item)
-        for method in {"get", "post"} & set(item):
-            assert {"200", "201"} & set(item[method]["responses"]), path
+        named = re.findall(r"{(\w+)}", path)
+        assert [entry["name"] for entry in item.get("parameters", [])] == named, path
+        for method, operation in item.items():
+            if method == "parameters":
+                continue
+            guarded = "/traces" in path or (method == "post" and "/nodes/" in path) or path.endswith("/state")
+            assert ("security" in operation, "401" in operation["responses"]) == (guarded, guarded), path
+            assert ("requestBody" in operation) is (method == "post"), path
+            refused = {status for status in operation["responses"] if status >= "400" and path != "/readyz"}
+            assert {"500"} <= refused or path == "/readyz"
+            for status in refused:
+                schema = operation["responses"][status]["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Error"}, path
+    used = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert used == set(shapes), "each shape is used, and no other is referred to"
+    for name, shape in shapes.items():
+        jsonschema_rs.meta.validate(shape)
+        assert shape["required"], name
+
+
+def test_the_states_of_the_document_are_those_of_a_node():
+    assert tuple(SCHEMAS["Node"]["properties"]["state"]["enum"]) == STATES
 
 
 async def test_a_content_type_from_nowhere_does_not_matter(client):

@@ -1,13 +1,14 @@
-"""The HTTP interface as an OpenAPI 3.1 document, served by itself. Knows no balancer.
-
-It says which questions there are and what they take; answers are described by their main fields, and may hold more.
+"""The HTTP interface as an OpenAPI 3.1 document, served by itself: every route, what it takes, what it answers and with
+which status. Knows no balancer.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from switchtender.http.schemas import SCHEMAS, record, reference, several
 from switchtender.telemetry.journal import TYPES
+from switchtender.telemetry.traces import MOST_PER_SECOND, MOST_SECONDS, PER_SECOND, SECONDS
 
 Json = dict[str, Any]
 
@@ -21,20 +22,20 @@ VERBS: Final = {
 }
 
 _NULLABLE_TEXT: Final[Json] = {"type": ["string", "null"]}
-_GROUP: Final[Json] = {
+_NAMED_GROUP: Final[Json] = {
     "group": {"type": "string", "description": "namespace/name; needed where the node's name is that of several."}
 }
 _DETAILS: Final[dict[str, Json]] = {
-    "weight": {"weight": {"type": ["integer", "null"], "minimum": 1, "maximum": 10_000}},
+    "weight": {"weight": {"type": ["integer", "null"], "minimum": 1, "maximum": 10_000, "examples": [5]}},
     "resize": {
-        "resource": {"type": "string"},
-        "limit": {"type": ["integer", "null"], "minimum": 0, "maximum": 1_000_000},
+        "resource": {"type": "string", "examples": ["channels"]},
+        "limit": {"type": ["integer", "null"], "minimum": 0, "maximum": 1_000_000, "examples": [8]},
     },
 }
 
 QUESTION: Final[Json] = {
     "message": {**_NULLABLE_TEXT, "description": "A whole SIP request as text, in place of everything below."},
-    "requestUri": _NULLABLE_TEXT,
+    "requestUri": {**_NULLABLE_TEXT, "examples": ["sip:1000@example.com"]},
     "method": {"type": "string", "default": "INVITE"},
     "from": {**_NULLABLE_TEXT, "description": "A URI."},
     "to": {**_NULLABLE_TEXT, "description": "A URI."},
@@ -44,48 +45,83 @@ QUESTION: Final[Json] = {
     "headers": {"type": "object", "additionalProperties": {"type": "string"}},
     "group": {**_NULLABLE_TEXT, "description": "namespace/name: ask this group, whichever would match."},
 }
-"""What a question to explain may hold."""
+"""What a question to explain may hold: a message, or at least a requestUri."""
+
+_JSON: Final = "application/json"
+_STREAM: Final = "text/event-stream"
+_BODY: Final = ("400", "413")
+"""Refusals of what was sent."""
+_ADMIN: Final = ("401", "403", "503")
+"""Refusals of whoever asks for an admin verb."""
+
+_REFUSALS: Final = {
+    "400": "What was asked cannot be answered; the text names the field.",
+    "401": "A bearer token is needed, and this is none that is known; the text says where it stands.",
+    "403": "Whoever asks may not, or nobody may; the text says why.",
+    "404": "What was named is not there.",
+    "409": "Not here, or not now; the text says how.",
+    "413": "The body is longer than 64 KiB.",
+    "500": "A fault of the balancer; its log says more.",
+    "503": "Not now; the text says why.",
+}
 
 
 def document() -> Json:
     """The document, whole."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Switchtender balancer", "version": "v1"},
-        "paths": {
-            "/healthz": _get("Whether the process lives.", {"status": "string", "instance": "string"}),
-            "/readyz": _get("Whether it may be sent calls; 503 with a reason until then.", {"status": "string"}),
-            "/metrics": {
-                "get": {
-                    "summary": "Metrics for Prometheus.",
-                    "responses": {"200": {"description": "OK", "content": {"text/plain": {}}}},
-                }
-            },
-            "/api/v1/nodes": _get("Every node of every group, evaluated now.", {"nodes": "array"}),
-            "/api/v1/groups": _get("Every group with its sums.", {"groups": "array"}),
-            "/api/v1/balancer": _get(
-                "This process: who it is, whether it is ready, how much it carries.",
-                {"instance": "string", "version": "string", "ready": "boolean", "process": "object"},
-            ),
-            "/api/v1/events": _events(),
-            "/api/v1/live": _stream(
-                "The whole each second (event: view), and events as they happen (event: event). At most 64 at once."
-            ),
-            "/api/v1/traces": {"get": _traces(), "post": _new_trace()},
-            "/api/v1/traces/{id}": {**_trace_id(), "get": _one_trace(), "delete": _ended_trace()},
-            "/api/v1/state": _get(
-                "For the operator: the versions acted on, and each node. Needs its bearer token.", {"format": "integer"}
-            ),
-            "/api/v1/openapi.json": _get("This document.", {"openapi": "string"}),
-            "/api/v1/explain": {"post": _post("Where a call would go now, and why. Nothing is counted.", QUESTION)},
-            **{f"/api/v1/nodes/{{node}}/{verb}": {**_node(), "post": _order(verb)} for verb in VERBS},
+        "info": {
+            "title": "Switchtender balancer",
+            "version": "v1",
+            "description": "Whoever reaches it may read. Orders to nodes and traces of calls need a bearer token.",
         },
-        "components": {"schemas": {"Error": _object({"error": {"type": "string"}})}},
+        "paths": {**_reads(), **_live(), **_traces(), **_orders(), **_page()},
+        "components": {
+            "schemas": SCHEMAS,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
-def _events() -> Json:
-    kinds: dict[str, Json] = {
+def _reads() -> Json:
+    unready = _answer(record({"status": {"const": "not ready"}, "reason": "string"}))
+    metrics: Json = {"text/plain": {}, "application/openmetrics-text": {}}
+    state = _get("For the operator, with its own token: what is acted on.", reference("State"), "401", "404")
+    question: Json = {
+        "type": "object",
+        "properties": QUESTION,
+        "additionalProperties": False,
+        "anyOf": [{"required": ["message"]}, {"required": ["requestUri"]}],
+    }
+    return {
+        "/healthz": _get(
+            "Whether the process lives; peers tell replicas apart by its id.",
+            record({"status": {"const": "ok"}, "instance": "string"}),
+        ),
+        "/readyz": _operation(
+            "get",
+            "Whether it may be sent calls.",
+            {"200": _answer(record({"status": {"const": "ready"}})), "503": {**unready, "description": "Not yet."}},
+        ),
+        "/metrics": _operation(
+            "get", "Metrics for Prometheus.", {"200": {"description": "As text or as OpenMetrics.", "content": metrics}}
+        ),
+        "/api/v1/nodes": _get("Every node of every group, evaluated now.", record({"nodes": several("Node")})),
+        "/api/v1/groups": _get("Every group with its sums.", record({"groups": several("Group")})),
+        "/api/v1/balancer": _get("This process: who it is, and how much it carries.", reference("Balancer")),
+        "/api/v1/state": {"get": {**state["get"], **_guarded()}},
+        "/api/v1/openapi.json": _get("This document.", record({"openapi": "string", "paths": "object"})),
+        "/api/v1/explain": _operation(
+            "post",
+            "Where a call would go now, and why. Nothing is sent and nothing counted.",
+            {"200": _answer(reference("Explanation")), **_refused(*_BODY)},
+            requestBody=_body(question, required=True),
+        ),
+    }
+
+
+def _live() -> Json:
+    wanted: dict[str, Json] = {
         "after": {"type": "integer", "minimum": 0, "description": "Those with a greater id, the oldest of them first."},
         "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 200},
         "namespace": {"type": "string"},
@@ -93,113 +129,147 @@ def _events() -> Json:
         "node": {"type": "string"},
         "type": {"enum": list(TYPES)},
     }
-    summary = "What happened, oldest first; asked for as text/event-stream, what happens from now on (or after an id)."
-    fields: Json = {
-        "events": {"type": "array"},
-        "first": {"type": "integer", "description": "The oldest id that is kept."},
-        "last": {"type": "integer", "description": "What to ask after next."},
-        "instance": {"type": "string", "description": "Ids of another process are others."},
+    events = record(
+        {
+            "events": several("Event"),
+            "first": {"type": "integer", "description": "The oldest id that is kept."},
+            "last": {"type": "integer", "description": "What to ask after next."},
+            "instance": {"type": "string", "description": "Ids of another process are others."},
+        }
+    )
+    return {
+        "/api/v1/events": _operation(
+            "get",
+            "What happened, oldest first; asked for as text/event-stream, what happens from now on (or after an id).",
+            {"200": _streamed(_answer(events)), **_refused("400", "503")},
+            parameters=[{"name": name, "in": "query", "schema": schema} for name, schema in wanted.items()],
+        ),
+        "/api/v1/live": _operation(
+            "get",
+            "The whole each second (event: view), and events as they happen (event: event). At most 64 at once.",
+            {"200": _streamed({"description": "A stream without an end."}), **_refused("503")},
+        ),
     }
-    responses = _responses(fields, "400", "503")
-    responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
-    parameters = [{"name": name, "in": "query", "schema": schema} for name, schema in kinds.items()]
-    return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
-
-
-_TRACE: Final[Json] = {
-    "id": {"type": "integer"},
-    "callId": {"type": "string"},
-    "started": {"type": "number", "description": "Seconds of the epoch, as the times that follow."},
-    "until": {"type": "number"},
-    "ended": {"type": ["number", "null"]},
-    "messagesPerSecond": {"type": "integer"},
-    "by": {"type": "string"},
-    "entries": {"type": "integer"},
-    "leftOut": {"type": "integer"},
-}
-_ADMIN: Final = ("401", "403", "503")
 
 
 def _traces() -> Json:
-    fields: Json = {"traces": {"type": "array", "items": _object(_TRACE)}}
-    return {"summary": "Traces that run, and the last that ended.", "responses": _responses(fields, *_ADMIN)}
-
-
-def _new_trace() -> Json:
-    fields: Json = {
-        "callId": {"type": "string", "minLength": 1, "maxLength": 1024},
-        "seconds": {"type": "integer", "minimum": 1, "maximum": 600, "default": 60},
-        "messagesPerSecond": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+    wanted: Json = {
+        "type": "object",
+        "required": ["callId"],
+        "properties": {
+            "callId": {"type": "string", "minLength": 1, "maxLength": 1024, "examples": ["a84b4c76e66710@pc33"]},
+            "seconds": {"type": "integer", "minimum": 1, "maximum": MOST_SECONDS, "default": SECONDS},
+            "messagesPerSecond": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MOST_PER_SECOND,
+                "default": PER_SECOND,
+            },
+        },
+        "additionalProperties": False,
     }
-    schema = {**_object(fields), "required": ["callId"], "additionalProperties": False}
-    responses = _responses(_TRACE, "400", "409", *_ADMIN)
-    responses["201"] = responses.pop("200")
+    one = record({"trace": reference("Trace"), "entries": several("Entry"), "leftOut": "integer"})
+    trace = _answer(reference("Trace"))
     return {
-        "summary": "Follow the call of this Call-ID for a while. At most 8 at once.",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-        "responses": responses,
+        "/api/v1/traces": {
+            **_operation(
+                "get",
+                "Traces that run, and the last that ended.",
+                {"200": _answer(record({"traces": several("Trace")})), **_refused(*_ADMIN)},
+                **_guarded(),
+            ),
+            **_operation(
+                "post",
+                "Follow the call of this Call-ID for a while. At most 8 at once.",
+                {"201": {**trace, "description": "It runs."}, **_refused(*_BODY, "409", *_ADMIN)},
+                requestBody=_body(wanted, required=True),
+                **_guarded(),
+            ),
+        },
+        "/api/v1/traces/{id}": {
+            "parameters": [_in_path("id", {"type": "integer", "examples": [1]})],
+            **_operation(
+                "get",
+                "What a trace holds; asked for as text/event-stream, to its end (event: entry, then event: end).",
+                {"200": _streamed(_answer(one)), **_refused("404", *_ADMIN)},
+                **_guarded(),
+            ),
+            **_operation(
+                "delete", "End a trace before its time.", {"200": trace, **_refused("404", *_ADMIN)}, **_guarded()
+            ),
+        },
     }
 
 
-def _one_trace() -> Json:
-    fields: Json = {
-        "trace": _object(_TRACE),
-        "entries": {"type": "array", "description": "Messages, their secrets masked, and where the call was placed."},
-        "leftOut": {"type": "integer"},
-    }
-    responses = _responses(fields, "404", *_ADMIN)
-    responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
-    return {"summary": "What a trace holds; asked for as text/event-stream, to its end.", "responses": responses}
+def _orders() -> Json:
+    return {f"/api/v1/nodes/{{node}}/{verb}": _order(verb, summary) for verb, summary in VERBS.items()}
 
 
-def _ended_trace() -> Json:
-    return {"summary": "End a trace before its time.", "responses": _responses(_TRACE, "404", *_ADMIN)}
-
-
-def _trace_id() -> Json:
-    return {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}]}
-
-
-def _stream(summary: str) -> Json:
-    responses = _responses({}, "503")
-    responses["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
-    return {"get": {"summary": summary, "responses": responses}}
-
-
-def _get(summary: str, fields: dict[str, str]) -> Json:
-    return {
-        "get": {"summary": summary, "responses": _responses({name: {"type": kind} for name, kind in fields.items()})}
-    }
-
-
-def _post(summary: str, fields: Json) -> Json:
-    body = {"content": {"application/json": {"schema": {**_object(fields), "additionalProperties": False}}}}
-    answer: Json = {"candidates": {"type": "array"}, "choice": {"type": ["object", "null"]}}
-    return {"summary": summary, "requestBody": body, "responses": _responses(answer, "400")}
-
-
-def _order(verb: str) -> Json:
-    fields = _GROUP | _DETAILS.get(verb, {})
-    answer: Json = {"verb": {"type": "string"}, "node": {"type": "string"}, "members": {"type": "array"}}
-    body = {"content": {"application/json": {"schema": {**_object(fields), "additionalProperties": False}}}}
-    summary = f"{VERBS[verb]} Needs the admin token; in Kubernetes 409 says the kubectl command."
-    return {"summary": summary, "requestBody": body, "responses": _responses(answer, "400", "401", "403", "404", "409")}
-
-
-def _node() -> Json:
-    return {"parameters": [{"name": "node", "in": "path", "required": True, "schema": {"type": "string"}}]}
-
-
-def _responses(fields: Json, *refusals: str) -> Json:
-    error = {
-        "description": "Why not.",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+def _order(verb: str, summary: str) -> Json:
+    details = _DETAILS.get(verb, {})
+    wanted = {
+        "type": "object",
+        "required": list(details),
+        "properties": _NAMED_GROUP | details,
+        "additionalProperties": False,
     }
     return {
-        "200": {"description": "OK", "content": {"application/json": {"schema": _object(fields)}}},
-        **dict.fromkeys((*refusals, "500"), error),
+        "parameters": [_in_path("node", {"type": "string", "examples": ["fs1"]})],
+        **_operation(
+            "post",
+            f"{summary} In Kubernetes 409 says the kubectl command that does it.",
+            {"200": _answer(reference("Order")), **_refused(*_BODY, "404", "409", *_ADMIN)},
+            requestBody=_body(wanted, required=bool(details)),
+            **_guarded(),
+        ),
     }
 
 
-def _object(fields: Json) -> Json:
-    return {"type": "object", "properties": fields}
+def _page() -> Json:
+    unchanged = {"304": {"description": "The file is still what If-None-Match says."}}
+    kinds = ("text/html", "text/css", "text/javascript", "image/svg+xml")
+    return {
+        "/": _operation("get", "The live page.", {"200": _text("text/html"), **unchanged}),
+        "/static/{name}": {
+            "parameters": [_in_path("name", {"type": "string", "examples": ["index.html"]})],
+            **_operation("get", "A file of the page.", {"200": _text(*kinds), **unchanged, **_refused("404")}),
+        },
+    }
+
+
+def _get(summary: str, schema: Json, *refusals: str) -> Json:
+    return _operation("get", summary, {"200": _answer(schema), **_refused(*refusals)})
+
+
+def _operation(method: str, summary: str, responses: Json, **more: Any) -> Json:
+    return {method: {"summary": summary, **more, "responses": {**responses, **_refused("500")}}}
+
+
+def _guarded() -> Json:
+    return {"security": [{"bearer": []}]}
+
+
+def _answer(schema: Json) -> Json:
+    return {"description": "OK", "content": {_JSON: {"schema": schema}}}
+
+
+def _text(*kinds: str) -> Json:
+    return {"description": "OK", "content": {kind: {} for kind in kinds}}
+
+
+def _streamed(answer: Json) -> Json:
+    stream = {_STREAM: {"schema": {"type": "string", "description": "Server-sent events; data is JSON."}}}
+    return {**answer, "content": {**answer.get("content", {}), **stream}}
+
+
+def _refused(*statuses: str) -> Json:
+    content = {_JSON: {"schema": reference("Error")}}
+    return {status: {"description": _REFUSALS[status], "content": content} for status in statuses}
+
+
+def _body(schema: Json, *, required: bool) -> Json:
+    return {"required": required, "content": {_JSON: {"schema": schema}}}
+
+
+def _in_path(name: str, schema: Json) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
