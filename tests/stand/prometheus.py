@@ -6,7 +6,6 @@ Knows nothing of what is scraped, but that the labels it gives itself are to be 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +16,6 @@ from typing import Any
 import yaml
 
 from tests.stand.process import StandError, ask, child, command, free_port, until
-
-PACKAGE = "prometheus"
-"""The Debian package."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +46,6 @@ def configuration(jobs: Sequence[Job], rules: Sequence[str], interval: str = "1s
         "scrape_configs": [job.document() for job in jobs],
     }
     return yaml.safe_dump(document, sort_keys=False)
-
-
-def installed() -> bool:
-    """Whether it can be run here."""
-    return shutil.which("prometheus") is not None
 
 
 class Prometheus:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from tests.demo import monitoring, scene
 from tests.e2e.providers.pki import Authority
 from tests.stand.balancer import Group, Layout, serving, write_config
 from tests.stand.caller import Caller
+from tests.stand.needed import needed
 from tests.stand.nodes import simulated
 from tests.stand.process import free_port, until
 from tests.stand.prometheus import Job, Prometheus, scraping
-from tests.views import needs, pod_world
+from tests.views import pod_world
 
 DASHBOARDS = sorted((monitoring.SHIPPED / "dashboards").glob("*.json"))
 FOREIGN = {"namespace": "monitoring", "pod": "some-pod", "node": "worker-7"}
@@ -108,7 +110,7 @@ def groups():
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory):
     """Everything that there is to see runs, and a Prometheus has looked at it for a while."""
-    needs.program("prometheus", "prometheus")
+    needed(shutil.which("prometheus"), "Prometheus is not installed (Debian: apt-get install prometheus)")
     folder = tmp_path_factory.mktemp("observed")
     (folder / "cluster").mkdir()
     authority = Authority.create(folder / "pki")
