@@ -63,6 +63,8 @@ _NODE: Final = record(
         "probe": _or_null(reference("Probe")),
         "link": "string?",
         "linkDetail": "string?",
+        "heard": "boolean",
+        "eslLogins": reference("Logins"),
         "eslErrors": _by_name("integer"),
         "sessions": "integer?",
         "maxSessions": "integer?",
@@ -280,6 +282,7 @@ SCHEMAS: Final[dict[str, Json]] = {
         {"state": "string?", "weight": "integer?", "resources": _by_name("integer")},
         description="What an operator wants of a member; null and nothing where it is as configured.",
     ),
+    "Logins": record({"up": "boolean", "connects": "integer", "disconnects": "integer"}),
     "Probe": record(
         {
             "answered": "boolean",
