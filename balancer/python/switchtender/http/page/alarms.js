@@ -36,6 +36,7 @@ function lost(view, state) {
   const number = uids(nodes);
   return [
     {
+      key: state,
       weight: number,
       severity: state === "down" ? "error" : "warning",
       text: `${many(number, "node")} ${state}: ${who} (${[...reasons.keys()].join(", ")})`,
@@ -45,24 +46,26 @@ function lost(view, state) {
 }
 
 /**
- * The alarms of a view. `weight` is how many alarms one counts for: nodes count each. `filter` is what to show of the
+ * The alarms of a view. `key` says which it is from one view to the next, whatever its `text`; `weight` is how many alarms one counts for: nodes count each. `filter` is what to show of the
  * nodes for it, null where there is nothing to narrow.
  */
 export function alarms(view) {
   const found = [];
-  const alarm = (text, filter = null, severity = "error") => found.push({ weight: 1, severity, text, filter });
-  if (!view.ready) alarm(`The balancer is not ready: ${view.notReady}`);
-  if (view.process.overloaded) alarm("The balancer is overloaded: new calls get 503");
+  const alarm = (key, text, filter = null) => found.push({ key, weight: 1, severity: "error", text, filter });
+  if (!view.ready) alarm("ready", `The balancer is not ready: ${view.notReady}`);
+  if (view.process.overloaded) alarm("overloaded", "The balancer is overloaded: new calls get 503");
   for (const group of view.groups) {
+    const name = groupKey(group);
     if (group.eligible === 0) {
       const tried = group.callsPerSecond > group.rejectedPerSecond ? ", calls go to nodes that are not heard" : "";
-      alarm(`${groupKey(group)}: no eligible node of ${count(group.nodes)}${tried}`, { group: groupKey(group) });
+      alarm(`eligible ${name}`, `${name}: no eligible node of ${count(group.nodes)}${tried}`, { group: name });
     }
   }
   for (const group of view.groups) {
+    const name = groupKey(group);
     if (group.rejectedPerSecond > 0) {
       const rate = `${amount(group.rejectedPerSecond)} calls/s turned away`;
-      alarm(`${groupKey(group)}: ${rate}`, { group: groupKey(group) });
+      alarm(`rejected ${name}`, `${name}: ${rate}`, { group: name });
     }
   }
   return [...found, ...lost(view, "down"), ...lost(view, "stale")];

@@ -67,24 +67,22 @@ export class Header {
     arrange(byId("alarms-list"), found.map((alarm) => this.row(alarm)));
     show(byId("alarms-none"), number === 0);
     attribute(byId("alarms"), "data-alarms", number > 0 ? "some" : "none");
-    const seen = new Set(found.map(({ text }) => text));
-    for (const text of this.rows.keys()) if (!seen.has(text)) this.rows.delete(text);
+    const seen = new Set(found.map(({ key }) => key));
+    for (const key of this.rows.keys()) if (!seen.has(key)) this.rows.delete(key);
   }
 
-  row(alarm) {
-    let row = this.rows.get(alarm.text);
+  row({ key, severity, text, filter }) {
+    let row = this.rows.get(key);
     if (row === undefined) {
-      const words = make("span", { text: alarm.text });
-      const inner = [icon(alarm.severity), words];
-      if (alarm.filter === null) row = make("li", {}, make("span", { class: "alarm-text" }, ...inner));
-      else {
-        const button = make("button", { type: "button", title: "Show these nodes" }, ...inner);
-        button.addEventListener("click", () => this.narrow(alarm.filter));
-        row = make("li", {}, button);
-      }
-      row.dataset.severity = alarm.severity;
-      this.rows.set(alarm.text, row);
+      const words = make("span");
+      const way = filter === null ? make("span") : make("button", { type: "button", title: "Show these nodes" });
+      way.append(icon(severity), words);
+      if (filter !== null) way.addEventListener("click", () => this.narrow(filter));
+      const element = make("li", { "data-severity": severity }, way);
+      row = { element, words };
+      this.rows.set(key, row);
     }
-    return row;
+    write(row.words, text);
+    return row.element;
   }
 }
