@@ -78,3 +78,16 @@ def test_thousands_of_nodes_are_shown_a_few_at_a_time(page):
     assert more.inner_text() == "Show the first 50 nodes only"
     more.evaluate("button => button.click()")
     assert rows.count() == 50
+
+
+def test_of_many_alarms_the_first_are_told_and_all_are_counted(page):
+    view = whole_view()
+    group = {**view["groups"][0], "eligible": 0}
+    view["groups"] = [{**group, "group": f"g{number}"} for number in range(40)]
+    view["nodes"] = []
+    fed(page, view)
+    assert page.tab.title() == "(40) default · Switchtender"
+    assert page.tab.locator("#alarms-list li").count() == 12
+    assert page.tab.locator("#alarms-more").inner_text() == "and 28 more"
+    assert page.tab.locator("#groups-table tbody tr").count() == 20
+    assert page.tab.locator("#nodes-table .none").inner_text() == "No node is known yet."

@@ -4,6 +4,7 @@ import { alarms } from "./alarms.js";
 import { arrange, attribute, byId, icon, make, point, show, write } from "./dom.js";
 import { amount, count, duration, moment } from "./format.js";
 
+const MOST = 12; // alarms in words: whoever has more needs their number
 const CONNECTIONS = {
   connecting: ["Connecting…", "connecting"],
   live: ["Live", "live"],
@@ -64,7 +65,9 @@ export class Header {
     const title = number > 0 ? `(${number}) ${name}` : name;
     if (document.title !== title) document.title = title;
     write(byId("alarms-count"), count(number));
-    arrange(byId("alarms-list"), found.map((alarm) => this.row(alarm)));
+    arrange(byId("alarms-list"), found.slice(0, MOST).map((alarm) => this.row(alarm)));
+    show(byId("alarms-more"), found.length > MOST);
+    write(byId("alarms-more"), `and ${count(found.length - MOST)} more`);
     show(byId("alarms-none"), number === 0);
     attribute(byId("alarms"), "data-alarms", number > 0 ? "some" : "none");
     const seen = new Set(found.map(({ key }) => key));
