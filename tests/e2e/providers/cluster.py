@@ -236,10 +236,14 @@ class Cluster:
         account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
         self.until(lambda: self.get(account), f"the default ServiceAccount of {name}")
 
-    def service_account_token(self, namespace: str, name: str, seconds: int = 7200) -> str:
-        """A fresh token of a ServiceAccount (TokenRequest); each has an id of its own in the audit log."""
+    def service_account_token(
+        self, namespace: str, name: str, seconds: int = 7200, audiences: Sequence[str] = ()
+    ) -> str:
+        """A fresh token of a ServiceAccount (TokenRequest); each has an id of its own in the audit log. It is for the
+        API server, or for ``audiences`` instead.
+        """
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-        answer = self.api("POST", path, {"spec": {"expirationSeconds": seconds}})
+        answer = self.api("POST", path, {"spec": {"expirationSeconds": seconds, "audiences": list(audiences)}})
         token: str = answer["status"]["token"]
         return token
 
