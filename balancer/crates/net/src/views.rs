@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use switchtender_proxy::{Bounds, Counter, Delay, GroupCounts, Histogram, Outcome};
 use switchtender_select::{
@@ -55,58 +56,150 @@ impl Addresses {
 pub(crate) fn nodes(shared: &Shared, names: &[String], now: Time) -> Vec<u8> {
     let snapshot = shared.snapshot.load_full();
     let view = shared.nodes.of_worker(0, now);
-    let mut memberships: HashMap<NodeSlot, Vec<Value>> = HashMap::new();
+    let mut memberships: HashMap<NodeSlot, Vec<Membership<'_>>> = HashMap::new();
     for group in &snapshot.groups {
         for candidate in candidates(group, &Wanted::default(), &view, &[], now) {
-            let mut entry = candidate_json(group, &candidate);
-            entry.insert("namespace".to_owned(), json!(&*group.namespace));
-            entry.insert("name".to_owned(), json!(&*group.name));
-            memberships.entry(candidate.slot).or_default().push(Value::Object(entry));
+            let numbers = Numbers::new(group, &candidate);
+            let membership = Membership { namespace: &group.namespace, name: &group.name, numbers };
+            memberships.entry(candidate.slot).or_default().push(membership);
         }
     }
-    let entry = |node: &Node| {
+    let entries = snapshot.nodes.iter().filter_map(|node| {
         let account = shared.nodes.account(node.slot, now)?;
-        let mut entry = node_json(node, &account, memberships.get(&node.slot), now);
-        entry["resources"] = resources_json(&snapshot, names, &view, node.slot);
-        Some(entry)
-    };
-    let nodes: Vec<Value> = snapshot.nodes.iter().filter_map(entry).collect();
-    bytes(&json!({"generation": snapshot.generation, "nodes": nodes}))
+        let groups = memberships.get(&node.slot).map_or(&[][..], Vec::as_slice);
+        let resources = resources_json(&snapshot, names, &view, node.slot);
+        Some(NodeEntry::new(node, &account, groups, resources, now))
+    });
+    let nodes = entries.collect();
+    // Numbers and texts under names: always JSON.
+    serde_json::to_vec(&NodeEntries { generation: snapshot.generation, nodes }).unwrap_or_default()
 }
 
-fn node_json(node: &Node, account: &Account, groups: Option<&Vec<Value>>, now: Time) -> Value {
-    let Account { report, reported, load, assigned, ended, failures, answered } = account;
-    json!({
-        "uid": &*node.uid,
-        "name": &*node.name,
-        "sip": node.sip.to_string(),
-        "transport": node.transport.name(),
-        "removed": node.removed,
-        "admission": report.admission.name(),
-        "reported": reported.map(|at| now.since(at).as_secs_f64()),
-        "sessions": report.sessions,
-        "max_sessions": report.max_sessions,
-        "cap": report.cap,
-        "headroom": report.headroom,
-        "share": report.share,
-        "weight_factor": report.weight_factor,
-        "sessions_per_second_limit": report.sessions_per_second,
-        "score": report.score,
-        "idle_cpu": report.idle_cpu,
-        "assigned": assigned,
-        "ended": ended,
-        "assigned_since": load.assigned,
-        "ended_since": load.ended,
-        "in_flight": load.in_flight,
-        "cooling": load.cooling_until.since(now).as_secs_f64(),
-        "suspect": load.suspect,
-        "failures": failures,
-        "ejected_for_ms": millis(load.ejected_until.since(now)),
-        "answered_ago": answered.map(|at| now.since(at).as_secs_f64()),
-        "legs_per_second": load.legs_last_second,
-        "requests_per_second": load.requests_last_second,
-        "groups": groups.map_or(&[][..], Vec::as_slice),
-    })
+// Of thousands of nodes this is written each second: as JSON at once, with no tree of values in between.
+
+#[derive(Serialize)]
+struct NodeEntries<'a> {
+    generation: u64,
+    nodes: Vec<NodeEntry<'a>>,
+}
+
+#[derive(Serialize)]
+struct NodeEntry<'a> {
+    uid: &'a str,
+    name: &'a str,
+    sip: String,
+    transport: &'static str,
+    removed: bool,
+    admission: &'static str,
+    reported: Option<f64>,
+    sessions: f64,
+    max_sessions: f64,
+    cap: Option<f64>,
+    headroom: f64,
+    share: f64,
+    weight_factor: f64,
+    sessions_per_second_limit: Option<f64>,
+    score: f64,
+    idle_cpu: Option<f64>,
+    assigned: u64,
+    ended: u64,
+    assigned_since: u64,
+    ended_since: u64,
+    in_flight: u64,
+    cooling: f64,
+    suspect: bool,
+    failures: u32,
+    ejected_for_ms: u64,
+    answered_ago: Option<f64>,
+    legs_per_second: u64,
+    requests_per_second: u64,
+    groups: &'a [Membership<'a>],
+    resources: Value,
+}
+
+impl<'a> NodeEntry<'a> {
+    fn new(node: &'a Node, account: &Account, groups: &'a [Membership<'a>], resources: Value, now: Time) -> Self {
+        let Account { report, reported, load, assigned, ended, failures, answered } = account;
+        Self {
+            uid: &node.uid,
+            name: &node.name,
+            sip: node.sip.to_string(),
+            transport: node.transport.name(),
+            removed: node.removed,
+            admission: report.admission.name(),
+            reported: reported.map(|at| now.since(at).as_secs_f64()),
+            sessions: report.sessions,
+            max_sessions: report.max_sessions,
+            cap: report.cap,
+            headroom: report.headroom,
+            share: report.share,
+            weight_factor: report.weight_factor,
+            sessions_per_second_limit: report.sessions_per_second,
+            score: report.score,
+            idle_cpu: report.idle_cpu,
+            assigned: *assigned,
+            ended: *ended,
+            assigned_since: load.assigned,
+            ended_since: load.ended,
+            in_flight: load.in_flight,
+            cooling: load.cooling_until.since(now).as_secs_f64(),
+            suspect: load.suspect,
+            failures: *failures,
+            ejected_for_ms: millis(load.ejected_until.since(now)),
+            answered_ago: answered.map(|at| now.since(at).as_secs_f64()),
+            legs_per_second: load.legs_last_second,
+            requests_per_second: load.requests_last_second,
+            groups,
+            resources,
+        }
+    }
+}
+
+/// A node's place in a group.
+#[derive(Serialize)]
+struct Membership<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    #[serde(flatten)]
+    numbers: Numbers,
+}
+
+/// A member's numbers for calls of its group.
+#[derive(Serialize)]
+struct Numbers {
+    weight: Option<f64>,
+    weight_now: f64,
+    priority: Option<i32>,
+    backup: Option<bool>,
+    draining: Option<bool>,
+    effective: f64,
+    capacity: f64,
+    free: f64,
+    utilization: f64,
+    eligible: bool,
+    verdict: &'static str,
+    last_resort: bool,
+}
+
+impl Numbers {
+    fn new(group: &Group, candidate: &Candidate) -> Self {
+        let member = group.members.get(candidate.member);
+        let evaluation = candidate.evaluation;
+        Self {
+            weight: member.map(|member| member.weight),
+            weight_now: candidate.weight,
+            priority: member.map(|member| member.priority),
+            backup: member.map(|member| member.backup),
+            draining: member.map(|member| member.draining),
+            effective: evaluation.effective,
+            capacity: evaluation.capacity,
+            free: evaluation.free,
+            utilization: evaluation.utilization,
+            eligible: candidate.verdict == switchtender_select::Verdict::Eligible,
+            verdict: candidate.verdict.name(),
+            last_resort: candidate.last_resort,
+        }
+    }
 }
 
 /// What calls use of a node's limited resources, and the strictest limit that a group sets there.
@@ -129,23 +222,10 @@ fn millis(time: Duration) -> u64 {
 
 /// A member's numbers for calls of its group.
 pub(crate) fn candidate_json(group: &Group, candidate: &Candidate) -> Map<String, Value> {
-    let member = group.members.get(candidate.member);
-    let evaluation = candidate.evaluation;
-    let fields = [
-        ("weight", json!(member.map(|member| member.weight))),
-        ("weight_now", json!(candidate.weight)),
-        ("priority", json!(member.map(|member| member.priority))),
-        ("backup", json!(member.map(|member| member.backup))),
-        ("draining", json!(member.map(|member| member.draining))),
-        ("effective", json!(evaluation.effective)),
-        ("capacity", json!(evaluation.capacity)),
-        ("free", json!(evaluation.free)),
-        ("utilization", json!(evaluation.utilization)),
-        ("eligible", json!(candidate.verdict == switchtender_select::Verdict::Eligible)),
-        ("verdict", json!(candidate.verdict.name())),
-        ("last_resort", json!(candidate.last_resort)),
-    ];
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    match serde_json::to_value(Numbers::new(group, candidate)) {
+        Ok(Value::Object(numbers)) => numbers,
+        _ => Map::new(), // cannot be: it is an object
+    }
 }
 
 /// What groups that had a slot before its present one had counted there.
