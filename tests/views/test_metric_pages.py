@@ -55,6 +55,6 @@ def test_an_operator_is_clean():
     one.write("set", "applied")
     one.reconciles.labels("ok").inc()
     one.polls.labels("ok").inc()
-    page = one.page().decode()
+    page = one.page()[0].decode()
     assert all(f"# TYPE {family.exposed} " in page for family in operator.FAMILIES)
     assert lint(page) == ""
