@@ -90,7 +90,10 @@ WORK = (
     *_families(
         "counter",
         ("cause",),
-        {"hep_dropped": "Copies of SIP messages that did not get to the HEP collector, by cause; never waited for."},
+        {
+            "hep_dropped": "Copies of SIP messages that were not sent to the HEP collector, which is never waited for, "
+            "by cause: send_buffer_full, send_failed, too_large."
+        },
     ),
     *_families(
         "histogram",
