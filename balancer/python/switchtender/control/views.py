@@ -11,7 +11,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from switchtender._core import ConfigError, Core, __version__
@@ -333,7 +332,7 @@ def _node(
         "link": watch.model.link,
         "linkDetail": watch.model.link_detail,
         "heard": current(watch.model, watch.policy, now),
-        "eslLogins": asdict(watch.logins),
+        "eslLogins": watch.logins.as_json(),
         "eslErrors": {reason: watch.errors[reason] for reason in ESL_ERRORS},
         "sessions": None if report is None else report.sessions,
         "maxSessions": None if report is None else report.max_sessions,

@@ -71,6 +71,10 @@ class Logins:
         self.disconnects += self.up
         self.up = False
 
+    def as_json(self) -> dict[str, bool | int]:
+        """As the API shows them."""
+        return {"up": self.up, "connects": self.connects, "disconnects": self.disconnects}
+
 
 class Watch:
     """The watch over one node. ``changed`` is called after each of its drivers' events, ``reported`` with each of its
