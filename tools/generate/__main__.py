@@ -17,7 +17,7 @@ from switchtender_api import crd
 from switchtender_api.constants import CRD_REVISION
 from switchtender_api.schema import KINDS, json_schema
 from tools import chart_reference
-from tools.generate import commands, metrics, pages, revisions
+from tools.generate import commands, events, metrics, pages, revisions
 from tools.monitoring import dashboards, rules
 
 ROOT = Path(__file__).parent.parent.parent
@@ -62,6 +62,7 @@ def generated(*, release: bool = False) -> Iterator[tuple[Path, str]]:
     yield REFERENCE / "configuration.md", pages.configuration()
     yield REFERENCE / "api.md", pages.api()
     yield REFERENCE / "conditions.md", pages.conditions()
+    yield REFERENCE / "events.md", events.page()
     yield REFERENCE / "metrics.md", metrics.page()
     yield REFERENCE / "commands.md", commands.page()
     yield from chart_reference.generated()

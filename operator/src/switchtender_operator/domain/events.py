@@ -19,6 +19,7 @@ from switchtender_api.constants import (
     CONDITION_READY,
     CONDITION_STATS_FRESH,
 )
+from switchtender_operator.domain import notes
 from switchtender_operator.domain.conditions import Condition, by_type, named
 from switchtender_operator.domain.members import Member, state_of
 from switchtender_operator.domain.notes import Note, shown
@@ -32,6 +33,14 @@ DRAINING = "Draining"
 NODE_DOWN, NODE_STALE, NODE_FULL, NODE_READY = "NodeDown", "NodeStale", "NodeFull", "NodeReady"
 """Reasons of Events about single nodes of a group."""
 
+_DRAINING_TYPE: Kind = "Normal"
+_MEANINGS: Mapping[str, str] = {
+    DRAINING: "Nodes take no new calls from now on; the message says which, and why.",
+    NODE_DOWN: "Nodes cannot be used any more; the message says why.",
+    NODE_STALE: "Nodes have not reported for longer than health.staleAfter.",
+    NODE_FULL: "Nodes have no room for one more call.",
+    NODE_READY: "Nodes that were down, stale or full take calls again.",
+}
 _MOST_NAMES = 5
 _OUT_OF_SERVICE = frozenset({"down", "stale", "full"})
 _BAD: Mapping[str, frozenset[str]] = {
@@ -42,6 +51,14 @@ _BAD: Mapping[str, frozenset[str]] = {
     CONDITION_CAPACITY_AVAILABLE: frozenset({api.CAPACITY_EXHAUSTED}),
     CONDITION_NODE_SIDE_UNREACHABLE: frozenset({api.NODE_SIDE_NO_ADVERTISED_ADDRESS}),
 }
+_GOOD: Mapping[str, str] = {
+    CONDITION_ACCEPTED: api.ACCEPTED_ACCEPTED,
+    CONDITION_PROGRAMMED: api.PROGRAMMED_PROGRAMMED,
+    CONDITION_READY: api.READY_READY,
+    CONDITION_STATS_FRESH: api.STATS_FRESH,
+    CONDITION_CAPACITY_AVAILABLE: api.CAPACITY_AVAILABLE,
+}
+"""Of other reasons, neither bad nor good, nothing is told."""
 _OF_NODES: Mapping[str, tuple[Kind, str, str]] = {
     "down": ("Warning", NODE_DOWN, "cannot be used"),
     "stale": ("Warning", NODE_STALE, "not heard of any more"),
@@ -61,6 +78,31 @@ class EventNote:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A reason that an Event may have, and what it is about: a type of condition, `nodes` or `remarks`."""
+
+    about: str
+    type: Kind
+    reason: str
+    meaning: str
+
+
+def reasons() -> Iterator[Reason]:
+    """Yield every reason that the functions below give an Event."""
+    for condition, bad in _BAD.items():
+        for reason, meaning in api.REASONS[condition].items():
+            if reason in bad:
+                yield Reason(condition, "Warning", reason, meaning)
+            elif reason == _GOOD.get(condition):
+                yield Reason(condition, "Normal", reason, meaning)
+    kinds = {DRAINING: _DRAINING_TYPE, **{reason: kind for kind, reason, _ in _OF_NODES.values()}}
+    for reason, meaning in _MEANINGS.items():
+        yield Reason("nodes", kinds[reason], reason, meaning)
+    for reason, meaning in notes.REASONS.items():
+        yield Reason("remarks", "Normal" if reason in notes.HARMLESS else "Warning", reason, meaning)
+
+
 def of_conditions(conditions: Iterable[Condition], before: Mapping[str, Any]) -> Iterator[EventNote]:
     """Yield what went wrong or right again since the status before: a new reason that is bad, or True after one."""
     old = by_type(before)
@@ -74,14 +116,16 @@ def of_conditions(conditions: Iterable[Condition], before: Mapping[str, Any]) ->
                 yield EventNote("Warning", condition.reason, _told(condition))
             continue
         mended = was.get("reason") in bad and was.get("status") == "False"
-        if condition.status == "True" and (mended or (not was and condition.type in _TOLD_WHEN_FIRST_GOOD)):
+        if condition.reason == _GOOD.get(condition.type) and (
+            mended or (not was and condition.type in _TOLD_WHEN_FIRST_GOOD)
+        ):
             yield EventNote("Normal", condition.reason, _told(condition))
 
 
-def of_notes(notes: Iterable[Note], before: Mapping[str, Any]) -> Iterator[EventNote]:
+def of_notes(remarks: Iterable[Note], before: Mapping[str, Any]) -> Iterator[EventNote]:
     """Yield the remarks that the message of the condition Ready shows now and did not show before."""
     message = str(by_type(before).get(CONDITION_READY, {}).get("message", ""))
-    for note in shown(notes)[0]:
+    for note in shown(remarks)[0]:
         if note.text not in message:
             yield EventNote("Normal" if note.harmless else "Warning", note.reason, note.text)
 
@@ -94,7 +138,7 @@ def of_drains(members: Iterable[Member], before: Mapping[str, Mapping[str, Any]]
         if member.state == "Draining" and member.uid in before and state_of(before[member.uid]) != "Draining"
     )
     if begun:
-        yield EventNote("Normal", DRAINING, f"no new calls for {named(begun, _MOST_NAMES)}")
+        yield EventNote(_DRAINING_TYPE, DRAINING, f"no new calls for {named(begun, _MOST_NAMES)}")
 
 
 def of_nodes(nodes: Iterable[Node], before: Mapping[str, Any]) -> Iterator[EventNote]:

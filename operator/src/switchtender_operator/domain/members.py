@@ -18,14 +18,7 @@ from switchtender_api.v1alpha1.endpoints import format_endpoint, host_address
 from switchtender_api.v1alpha1.units import IpAddress, IpNetwork
 from switchtender_operator.domain.drains import Draining, static_drain
 from switchtender_operator.domain.neighbors import Neighbors
-from switchtender_operator.domain.notes import (
-    DUPLICATE_NODE,
-    NODE_LEFT_OUT,
-    SHARED_NODE,
-    Note,
-    information,
-    warning,
-)
+from switchtender_operator.domain.notes import DUPLICATE_NODE, NODE_LEFT_OUT, SHARED_NODE, Note, remark
 
 STRICTEST_FIRST: tuple[MemberState, ...] = ("Draining", "NotReady", "Ready")
 _strictness = STRICTEST_FIRST.index
@@ -149,7 +142,7 @@ def within(members: Iterable[Member], destinations: Destinations) -> Roster:
             if (reason := destinations.refusal(host)) is not None
         ]
         if refused:
-            notes.append(warning(NODE_LEFT_OUT, f"{member.name}: {refused[0]}"))
+            notes.append(remark(NODE_LEFT_OUT, f"{member.name}: {refused[0]}"))
         else:
             kept.append(member)
     return Roster(tuple(kept), tuple(notes))
@@ -181,7 +174,7 @@ def distinct(members: Iterable[Member], present: Container[str]) -> Roster:
             taken.update((endpoint, member) for endpoint in endpoints)
         elif other[1].uid != member.uid:
             (what, place), first = other
-            notes.append(warning(DUPLICATE_NODE, f"{member.name}: {first.name} is at its {what} {place}, and counts"))
+            notes.append(remark(DUPLICATE_NODE, f"{member.name}: {first.name} is at its {what} {place}, and counts"))
     return Roster(tuple(kept), tuple(notes))
 
 
@@ -195,7 +188,7 @@ def shared(members: Iterable[Member], neighbors: Neighbors, group: str) -> Itera
         for other in neighbors.at(member.esl, besides=group) if member.esl else ():
             if other.uid != member.uid and (member.is_pod or "/" not in other.uid):
                 text = f"{member.name}: {other.name} of {other.group} has the same Event Socket {member.esl}: one node"
-                yield information(SHARED_NODE, text)
+                yield remark(SHARED_NODE, text)
 
 
 def member_of(member: SetMember) -> Member:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 NODE_LEFT_OUT = "NodeLeftOut"
-"""A pod that the selector matches, or a static node, is where no node may be or has no usable address."""
-
 POD_UNREADABLE = "PodUnreadable"
-"""A part of a pod could not be read; it goes by the rest."""
-
 BAD_ANNOTATION = "BadAnnotation"
-"""An annotation of a pod holds what it may not; the default is in force."""
-
 DUPLICATE_NODE = "DuplicateNode"
-"""Two members of the group are at the same endpoint; one of them counts."""
-
 SHARED_NODE = "SharedNode"
-"""A member shares its Event Socket with another group's under another identity: one node with one load."""
+
+REASONS: Mapping[str, str] = {
+    NODE_LEFT_OUT: "A pod that the selector matches, or a static node, is where no node may be or has no usable "
+    "address.",
+    POD_UNREADABLE: "A part of a pod could not be read; it goes by the rest.",
+    BAD_ANNOTATION: "An annotation of a pod holds what it may not; the default is in force.",
+    DUPLICATE_NODE: "Two members of the group are at the same endpoint; one of them counts.",
+    SHARED_NODE: "A member shares its Event Socket with another group's under another identity: one node with one "
+    "load.",
+}
+"""Every reason of a remark with what it means."""
+
+HARMLESS = frozenset({SHARED_NODE})
+"""Reasons of remarks that are for information; the others are about something to put right."""
 
 MOST_SHOWN = 10
 _LONGEST = 500
@@ -34,14 +39,9 @@ class Note:
     reason: str
 
 
-def warning(reason: str, text: str) -> Note:
-    """Return a note about something to put right."""
-    return Note(harmless=False, text=_writable(text), reason=reason)
-
-
-def information(reason: str, text: str) -> Note:
-    """Return a note about something to know."""
-    return Note(harmless=True, text=_writable(text), reason=reason)
+def remark(reason: str, text: str) -> Note:
+    """Return a remark of one of REASONS."""
+    return Note(harmless=reason in HARMLESS, text=_writable(text), reason=reason)
 
 
 def _writable(text: str) -> str:

@@ -18,7 +18,7 @@ from switchtender_api.v1alpha1.group import Drain, Esl, Sip
 from switchtender_operator.domain.addresses import Location, NoAddress, locate
 from switchtender_operator.domain.drains import pod_drain
 from switchtender_operator.domain.members import Destinations, Member, Roster, marked, member_of
-from switchtender_operator.domain.notes import BAD_ANNOTATION, NODE_LEFT_OUT, POD_UNREADABLE, Note, warning
+from switchtender_operator.domain.notes import BAD_ANNOTATION, NODE_LEFT_OUT, POD_UNREADABLE, Note, remark
 from switchtender_operator.domain.overrides import ReadOverrides, read_overrides, unknown_resources
 from switchtender_operator.domain.pods import Pod
 
@@ -79,16 +79,16 @@ def _looks(terms: Terms) -> WeakKeyDictionary[Pod, _Look]:
 
 
 def _look(pod: Pod, terms: Terms) -> _Look:
-    notes = [warning(POD_UNREADABLE, f"{pod.name}: {problem}") for problem in pod.problems]
+    notes = [remark(POD_UNREADABLE, f"{pod.name}: {problem}") for problem in pod.problems]
     try:
         location = locate(pod, terms.sip, terms.destinations.refusal)
     except NoAddress as reason:
-        return _Look((*notes, warning(NODE_LEFT_OUT, f"{pod.name}: {reason}")))
+        return _Look((*notes, remark(NODE_LEFT_OUT, f"{pod.name}: {reason}")))
     if location is None:
         return _Look(tuple(notes))
     overrides = read_overrides(pod)
     problems = (*overrides.problems, *unknown_resources(overrides.values, terms.resources))
-    notes += (warning(BAD_ANNOTATION, f"{pod.name}: {problem}") for problem in problems)
+    notes += (remark(BAD_ANNOTATION, f"{pod.name}: {problem}") for problem in problems)
     return _Look(tuple(notes), _render(pod, terms, location, overrides), overrides.drain)
 
 

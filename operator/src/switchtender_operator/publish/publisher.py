@@ -209,7 +209,7 @@ class Publisher:
         self._written.status_written(group.key, answer)
 
     async def _tell(self, group: GroupObject, note: EventNote) -> None:
-        """Send an Event, once: one that does not arrive is no reason to try the plan again."""
+        """Log what changed and send it as an Event, once: one that is lost is no reason to try the plan again."""
         if not self._gate.admits(group.uid, note.reason, note.message, self._clock()):
             self._counted("event", "suppressed")
             return
@@ -223,6 +223,8 @@ class Publisher:
             instance=self._instance,
             at=self._wall(),
         )
+        level = logging.WARNING if note.type == "Warning" else logging.INFO
+        log.log(level, "%s", body["note"], extra={"group": group.key, "reason": note.reason})
         try:
             await self._write(lambda: self._client.create(EVENTS.path(group.namespace), body, fence=self._fence))
         except (ApiError, Unreachable) as error:
