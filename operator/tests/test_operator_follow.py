@@ -39,7 +39,7 @@ def bodies(api: KubeApi, resource: str) -> list[Any]:
 
 
 def value(operator_metrics: bytes, name: str) -> float:
-    """The value of an unlabelled metric on the page."""
+    """The value of a metric on the page; `name` with its labels, if it has any."""
     line = next(line for line in operator_metrics.decode().splitlines() if line.startswith(f"{metrics.PREFIX}{name} "))
     return float(line.split()[-1])
 
@@ -327,10 +327,32 @@ async def test_the_metrics_page_tells_the_world() -> None:
         assert f'{metrics.PREFIX}members{{group="ivr",namespace="voice",state="Ready"}} 1.0' in text
         assert f'{metrics.PREFIX}published_generation{{group="ivr",namespace="voice"}} 1.0' in text
         assert f'{metrics.PREFIX}cached_objects{{resource="pods"}} 1.0' in text
+        of_group = 'group="ivr",namespace="voice"'
+        assert f"{metrics.PREFIX}group_generation{{{of_group}}} 1.0" in text
+        assert f"{metrics.PREFIX}group_generation_in_force{{{of_group}}} 1.0" in text
+        assert f'{metrics.PREFIX}group_condition{{{of_group},type="Accepted"}} 1.0' in text
         assert f'{metrics.PREFIX}writes_total{{kind="set",result="applied"}} 1.0' in text
         assert f'{metrics.PREFIX}api_requests_total{{code="200",verb="watch"}}' in text
         assert "fs-0" not in text
         assert "10.0.0.1" not in text
+
+
+async def test_an_edit_that_is_refused_shows_in_the_metrics() -> None:
+    """What is in force stays behind the newest edit, and the condition tells that it was refused."""
+    async with serving() as api, operating(api) as operator:
+        api.put(config_map())
+        api.put(group())
+        await eventually(lambda: conditions(api).get("Accepted") == ("True", "Accepted"))
+        known = api.object("balancergroups", NAMESPACE, "ivr")
+        api.put({**known, "spec": {**known["spec"], "match": {"priority": 10**6}}})
+        await eventually(lambda: conditions(api)["Accepted"][0] == "False")
+        page, _ = operator._metrics.page()
+        told = {name: value(page, f"{name}{{{labels}}}") for name, labels in (
+            ("group_generation", 'group="ivr",namespace="voice"'),
+            ("group_generation_in_force", 'group="ivr",namespace="voice"'),
+            ("group_condition", 'group="ivr",namespace="voice",type="Accepted"'),
+        )}  # fmt: skip
+        assert told == {"group_generation": 2.0, "group_generation_in_force": 1.0, "group_condition": 0.0}
 
 
 async def test_a_standby_is_ready_and_writes_nothing() -> None:

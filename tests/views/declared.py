@@ -12,6 +12,7 @@ from tools.monitoring.recording import RULES
 from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS
 from switchtender.load.states import STATES
 from switchtender.metrics import families as balancer
+from switchtender_api.status import CONDITIONS
 from switchtender_operator.telemetry import metrics as operator
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,7 @@ VALUES = {
     ("switchtender_failovers_total", "cause"): _causes("failover_"),
     ("namespace_group:switchtender_failovers:rate1m", "cause"): _causes("failover_"),
     ("switchtender_operator_reconciles_total", "result"): _assigned("reconcile/reconciler.py", "result"),
+    ("switchtender_operator_group_condition", "type"): set(CONDITIONS),
     ("switchtender_operator_balancers", "state"): {"found", "reached"},
 }
 

@@ -57,6 +57,92 @@ CASES = [
         "4m",
     ),
     Case(
+        "SwitchtenderGroupNotAccepted",
+        "an edit is refused; both replicas know it",
+        [
+            operator("a", "group_condition", "1x4 0x40", **IVR, type="Accepted"),
+            operator("b", "group_condition", "1x4 0x40", **IVR, type="Accepted"),
+            operator("a", "group_condition", "1x44", **of_group("conf"), type="Accepted"),
+            operator("a", "group_condition", "0x44", **of_group("conf"), type="Ready"),
+        ],
+        "5m",
+        [
+            Firing(
+                IVR,
+                "voice/ivr: the spec as it stands is refused",
+                "The condition Accepted says why. What was accepted before stays in force; a group of which nothing "
+                "ever was takes no calls.",
+            )
+        ],
+    ),
+    Case(
+        "SwitchtenderGroupNotAccepted",
+        "put right within a minute; of another nothing is known",
+        [
+            operator("a", "group_condition", "1x4 0x4 1x40", **IVR, type="Accepted"),
+            operator("a", "group_condition", "-1x44", **of_group("conf"), type="Accepted"),
+        ],
+        "5m",
+    ),
+    Case(
+        "SwitchtenderEditNotInForce",
+        "of one group the edits stay out, of another everything",
+        [
+            operator("a", "group_generation", "3x4 5x60", **IVR),
+            operator("b", "group_generation", "3x4 5x60", **IVR),
+            operator("a", "group_generation_in_force", "3x64", **IVR),
+            operator("b", "group_generation_in_force", "3x64", **IVR),
+            operator("a", "group_condition", "1x64", **IVR, type="Accepted"),
+            operator("a", "group_generation", "1x64", **of_group("conf")),
+        ],
+        "8m",
+        [
+            Firing(
+                of_group(which),
+                f"voice/{which}: an edit is not in force",
+                f"What is published for balancers is {behind} generation(s) older than the group, though nothing "
+                "refuses it: the operator does not get to it, or cannot write the DestinationSet.",
+            )
+            for which, behind in (("ivr", 2), ("conf", 1))
+        ],
+    ),
+    Case(
+        "SwitchtenderEditNotInForce",
+        "in force at once; and one that is refused has its own alert",
+        [
+            operator("a", "group_generation", "3x4 5x60", **IVR),
+            operator("a", "group_generation_in_force", "3x5 5x60", **IVR),
+            operator("a", "group_condition", "1x64", **IVR, type="Accepted"),
+            operator("a", "group_generation", "2x64", **of_group("conf")),
+            operator("a", "group_generation_in_force", "1x64", **of_group("conf")),
+            operator("a", "group_condition", "0x64", **of_group("conf"), type="Accepted"),
+        ],
+        "8m",
+    ),
+    Case(
+        "SwitchtenderNodeSideUnreachable",
+        "static nodes of one group",
+        [operator("a", "group_condition", "1x60", **IVR, type="NodeSideUnreachable")],
+        "8m",
+        [
+            Firing(
+                IVR,
+                "voice/ivr: some nodes cannot reach the balancer",
+                "No address in nodeSide.advertise is for their network, so their answers and BYEs do not come back. "
+                "The condition NodeSideUnreachable names them.",
+            )
+        ],
+    ),
+    Case(
+        "SwitchtenderNodeSideUnreachable",
+        "an entry was added: the series is gone",
+        [
+            operator("a", "group_condition", "1x10 stale", **IVR, type="NodeSideUnreachable"),
+            operator("a", "group_condition", "1x60", **IVR, type="Accepted"),
+        ],
+        "8m",
+    ),
+    Case(
         "SwitchtenderGenerationLag",
         "the operator published 12, a balancer acts on 11; of another group two balancers act on two versions",
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tools.monitoring.model import Alert, Group
 
 _GROUP = "{{ $labels.namespace }}/{{ $labels.group }}"
+_NOT_ACCEPTED = 'max by (namespace, group) (switchtender_operator_group_condition{type="Accepted"}) == 0'
 
 CONFIGURATION = Group(
     "switchtender.configuration",
@@ -26,6 +27,44 @@ CONFIGURATION = Group(
             summary=f"{_GROUP}: the newest version is not served",
             description="{{ $value }} balancer(s) keep the policy before, as they cannot act on the newest one. "
             "Nodes are followed all the same.",
+        ),
+        Alert(
+            name="SwitchtenderGroupNotAccepted",
+            severity="warning",
+            hold="2m",
+            expr=_NOT_ACCEPTED,
+            summary=f"{_GROUP}: the spec as it stands is refused",
+            description="The condition Accepted says why. What was accepted before stays in force; a group of which "
+            "nothing ever was takes no calls.",
+        ),
+        Alert(
+            name="SwitchtenderEditNotInForce",
+            severity="warning",
+            hold="5m",
+            expr="(\n"
+            "  max by (namespace, group) (switchtender_operator_group_generation)\n"
+            "  - (\n"
+            "    max by (namespace, group) (switchtender_operator_group_generation_in_force)\n"
+            "    or\n"
+            "    0 * max by (namespace, group) (switchtender_operator_group_generation)\n"
+            "  )\n"
+            ") > 0\n"
+            "unless\n"
+            f"{_NOT_ACCEPTED}",
+            summary=f"{_GROUP}: an edit is not in force",
+            description="What is published for balancers is {{ $value }} generation(s) older than the group, though "
+            "nothing refuses it: the operator does not get to it, or cannot write the DestinationSet.",
+        ),
+        Alert(
+            name="SwitchtenderNodeSideUnreachable",
+            severity="warning",
+            hold="5m",
+            expr="max by (namespace, group) (\n"
+            '  switchtender_operator_group_condition{type="NodeSideUnreachable"}\n'
+            ") == 1",
+            summary=f"{_GROUP}: some nodes cannot reach the balancer",
+            description="No address in nodeSide.advertise is for their network, so their answers and BYEs do not come "
+            "back. The condition NodeSideUnreachable names them.",
         ),
         Alert(
             name="SwitchtenderGenerationLag",

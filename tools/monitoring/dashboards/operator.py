@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
+from switchtender_api.constants import CONDITION_NODE_SIDE_UNREACHABLE
+from switchtender_api.status import CONDITIONS
 from tools.monitoring.dashboards.expressions import REPLICAS, process, rate
 from tools.monitoring.dashboards.panels import Column, Query, Step, empty, heat, lines, listing, number, variable
+
+_CONDITION = {1: ("True", "green"), 0: ("False", "red"), -1: ("Unknown", "gray")}
+_ACCEPTED = 'group_condition{type="Accepted"}'
+_EACH_NUMBER = 3
+"""Eight numbers side by side."""
 
 
 def _each(metric: str) -> str:
@@ -28,6 +35,14 @@ def _process(metric: str) -> str:
     return process(metric, _each("is_leader"))
 
 
+def _of_groups(metric: str) -> str:
+    return f"max by (namespace, group) (switchtender_operator_{metric})"
+
+
+def _condition(name: str) -> Column:
+    return Column(name, _of_groups(f'group_condition{{type="{name}"}}'), states=_CONDITION)
+
+
 def dashboard() -> Dashboard:
     """The dashboard."""
     return (
@@ -38,10 +53,25 @@ def dashboard() -> Dashboard:
             variable("instance", "Operator", "label_values(switchtender_operator_is_leader, instance)"),
         )
         .with_row(Row("Now"))
-        .with_panel(number("Leaders", "One, but for moments of a takeover.", f"sum({_each('is_leader')})"))
-        .with_panel(number("Caches filled", "Processes whose caches are filled.", f"sum({_each('caches_synced')})"))
         .with_panel(
-            number("Groups waiting", "Changed groups in the queue.", f"max({_each('queue_depth')})", Step(50, "yellow"))
+            number("Leaders", "One, but for moments of a takeover.", f"sum({_each('is_leader')})", span=_EACH_NUMBER)
+        )
+        .with_panel(
+            number(
+                "Caches filled",
+                "Processes whose caches are filled.",
+                f"sum({_each('caches_synced')})",
+                span=_EACH_NUMBER,
+            )
+        )
+        .with_panel(
+            number(
+                "Groups waiting",
+                "Changed groups in the queue.",
+                f"max({_each('queue_depth')})",
+                Step(50, "yellow"),
+                span=_EACH_NUMBER,
+            )
         )
         .with_panel(
             number(
@@ -52,6 +82,7 @@ def dashboard() -> Dashboard:
                 Step(60, "red"),
                 unit="s",
                 decimals=1,
+                span=_EACH_NUMBER,
             )
         )
         .with_panel(
@@ -61,6 +92,28 @@ def dashboard() -> Dashboard:
                 "count(max by (namespace, group) (switchtender_operator_published_generation)\n"
                 "> max by (namespace, group) (switchtender_operator_acked_generation)) or vector(0)",
                 Step(1, "yellow"),
+                span=_EACH_NUMBER,
+            )
+        )
+        .with_panel(
+            number(
+                "Edits refused",
+                "Groups whose spec as it stands is not accepted.",
+                f"count({_of_groups(_ACCEPTED)} == 0) or vector(0)",
+                Step(1, "yellow"),
+                span=_EACH_NUMBER,
+            )
+        )
+        .with_panel(
+            number(
+                "Edits not in force",
+                "Groups of which balancers are given an older generation, or nothing.",
+                f"count(({_of_groups('group_generation')}\n"
+                f"> {_of_groups('group_generation_in_force')})\n"
+                f"or ({_of_groups('group_generation')}\n"
+                f"unless {_of_groups('group_generation_in_force')})) or vector(0)",
+                Step(1, "yellow"),
+                span=_EACH_NUMBER,
             )
         )
         .with_panel(
@@ -69,6 +122,7 @@ def dashboard() -> Dashboard:
                 "Objects that a full list found different from the cache. Stays 0.",
                 f"sum({_each('cache_drift_total')}) or vector(0)",
                 Step(1, "red"),
+                span=_EACH_NUMBER,
             )
         )
         .with_row(Row("Reconciling"))
@@ -171,14 +225,27 @@ def dashboard() -> Dashboard:
         .with_panel(
             listing(
                 "Groups",
-                "Versions of a group's head: as published, and the least that a balancer acts on.",
+                "Generations of a group: its newest edit, and what is in force. Versions of its head: as "
+                "published, and the least that a balancer acts on.",
                 ("namespace", "group"),
+                Column("Edit", _of_groups("group_generation")),
+                Column("In force", _of_groups("group_generation_in_force")),
                 Column("Published", "max by (namespace, group) (switchtender_operator_published_generation)"),
                 Column("Acted on", "min by (namespace, group) (switchtender_operator_acked_generation)"),
                 Column(
                     "Members",
                     "sum by (namespace, group) (max by (namespace, group, state) (switchtender_operator_members))",
                 ),
+                span=12,
+                height=8,
+            )
+        )
+        .with_panel(
+            listing(
+                "Conditions",
+                "Of groups, as their status has them.",
+                ("namespace", "group"),
+                *(_condition(name) for name in CONDITIONS if name != CONDITION_NODE_SIDE_UNREACHABLE),
                 span=12,
                 height=8,
             )

@@ -11,6 +11,8 @@ from typing import Any
 from switchtender_api.constants import CRD_REVISION
 from switchtender_api.metrics import Family
 from switchtender_kube import Reflector
+from switchtender_operator.domain.conditions import by_type
+from switchtender_operator.domain.world import GroupObject, SetObject
 from switchtender_operator.reconcile.balancers import Observations
 from switchtender_operator.reconcile.cluster import Cluster
 from switchtender_operator.reconcile.turns import Turns
@@ -18,6 +20,7 @@ from switchtender_operator.telemetry import metrics
 from switchtender_operator.telemetry.metrics import Sample, totals
 
 _STATES = ("Ready", "NotReady", "Draining")
+_CONDITION = {"True": 1.0, "False": 0.0, "Unknown": -1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Readings:
         yield metrics.CRD_REVISION, [((), CRD_REVISION)]
         yield metrics.CRD_SERVED, totals({(name,): revision for name, revision in self.crds.items()})
         yield from self._caches()
+        yield from self._sets()
         yield from self._groups()
         yield (
             metrics.BALANCERS,
@@ -78,9 +82,15 @@ class Readings:
         yield metrics.WATCH_SILENCE, totals(silence)
 
     def _groups(self) -> Iterator[tuple[Family, Iterable[Sample]]]:
+        groups = [group for key in sorted(self.cluster.group_keys()) if (group := self.cluster.group(key)) is not None]
+        yield metrics.GENERATION, [((group.namespace, group.name), group.generation) for group in groups]
+        yield metrics.CONDITION, [sample for group in groups for sample in _conditions(group)]
+
+    def _sets(self) -> Iterator[tuple[Family, Iterable[Sample]]]:
         members: dict[tuple[str, ...], float] = {}
         published: dict[tuple[str, ...], float] = {}
         acked: dict[tuple[str, ...], float] = {}
+        in_force: dict[tuple[str, ...], float] = {}
         for key in self.cluster.group_keys():
             namespace, _, name = key.partition("/")
             members.update({(namespace, name, state): 0.0 for state in _STATES})
@@ -90,12 +100,16 @@ class Readings:
                     members[label] = members.get(label, 0.0) + 1
                 if one.name == name:
                     published[namespace, name] = one.generation
+                    carried = _carried(one)
+                    if carried is not None:
+                        in_force[namespace, name] = carried
                     generations = self._acked(key, name, one.uid)
                     if generations:
                         acked[namespace, name] = min(generations)
         yield metrics.MEMBERS, totals(members)
         yield metrics.PUBLISHED, totals(published)
         yield metrics.ACKED, totals(acked)
+        yield metrics.IN_FORCE, totals(in_force)
 
     def _acked(self, key: str, name: str, uid: str) -> list[int]:
         """Return the generation of the head that each reachable balancer acts on; 0 for another head or none."""
@@ -104,3 +118,16 @@ class Readings:
             return []
         heads = (seen.sets.get(name) for seen in observation.balancers.instances.values())
         return [head.generation if head is not None and head.uid == uid else 0 for head in heads]
+
+
+def _conditions(group: GroupObject) -> Iterator[Sample]:
+    """Yield the conditions of the group's status; of the declared types alone, whoever wrote it."""
+    for kind, condition in sorted(by_type(group.status).items()):
+        yield (group.namespace, group.name, kind), _CONDITION[condition["status"]]
+
+
+def _carried(head: SetObject) -> int | None:
+    """Return the generation of the group whose spec the head carries, None where it does not tell."""
+    reference = head.spec.get("group")
+    generation = reference.get("generation") if isinstance(reference, Mapping) else None
+    return generation if isinstance(generation, int) else None

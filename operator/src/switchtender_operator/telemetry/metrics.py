@@ -33,8 +33,8 @@ WRITES = _family(
     "writes",
     "counter",
     "Writes to the API server by kind of object (set, set_delete, status, event, secret, crd) and result: applied; "
-    "suppressed, as nothing differed or it was said before; refused by the API server; failed, as it did not answer "
-    "or was overloaded.",
+    "suppressed, as nothing differed or it was said before; conflict, as the object was no longer what was planned "
+    "from; refused by the API server; failed, as it did not answer or was overloaded.",
     ("kind", "result"),
 )
 REQUESTS = _family(
@@ -93,6 +93,23 @@ MEMBERS = _family(
 PUBLISHED = _family(
     "published_generation", "gauge", "Generation of the group's head DestinationSet.", ("namespace", "group")
 )
+GENERATION = _family(
+    "group_generation", "gauge", "metadata.generation of the group: its newest edit.", ("namespace", "group")
+)
+IN_FORCE = _family(
+    "group_generation_in_force",
+    "gauge",
+    "metadata.generation of the group whose spec the head DestinationSet carries, for balancers to act on; nothing is "
+    "in force: not shown.",
+    ("namespace", "group"),
+)
+CONDITION = _family(
+    "group_condition",
+    "gauge",
+    "Conditions in the status of the group, by type: 1 True, 0 False, -1 Unknown; one that the status has not: not "
+    "shown.",
+    ("namespace", "group", "type"),
+)
 ACKED = _family(
     "acked_generation",
     "gauge",
@@ -108,7 +125,8 @@ DIRECT = (RECONCILES, RECONCILE_SECONDS, PLAN_SECONDS, WRITES, REQUESTS, REQUEST
 
 SCRAPED = (
     QUEUE_DEPTH, QUEUE_OLDEST, COALESCED, EVENTS, WAKES, KOPF_RESTARTS, WATCH_RESTARTS, WATCH_SILENCE, CACHED, DRIFT,
-    SYNCED, LEADER, MEMBERS, PUBLISHED, ACKED, BALANCERS, CRD_REVISION, CRD_SERVED, BUILD,
+    SYNCED, LEADER, MEMBERS, PUBLISHED, ACKED, GENERATION, IN_FORCE, CONDITION, BALANCERS, CRD_REVISION, CRD_SERVED,
+    BUILD,
 )  # fmt: skip
 """Read when the page is asked for."""
 
