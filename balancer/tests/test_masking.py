@@ -53,7 +53,14 @@ def test_a_request_with_credentials():
             "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0c2VjcmV0|2^20|1:4",
             "a=crypto:1 AES_CM_128_HMAC_SHA1_80 ***",
         ),
+        ("a=crypto:1 inline:c2VjcmV0", "a=crypto:1 ***"),
+        ("a=crypto:c2VjcmV0", "a=crypto:***"),
         ("k=base64:c2VjcmV0", "k=***"),
+        ("a=key-mgmt:mikey AQAFgM0XflABAAAA", "a=key-mgmt:***"),
+        ("a=ice-ufrag:8hhY", "a=ice-ufrag:8hhY"),
+        ("a=ice-pwd:YH75Fviy6338Vbrhrlp8Yh", "a=ice-pwd:***"),
+        ("To: <sip:bob;day=tuesday,x:secret@example.com>", "To: <sip:bob;day=tuesday,x:***@example.com>"),
+        ("Refer-To: <sip:bob@x?Authorization=Digest%20nonce%3D1&a=b>", "Refer-To: <sip:bob@x?Authorization=***&a=b>"),
         ("Subject: Authorization: Digest is a word", "Subject: Authorization: Digest is a word"),
     ],
 )
@@ -101,3 +108,32 @@ def test_no_response_and_no_nonce_gets_through(header, spelled, parameters, comm
 @given(st.text())
 def test_whatever_comes_is_shown_without_a_fault(text):
     assert masked(masked(text)) == masked(text)
+
+
+def test_a_header_whose_name_is_folded_hides_as_much():
+    assert masked("Authorization\r\n : Digest nonce=abc\r\nX: y") == "Authorization\n : Digest nonce=***\nX: y"
+
+
+LONG = 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("before", "repeated", "after"),
+    [
+        ("Authorization: Digest ", "a", ""),
+        ("Authorization: Digest a", " ", ""),
+        ("Authorization: Digest ", 'a="\\', ""),
+        ("Authorization", "\n ", ""),
+        ("Authorization: a", "\n ", ""),
+        ("To: <", "sip:a:", ">"),
+        ("To: <sip:a?", "?Authorization=", ">"),
+        ("", "a=crypto:1 a ", ""),
+        ("a=crypto:", "\n1", ""),
+        ("a=crypto:1", " ", ""),
+    ],
+)
+def test_a_message_made_to_be_slow_is_not(before, repeated, after):
+    """None of them takes the square of its length, which would be minutes here."""
+    shown = masked(f"Via: x\n{before}{repeated * (LONG // len(repeated))}{after}\nX: y")
+    assert shown.startswith("Via: x\n")
+    assert shown.endswith("\nX: y")
