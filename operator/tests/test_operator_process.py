@@ -70,8 +70,10 @@ async def test_it_serves_a_group_and_stops_on_sigterm(tmp_path: Path) -> None:
         one.send(signal.SIGTERM)
         assert await asyncio.wait_for(one.process.wait(), 20) == 0
         assert holder(api) == ""
-        for line in one.text().splitlines():
-            json.loads(line)
+        lines = [json.loads(line) for line in one.text().splitlines()]
+        accepted = [line for line in lines if line.get("reason") == "Accepted"]
+        assert [(line["group"], line["level"]) for line in accepted] == [("voice/ivr", "info")]
+        assert not [line for line in lines if line["logger"].startswith(("kopf", "aiohttp", "kubernetes"))]
 
 
 async def test_the_second_replica_takes_over_when_the_first_stops(tmp_path: Path) -> None:

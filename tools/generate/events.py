@@ -17,8 +17,9 @@ _HEAD = f"""\
 Generated (`make generate`); do not edit.
 
 The operator's leader writes `events.k8s.io/v1` Events about a `BalancerGroup`, in the group's namespace, on transitions
-alone (`reportingController`: `{CONTROLLER}`). See them with `kubectl -n voice events --for bg/ivr`, or at the
-end of `kubectl -n voice describe bg ivr`. The operator logs each once, with `group` and `reason`.
+alone (`reportingController`: `{CONTROLLER}`). See them with `kubectl -n voice events --for balancergroup/ivr`
+(which does not know `bg`), or at the end of `kubectl -n voice describe bg ivr`. The operator logs each once, with
+`group` and `reason`.
 
 An Event is for people and may be missing: the status of the group and the metrics tell the same to machines.
 

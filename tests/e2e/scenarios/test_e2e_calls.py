@@ -166,6 +166,30 @@ def test_the_group_shows_what_the_nodes_report(deployed, voice, switches, user, 
         assert 0 < int(shown["UTIL"]) < 50
 
 
+def test_a_node_that_goes_down_is_one_event(deployed, voice, switches, user, cluster, record_property):
+    create_group(voice, user)
+    switches.start("fs-0", "fs-1")
+    path = voice.path("balancergroups", "ivr")
+
+    def states():
+        return {each["name"]: each["state"] for each in cluster.get(path).get("status", {}).get("nodeSummaries", [])}
+
+    def told(reason):
+        return [each for each in voice.events("ivr") if each["reason"] == reason]
+
+    with deployed.balancer("balancer-a"):
+        cluster.until(lambda: states() == {"fs-0": "ready", "fs-1": "ready"}, "both nodes ready in the status", 45)
+        before = time.monotonic()
+        switches.do("crash", ["fs-0"])
+        (event,) = cluster.until(lambda: told("NodeDown"), "an Event about fs-0", 45)
+        record_property("node_down_event_seconds", round(time.monotonic() - before, 1))
+        assert (event["type"], event["regarding"]["name"]) == ("Warning", "ivr")
+        assert "fs-0 (" in event["note"]
+        assert "fs-1" not in event["note"]
+        # As the page on Events tells people to look.
+        assert "NodeDown" in cluster.kubectl("events", "--for", "balancergroup/ivr", "-n", voice.namespace)
+
+
 def test_a_password_is_rotated_while_calls_flow(deployed, voice, switches, user, tmp_path, cluster):
     create_group(voice, user)
     switches.start("fs-0", "fs-1")
