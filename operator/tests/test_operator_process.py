@@ -73,6 +73,9 @@ async def test_it_serves_a_group_and_stops_on_sigterm(tmp_path: Path) -> None:
         lines = [json.loads(line) for line in one.text().splitlines()]
         accepted = [line for line in lines if line.get("reason") == "Accepted"]
         assert [(line["group"], line["level"]) for line in accepted] == [("voice/ivr", "info")]
+        assert {line["lease"] for line in lines if line["logger"] == "switchtender_kube.lease"} == {
+            "switchtender/switchtender-operator"
+        }
         assert not [line for line in lines if line["logger"].startswith(("kopf", "aiohttp", "kubernetes"))]
 
 

@@ -116,6 +116,7 @@ class Elector:
         self._client = client
         self._namespace = namespace
         self._name = name
+        self._log = logging.LoggerAdapter(log, {"lease": f"{namespace}/{name}"})
         self.identity = identity
         self._path = LEASES.path(namespace, name)
         self._collection = LEASES.path(namespace)
@@ -216,7 +217,7 @@ class Elector:
                         elif event["type"] == "ERROR":
                             break
             except (ApiError, Unreachable, ValueError, KeyError, TypeError, AttributeError) as error:
-                log.debug("the watch on the lease ended: %s", error)
+                self._log.debug("the watch on the lease ended: %s", error)
             await self._sleep(self._retry * self._rng.uniform(1.0, 2.0))
 
     def _observe(self, lease: Json) -> None:
@@ -256,7 +257,7 @@ class Elector:
     # --- leading ----------------------------------------------------------------------------------------------
 
     async def _lead(self, on_started: Callable[[], Awaitable[None]], on_stopped: Callable[[], Awaitable[None]]) -> None:
-        log.info("leading by lease %s/%s as %s", self._namespace, self._name, self.identity)
+        self._log.info("leading by lease %s/%s as %s", self._namespace, self._name, self.identity)
         acting = asyncio.ensure_future(_as_coroutine(on_started))
         renewing = asyncio.create_task(self._renew())
         release = False
@@ -274,7 +275,7 @@ class Elector:
             renewing.cancel()
             acting.cancel()
             await asyncio.gather(renewing, acting, return_exceptions=True)
-            log.info("not leading any more by lease %s/%s", self._namespace, self._name)
+            self._log.info("not leading any more by lease %s/%s", self._namespace, self._name)
             try:
                 await on_stopped()
             finally:
@@ -290,7 +291,7 @@ class Elector:
             await self._sleep(max(0.0, min(pause, self.is_leader.until_deadline())))
             began = self._clock()
             if not self.is_leader():
-                log.warning("lease %s/%s could not be renewed in time", self._namespace, self._name)
+                self._log.warning("lease %s/%s could not be renewed in time", self._namespace, self._name)
                 return
             try:
                 # The watch may have told of another holder already: its record must not be renewed by us.
@@ -299,7 +300,7 @@ class Elector:
                 # Somebody wrote it; perhaps we did, and never got the answer.
                 self._read(await self._client.get(self._path, timeout=self._attempt()))
                 if self.holder != self.identity:
-                    log.warning("lease %s/%s is held by %s", self._namespace, self._name, self.holder)
+                    self._log.warning("lease %s/%s is held by %s", self._namespace, self._name, self.holder)
                     return
                 await self._write(self._renewed())
             except ApiError as error:
@@ -382,7 +383,7 @@ class Elector:
                 while self.holder == self.identity and not await self._give_back():
                     self._read(await self._client.get(self._path, timeout=_RELEASE_TIMEOUT))
         except (ApiError, Unreachable, TimeoutError) as error:
-            log.warning("lease %s/%s was not given back: %s", self._namespace, self._name, error)
+            self._log.warning("lease %s/%s was not given back: %s", self._namespace, self._name, error)
 
     async def _give_back(self) -> bool:
         now = self._now()
@@ -398,7 +399,7 @@ class Elector:
         kind = f"{type(error).__name__} {getattr(error, 'status', '')}"
         if kind != self._complained_of:
             self._complained_of = kind
-            log.warning("lease %s/%s: %s", self._namespace, self._name, error)
+            self._log.warning("lease %s/%s: %s", self._namespace, self._name, error)
 
 
 def _newer(lease: Json, known: Json) -> bool:

@@ -146,6 +146,7 @@ class Reflector(Generic[T]):
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._backoff = Backoff(self._rng, backoff, backoff_cap)
         self.name = name or (f"{namespace}/{resource.plural}" if namespace else resource.plural)
+        self._log = logging.LoggerAdapter(log, {"watch": self.name})
         self._objects: dict[str, T] = {}
         self.store: Mapping[str, T] = MappingProxyType(self._objects)
         self.synced = asyncio.Event()
@@ -188,11 +189,11 @@ class Reflector(Generic[T]):
                 if silent_again or (isinstance(error, _Restart) and error.relist):
                     self._version = None
                 await self._wait(error, self._backoff.next(cap=_AWAY_CAP if isinstance(error, Unreachable) else None))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - logged, and gone on from
                 # A fault of ours: say where, and begin from a list, whatever state it left.
                 self._count("internal")
                 self._version = None
-                log.error(
+                self._log.error(
                     "%s: unexpected %s, starting over with a list",
                     self.name, type(error).__name__, exc_info=not self._confidential,
                 )  # fmt: skip
@@ -215,7 +216,7 @@ class Reflector(Generic[T]):
             self._complained_of = kind
             # A watch of one object on a quiet server may get its bookmark a little late: no news for a person yet.
             level = logging.INFO if isinstance(error, Silence) else logging.WARNING
-            log.log(level, "%s: %s; what is known stays (%d objects)", self.name, text, len(self._objects))
+            self._log.log(level, "%s: %s; what is known stays (%d objects)", self.name, text, len(self._objects))
         await self._sleep(seconds)
 
     def _well(self) -> None:
@@ -223,7 +224,7 @@ class Reflector(Generic[T]):
         self._backoff.reset()
         if self._complained_of is not None:
             self._complained_of = None
-            log.info("%s: going on", self.name)
+            self._log.info("%s: going on", self.name)
         if self.health.error is not None:
             self.health = Health(self.health.state)
 
@@ -248,7 +249,7 @@ class Reflector(Generic[T]):
                 listed, version = await self._list(None)
         if self._doubtful(len(listed)):
             self.stats.doubted += 1
-            log.warning(
+            self._log.warning(
                 "%s: a list of %d against %d known objects; what is missing in it stays until a second list",
                 self.name, len(listed), len(self._objects),
             )  # fmt: skip
@@ -260,7 +261,7 @@ class Reflector(Generic[T]):
         difference = self._take(listed)
         if known is not None and difference:
             self.stats.drift += difference
-            log.error("%s: %d objects were other than the watch had told", self.name, difference)
+            self._log.error("%s: %d objects were other than the watch had told", self.name, difference)
         self._version = version
         self._resync_at = self._clock() + self._resync * self._rng.uniform(0.5, 1.5)
         self.stats.lists += 1
@@ -390,7 +391,7 @@ class Reflector(Generic[T]):
 
     def _fault(self, text: str, what: str) -> None:
         """Log the exception that is being handled, unless it may quote what nobody must read."""
-        log.error(text, self.name, what, exc_info=not self._confidential)
+        self._log.error(text, self.name, what, exc_info=not self._confidential)
 
 
 def _reason_of(error: ApiError | Unreachable | _Restart) -> str:
