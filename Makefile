@@ -68,7 +68,7 @@ test-leak: build
 
 test-units: build
 	@echo "== Python: documents, Kubernetes client, operator, contract"
-	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/test_claims.py
+	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/test_claims.py tests/test_links.py
 
 test-sockets: build
 	@echo "== Python: the balancer on real sockets, the simulator"
@@ -158,9 +158,10 @@ generate: build ## Write the generated files anew (JSON schemas, configuration r
 	@$(BIN)/python -m tools.generate
 
 .PHONY: verify
-verify: build ## Fail when a generated file is stale, or a page names a test that does not exist
+verify: build ## Fail when a generated file is stale, or a page names a test or a file that does not exist
 	@$(BIN)/python -m tools.generate --check
 	@$(BIN)/python -m tools.claims
+	@$(BIN)/python -m tools.links
 
 .PHONY: lock
 lock: | prerequisites ## Resolve the pinned Python requirements anew (hashes, no registry addresses)
