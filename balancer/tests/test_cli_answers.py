@@ -312,6 +312,12 @@ def test_events_are_a_line_each_with_time_place_and_count(run, balancer):
     assert second.split(" ", 1)[1] == "error   voice/ivr  NodeState Reporting: two?lines (3 times)"
 
 
+def test_nothing_of_an_event_moves_the_cursor(run, balancer):
+    balancer.events = [event(1, message="a\x1b[2Jb", details={"callId": "c\x1b[2Jd"})]
+    [line] = run("events", "-o", "wide", TZ="UTC").stdout.splitlines()
+    assert line.endswith("NodeState Reporting: a?[2Jb  callId=c?[2Jd")
+
+
 def test_events_begin_after_an_id_or_some_time_ago(run, balancer):
     now = time.time()
     balancer.events = [event(1, time=now - 100), event(2, time=now - 10), event(3, time=now)]

@@ -232,7 +232,7 @@ def _line(event: Event, *, wide: bool) -> Any:
     if event["count"] > 1:
         line.append(f" ({event['count']} times)")
     if wide and event["details"]:
-        line.append("  " + " ".join(f"{name}={value}" for name, value in event["details"].items()))
+        line.append("  " + _printable(" ".join(f"{name}={value}" for name, value in event["details"].items())))
     return line
 
 
