@@ -1,5 +1,6 @@
 """The HTTP interface over a stub of the balancer: every route, every way to ask wrongly."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -34,6 +35,7 @@ class StubView:
         self.metrics = Exposition()
         self.metrics.add(Gauge("switchtender_probe", "A gauge.", registry=None))
         self.reason = None
+        self.times = 1
         self.secret = None
         self.asked = []
         self.refusal = None
@@ -41,11 +43,8 @@ class StubView:
     def not_ready(self):
         return self.reason
 
-    def nodes(self):
-        return [NODE]
-
-    def groups(self):
-        return [GROUP]
+    async def look(self):
+        return {"nodes": [NODE] * self.times, "groups": [GROUP] * self.times}
 
     def token(self):
         return self.secret
@@ -87,6 +86,13 @@ async def answer(response, status):
 async def test_nodes_and_groups_are_lists_under_their_name(client):
     assert await answer(await client.get("/api/v1/nodes"), 200) == {"nodes": [NODE]}
     assert await answer(await client.get("/api/v1/groups"), 200) == {"groups": [GROUP]}
+
+
+@pytest.mark.parametrize("times", [0, 49, 50, 51, 120])
+async def test_as_many_as_there_are_are_listed(client, view, times):
+    view.times = times
+    assert await answer(await client.get("/api/v1/nodes"), 200) == {"nodes": [NODE] * times}
+    assert await answer(await client.get("/api/v1/groups"), 200) == {"groups": [GROUP] * times}
 
 
 async def test_healthz_names_this_process(client, view):
@@ -339,10 +345,10 @@ async def test_too_much_is_413(client):
 
 
 async def test_what_goes_wrong_within_is_500_without_details_and_logged(client, view, monkeypatch, caplog):
-    def fails():
+    async def fails():
         raise RuntimeError("a detail for the log")
 
-    monkeypatch.setattr(view, "nodes", fails)
+    monkeypatch.setattr(view, "look", fails)
     with caplog.at_level(logging.ERROR):
         assert await answer(await client.get("/api/v1/nodes"), 500) == {"error": "internal error; the log says more"}
     assert "a detail for the log" in caplog.text
@@ -350,7 +356,10 @@ async def test_what_goes_wrong_within_is_500_without_details_and_logged(client, 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 async def test_what_is_not_json_never_leaves(client, view, monkeypatch, number):
-    monkeypatch.setattr(view, "nodes", lambda: [{**NODE, "effective": number}])
+    async def look():
+        return {"nodes": [{**NODE, "effective": number}]}
+
+    monkeypatch.setattr(view, "look", look)
     await answer(await client.get("/api/v1/nodes"), 500)
 
 
@@ -360,6 +369,17 @@ async def test_listening_tells_what_was_bound_and_lets_it_go(view):
         assert (host, int(port) > 0) == ("127.0.0.1", True)
     async with listening(view, host, int(port)) as again:
         assert again == bound
+
+
+@pytest.mark.parametrize("broken", [b"Authorization Bearer s3cret", b"Authorization: Bearer s3cret" + b"A" * 9000])
+async def test_what_is_no_http_is_refused_and_does_not_stand_in_the_log(view, broken, caplog):
+    async with asyncio.timeout(10), listening(view, "127.0.0.1", 0) as bound:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(bound.rpartition(":")[2]))
+        writer.write(b"GET /api/v1/traces HTTP/1.1\r\nHost: x\r\n" + broken + b"\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+    assert caplog.records == []
 
 
 async def test_listening_on_ipv6_is_written_with_brackets(view):

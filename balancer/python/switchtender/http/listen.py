@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import ssl
 from collections.abc import AsyncIterator
@@ -17,6 +18,14 @@ from switchtender_api.v1alpha1.endpoints import format_endpoint
 
 _GOODBYE = 1.0
 """Seconds for requests under way when the interface closes."""
+
+
+_PARSER = logging.getLogger(f"{__name__}.parser")
+_PARSER.setLevel(logging.CRITICAL + 1)
+"""Silent. Where aiohttp tells of what is no HTTP, with a traceback and the bytes that came: anybody could fill the log
+by it, and a token that came in a broken header would stand there. Whoever sent it is told; what our own handlers get
+wrong is logged by ``errors_as_json``.
+"""
 
 
 class HttpBindError(Exception):
@@ -45,7 +54,9 @@ async def listening(
 
     Raises HttpBindError.
     """
-    runner = web.AppRunner(application(view, guard, streams), access_log=None, shutdown_timeout=_GOODBYE)
+    runner = web.AppRunner(
+        application(view, guard, streams), access_log=None, logger=_PARSER, shutdown_timeout=_GOODBYE
+    )
     await runner.setup()
     try:
         try:
