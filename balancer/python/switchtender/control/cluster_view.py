@@ -97,14 +97,6 @@ class StartingView:
         """What is waited for."""
         return self.reason
 
-    def nodes(self) -> list[Json]:
-        """None yet."""
-        return []
-
-    def groups(self) -> list[Json]:
-        """None yet."""
-        return []
-
     def balancer(self) -> Json:
         """No worker runs yet."""
         return {
@@ -170,14 +162,6 @@ class Stage:
     def not_ready(self) -> str | None:
         """Why the process is not ready to be sent calls; None when it is."""
         return self.shown.not_ready()
-
-    def nodes(self) -> list[Json]:
-        """Every known node."""
-        return self.shown.nodes()
-
-    def groups(self) -> list[Json]:
-        """Every group."""
-        return self.shown.groups()
 
     @property
     def journal(self) -> Journal:

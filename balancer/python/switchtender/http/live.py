@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from switchtender.http.answers import answer, dumps
+from switchtender.http.answers import answer, dumps, dumps_many
 from switchtender.http.sse import MOST_DIGITS, Stream, frame, last_seen, wants_stream
 from switchtender.http.views import VIEW, BadQuestionError, Json, View
 from switchtender.telemetry.bell import Bell
@@ -26,8 +26,6 @@ SHOWN = 200
 """Events of a list, where no other number is asked for."""
 MOST = 1000
 """Events of one list."""
-_AT_ONCE = 50
-"""Nodes that are written before other threads have their turn."""
 
 
 class Beholder:
@@ -167,8 +165,6 @@ def _number(request: web.Request, name: str, least: int, most: int | None = None
 
 
 def _view_frame(seen: Json) -> bytes:
-    """The view as it is sent. Of thousands of nodes that is a long text, and other threads want their turn."""
-    nodes = seen["nodes"]
-    parts = [dumps(nodes[start : start + _AT_ONCE])[1:-1] for start in range(0, len(nodes), _AT_ONCE)]
+    """The view as it is sent."""
     rest = dumps({name: value for name, value in seen.items() if name != "nodes"})
-    return frame("view", f'{rest[:-1]}, "nodes": [{", ".join(parts)}]}}')
+    return frame("view", f'{rest[:-1]}, "nodes": {dumps_many(seen["nodes"])}}}')

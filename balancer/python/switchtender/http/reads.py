@@ -8,7 +8,7 @@ import hmac
 
 from aiohttp import web
 
-from switchtender.http.answers import answer, error, json_object
+from switchtender.http.answers import answer, answer_of_many, error, json_object
 from switchtender.http.openapi import document
 from switchtender.http.views import VIEW
 
@@ -46,11 +46,13 @@ async def _metrics(request: web.Request) -> web.Response:
 
 
 async def _nodes(request: web.Request) -> web.Response:
-    return answer({"nodes": request.app[VIEW].nodes()})
+    nodes = (await request.app[VIEW].look())["nodes"]
+    return await answer_of_many("nodes", nodes)
 
 
 async def _groups(request: web.Request) -> web.Response:
-    return answer({"groups": request.app[VIEW].groups()})
+    groups = (await request.app[VIEW].look())["groups"]
+    return await answer_of_many("groups", groups)
 
 
 async def _balancer(request: web.Request) -> web.Response:

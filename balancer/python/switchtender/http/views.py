@@ -57,12 +57,6 @@ class View(Protocol):
     def not_ready(self) -> str | None:
         """Why the process is not ready to be sent calls; None when it is."""
 
-    def nodes(self) -> list[Json]:
-        """Every known node with its state, reported sessions and effective load, evaluated now."""
-
-    def groups(self) -> list[Json]:
-        """Every group with its sums over nodes."""
-
     def balancer(self) -> Json:
         """This process: who it is, whether it is ready, and how much it carries."""
 
