@@ -374,3 +374,11 @@ def test_in_a_real_terminal_it_outlives_the_balancer(tmp_path):
             terminal.shows(b"ready", b"calls/s")
             os.write(terminal.primary, b"q")
             assert terminal.end() == 0
+
+
+def test_groups_are_ordered_by_what_the_column_shows():
+    column = next(column for column in rows.GROUPS if column.title == "FAILOVERS")
+    quiet = {"namespace": "voice", "group": "a", "nodes": 9, "failovers": {"Timeout": 1}}
+    busy = {"namespace": "voice", "group": "b", "nodes": 1, "failovers": {"Timeout": 2, "Refused": 3}}
+    assert rows.in_order([quiet, busy], column, backwards=False) == [busy, quiet]
+    assert column.cell(busy).plain == "5"

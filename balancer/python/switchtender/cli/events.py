@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from switchtender.cli import completion
-from switchtender.cli.forms import emit, emit_one, for_machines
+from switchtender.cli.forms import emit, emit_one, for_machines, printable
 from switchtender.cli.options import Duration, balancer_option, examples, group_option, output_option
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 SEVERITIES = ("info", "warning", "error")
-KEPT = 2000
-"""Events that a balancer keeps. Before its ids are past it, none can have been forgotten."""
 _PAUSE = 1.0
 """Seconds before a lost connection is sought again."""
 _COLORS = {"warning": "yellow", "error": "red"}
@@ -191,10 +189,13 @@ class History:
 
     def _find_again(self, tell: Callable[[str], None]) -> None:
         """Learn what is left of what was not read. Raises ApiError."""
+        from switchtender.telemetry.journal import KEPT
+
         page = self._api.events(self.seen, limit=1)
         if page["instance"] != self._instance:
             tell("the balancer was restarted: events between the last one above and its end are lost")
             self._instance, self.seen = page["instance"], 0
+        # Before the ids are past what is kept, none can have been forgotten.
         elif page["first"] > self.seen + 1 and page["last"] > KEPT:
             tell(f"events are lost: {self.seen} was the last one read, {page['first']} is the first one kept")
 
@@ -228,16 +229,12 @@ def _line(event: Event, *, wide: bool) -> Any:
     line.append(f"{time_of_day} ")
     line.append(f"{event['severity']:<7} ", style=_COLORS.get(event["severity"], ""))
     line.append(f"{place}  ", style="bold")
-    line.append(f"{event['type']} {event['reason']}: {_printable(event['message'])}")
+    line.append(f"{event['type']} {event['reason']}: {printable(event['message'])}")
     if event["count"] > 1:
         line.append(f" ({event['count']} times)")
     if wide and event["details"]:
-        line.append("  " + _printable(" ".join(f"{name}={value}" for name, value in event["details"].items())))
+        line.append("  " + printable(" ".join(f"{name}={value}" for name, value in event["details"].items())))
     return line
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _rank(severity: str) -> int:

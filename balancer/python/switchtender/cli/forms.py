@@ -41,3 +41,8 @@ def _yaml(document: Any) -> str:
     fast = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text: str = yaml.dump(document, Dumper=fast, sort_keys=False, allow_unicode=True)
     return text
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text for a terminal: what would move its cursor is "?", but for the characters to ``keep``."""
+    return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from switchtender.cli.forms import printable
 from switchtender.cli.options import Duration, admin_option, examples, no_color_option
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _teller(output: str) -> Callable[[Json], None]:
     def tell(entry: Json) -> None:
         out.print(_head(entry), style="bold", soft_wrap=True)
         if "text" in entry:
-            out.print(_printable(entry["text"].rstrip()), soft_wrap=True)
+            out.print(printable(entry["text"].replace("\r", "").rstrip(), keep="\n"), soft_wrap=True)
             out.print()
 
     return tell
@@ -141,10 +142,4 @@ def _head(entry: Json) -> str:
     where = entry.get("node") or entry.get("uid") or "no node"
     address = f" ({entry['address']})" if entry.get("address") else ""
     details = " ".join(f"{name}={value}" for name, value in (entry.get("details") or {}).items())
-    return _printable(f"{when} {entry['decision']} {entry.get('group') or '-'} to {where}{address} {details}".rstrip())
-
-
-def _printable(text: str) -> str:
-    """The text without what would move the cursor: a message may hold anything."""
-    kept = text.replace("\r", "")
-    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in kept)
+    return printable(f"{when} {entry['decision']} {entry.get('group') or '-'} to {where}{address} {details}".rstrip())

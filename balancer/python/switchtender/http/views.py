@@ -83,7 +83,8 @@ class View(Protocol):
         """Why a call would go where. Raises BadQuestionError."""
 
     async def order(self, verb: str, node: str, details: Json, by: str) -> Json:
-        """Carry out what an operator at the address ``by`` wants of a node, and tell what stood before and after.
+        """Carry out what ``by`` (name and address, as in the log) wants of a node, and tell what stood before
+        and after.
 
         Raises BadQuestionError, NotFoundError, NotHereError.
         """

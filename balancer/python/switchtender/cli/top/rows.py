@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
+from switchtender.cli.forms import printable
 from switchtender.cli.tables import COLORS, load, state, states
 
 Entry = dict[str, Any]
@@ -42,7 +43,7 @@ def key_of(node: Entry) -> str:
 
 
 def _text(name: str) -> Callable[[Entry], Text]:
-    return lambda entry: Text(_printable(str(entry.get(name) or "-")))
+    return lambda entry: Text(printable(str(entry.get(name) or "-")))
 
 
 def _number(name: str, form: str = ".1f") -> Callable[[Entry], Text]:
@@ -81,6 +82,10 @@ def _state_rank(node: Entry) -> int:
     return _WORST_FIRST.index(node["state"]) if node["state"] in _WORST_FIRST else -1
 
 
+def _failovers(group: Entry) -> int:
+    return sum(group.get("failovers", {}).values())
+
+
 NODES = (
     Column("NODE", _text("node"), lambda node: node["node"], 8),
     Column("STATE", lambda node: state(node["state"]), _state_rank, 8),
@@ -109,7 +114,7 @@ GROUPS = (
     Column("REJ/S", _number("rejectedPerSecond"), _most("rejectedPerSecond"), 6, number=True),
     Column("SESSIONS", _number("sessions", "d"), _most("sessions"), 9, number=True),
     Column("CAPACITY", _number("capacity"), _most("capacity"), 9, number=True),
-    Column("FAILOVERS", lambda group: Text(str(sum(group.get("failovers", {}).values()))), _most("nodes"), 9),
+    Column("FAILOVERS", lambda group: Text(str(_failovers(group))), lambda group: -_failovers(group), 9),
 )
 
 
@@ -165,7 +170,7 @@ def detail(node: Entry, events: list[Entry]) -> Text:
     text.append(f"{node['state']} {node['reason']}", COLORS.get(node["state"], ""))
     text.append(f" for {_seconds(node.get('stateSeconds')).plain}\n")
     text.append(f"SIP {node.get('sip') or '-'} {node.get('transport') or ''}   {_probe(node.get('probe'))}\n")
-    link = _printable(f"{node.get('link') or '-'} {node.get('linkDetail') or ''}".strip())
+    link = printable(f"{node.get('link') or '-'} {node.get('linkDetail') or ''}".strip())
     text.append(f"Event Socket {node.get('esl') or '-'}: {link}{_errors(node.get('eslErrors') or {})}\n")
     rate = _number("sessionRate")(node).plain
     text.append(f"sessions {_or_dash(node['sessions'])}/{_or_dash(node['maxSessions'])} reported, ")
@@ -178,7 +183,7 @@ def detail(node: Entry, events: list[Entry]) -> Text:
     for event in events:
         when = datetime.fromtimestamp(event["time"]).astimezone().strftime("%H:%M:%S")
         times = f" ({event['count']} times)" if event["count"] > 1 else ""
-        text.append(f"\n{when} {event['type']} {event['reason']}: {_printable(event['message'])}{times}")
+        text.append(f"\n{when} {event['type']} {event['reason']}: {printable(event['message'])}{times}")
     return text
 
 
@@ -186,16 +191,12 @@ def _probe(probe: Entry | None) -> str:
     if probe is None:
         return "not probed"
     trip = "" if probe.get("roundTrip") is None else f" in {1000 * probe['roundTrip']:.1f} ms"
-    return f"OPTIONS: {_printable(str(probe.get('detail') or probe.get('status') or 'no answer'))}{trip}"
+    return f"OPTIONS: {printable(str(probe.get('detail') or probe.get('status') or 'no answer'))}{trip}"
 
 
 def _errors(errors: dict[str, int]) -> str:
     told = ", ".join(f"{name} {count}" for name, count in errors.items() if count)
     return f"; errors: {told}" if told else ""
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def about(event: Entry, node: Entry) -> bool:
