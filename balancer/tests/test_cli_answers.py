@@ -1,6 +1,7 @@
 """The forms of answers, how commands end, and what completes them: on a server that speaks the HTTP interface."""
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -269,7 +270,10 @@ def test_a_reader_that_goes_away_ends_a_command_in_silence(balancer):
 def test_an_interrupt_ends_a_command_with_130_in_silence(balancer):
     balancer.events = [event(1)]
     command = [sys.executable, "-m", "switchtender", "events", "--follow", "--url", balancer.url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # Whoever runs the tests in the background may have SIGINT ignored, and a child inherits that.
+    heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, preexec_fn=heeding) as process:
         assert b"Reporting" in process.stdout.readline()
         while not balancer.streams:
             time.sleep(0.005)
