@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.live import Live
@@ -99,5 +100,11 @@ def _keep(console: Console, where: Layout) -> None:
         stand.close()
 
 
+def _terminated(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    # By way of an exit, so that nodes and balancer are ended too.
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(main())
