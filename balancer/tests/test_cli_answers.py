@@ -229,6 +229,16 @@ def test_a_node_without_capacity_has_no_load(run):
     assert run("nodes", "--state", "down").stdout.splitlines()[1].split()[4:6] == ["-", "-/100"]
 
 
+def test_there_is_no_room_on_a_node_that_takes_no_calls():
+    assert tables.room(NODE) == "84.5"
+    assert tables.room(NODE | {"state": "full", "free": 0.0}) == "0.0"
+    assert [tables.room(NODE | {"state": state}) for state in ("draining", "stale", "down")] == ["-", "-", "-"]
+
+
+def test_a_node_that_is_not_heard_has_no_load():
+    assert (tables.load(NODE), tables.load(NODE | {"heard": False})) == ("12%", "-")
+
+
 def test_every_state_can_be_asked_for_and_has_its_color():
     assert set(listing.STATES) == set(STATES) == set(tables.COLORS)
 

@@ -379,7 +379,7 @@ async def test_groups_add_up_those_that_serve(balancer, drivers, view):
     [found] = view.groups()
     assert (found["namespace"], found["group"], found["nodes"]) == ("voice", "ivr", 2)
     assert found["states"] == {"unknown": 0, "ready": 1, "full": 0, "draining": 1, "stale": 0, "down": 0}
-    assert (found["sessions"], found["capacity"]) == (6, 1.0)
+    assert (found["sessions"], found["drainingSessions"], found["capacity"]) == (3, 3, 1.0)
 
 
 @pytest.mark.parametrize(

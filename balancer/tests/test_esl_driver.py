@@ -201,7 +201,9 @@ def test_nobody_listening_is_unreachable_and_retried_ever_slower() -> None:
             await world.link("unreachable", count=12)
             driver.cancel()
             await asyncio.wait([driver])
-        times = [event.since for event in world.events if isinstance(event, Link) and event.state == "unreachable"]
+        refused = [event for event in world.events if isinstance(event, Link) and event.state == "unreachable"]
+        assert {event.detail for event in refused} == {"Connection refused"}, "as words, without address and number"
+        times = [event.since for event in refused]
         waits = [later - earlier for earlier, later in itertools.pairwise(times)]
         nominal = [0.25, 0.5, 1, 2, 4, 8, 10, 10, 10, 10, 10]
         assert all(0.5 * full <= wait <= full + 0.05 for wait, full in zip(waits, nominal, strict=True))

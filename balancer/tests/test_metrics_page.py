@@ -210,7 +210,7 @@ async def test_a_silent_node_keeps_its_state_and_loses_its_load(balancer, driver
     assert nodes("node_state") == {"fs1", "fs2", "fs3"}
     [stale] = [sample for sample in found["switchtender_node_state"].samples if sample.value and "fs1" in str(sample)]
     assert stale.labels["state"] == "stale"
-    assert found["switchtender_group_sessions"].samples[0].value == 3, "of those that are heard"
+    assert found["switchtender_group_sessions"].samples[0].value == 3, "of those that take calls"
 
 
 def test_labels_are_kept_as_long_as_pages_ask_for_them():

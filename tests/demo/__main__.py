@@ -30,6 +30,7 @@ def main() -> int:
         "Four simulated FreeSWITCH nodes, one loaded from outside; one is killed and one drained on the way.\n"
         f"Calls come at {scene.RATE:g} a second over UDP. First by reported load, then blind.\n",
         highlight=False,
+        soft_wrap=True,
     )
     where = layout()
     _tell(console, where)
@@ -93,7 +94,8 @@ def _lines(console: Console, title: str) -> Show:
 def _keep(console: Console, where: Layout) -> None:
     console.print("\nLeft up; Ctrl-C ends it.")
     stand = keep(LEAST_LOAD, where)
-    console.print(next(stand), highlight=False, soft_wrap=True)
+    for line in (next(stand), next(stand)):
+        console.print(line, highlight=False, soft_wrap=True)
     try:
         signal.pause()
     except KeyboardInterrupt:

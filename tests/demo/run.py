@@ -190,5 +190,6 @@ def _address(name: str) -> str:
 
 def keep(arrangement: Arrangement, layout: Layout) -> Generator[str, None, None]:
     """Leave the stand up: yields how calls are placed, then waits to be closed."""
-    with stand(arrangement, layout):
+    with stand(arrangement, layout) as (_, balancer):
         yield f"calls:       sip:anybody@{layout.address}:{layout.sip} (UDP)"
+        yield f"orders:      .venv/bin/switchtender drain NODE --url {layout.url} --token-file {balancer.token_file}"

@@ -89,8 +89,13 @@ def table_of(entries: list[dict[str, Any]], columns: Iterable[Column]) -> Table:
 
 
 def load(entry: dict[str, Any]) -> str:
-    """Effective sessions of the capacity; nothing where there is no capacity to speak of."""
-    return "-" if entry.get("capacity") == 0 else f"{entry['utilization']:.0%}"
+    """Effective sessions of the capacity; nothing where there is no capacity to speak of, or nothing is heard."""
+    return "-" if entry.get("capacity") == 0 or not entry.get("heard", True) else f"{entry['utilization']:.0%}"
+
+
+def room(node: dict[str, Any]) -> str:
+    """Sessions for which there is room; nothing on a node that takes no calls, however empty it is."""
+    return f"{node['free']:.1f}" if node["state"] in {"ready", "full"} else "-"
 
 
 _NODE = (
@@ -101,7 +106,7 @@ _NODE = (
     Column("LOAD", load, number=True),
     Column("SESSIONS", lambda node: f"{_whole(node['sessions'])}/{_whole(node['maxSessions'])}", number=True),
     Column("EFFECTIVE", lambda node: f"{node['effective']:.1f}", number=True),
-    Column("ROOM", lambda node: f"{node['free']:.1f}", number=True),
+    Column("ROOM", room, number=True),
     Column("CALLS/S", lambda node: _rate(node.get("callsPerSecond")), number=True),
     Column("CALLS%", lambda node: _percent(node.get("callShare")), number=True),
     Column("AGE", lambda node: _seconds(node["reportAge"]), number=True),

@@ -393,6 +393,10 @@ def _probe(watch: Watch, now: float) -> Json | None:
     }
 
 
+def _reported(nodes: Iterable[Json]) -> int:
+    return sum(node["sessions"] or 0 for node in nodes if node["heard"])
+
+
 def _group(group: BalancerGroup, by_group: dict[tuple[str, str], list[Json]]) -> Json:
     nodes = by_group.get((group.namespace, group.name), [])
     serving = [node for node in nodes if node["state"] in ("ready", "full")]
@@ -404,7 +408,8 @@ def _group(group: BalancerGroup, by_group: dict[tuple[str, str], list[Json]]) ->
         "algorithm": group.spec.routing.algorithm,
         "nodes": len(nodes),
         "states": {state: sum(node["state"] == state for node in nodes) for state in STATES},
-        "sessions": sum(node["sessions"] or 0 for node in nodes if node["heard"]),
+        "sessions": _reported(serving),
+        "drainingSessions": _reported(node for node in nodes if node["state"] == "draining"),
         "effective": effective,
         "capacity": capacity,
         "eligible": sum(node["eligible"] for node in nodes),

@@ -109,6 +109,7 @@ _GROUP: Final = record(
         "nodes": "integer",
         "states": _by_name("integer"),
         "sessions": "integer",
+        "drainingSessions": "integer",
         "effective": "number",
         "capacity": "number",
         "eligible": "integer",

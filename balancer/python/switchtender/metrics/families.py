@@ -131,9 +131,7 @@ NODE_KNOWN = (
 
 # Groups, as this replica sees their nodes.
 
-GROUP_SESSIONS = _family(
-    "group_sessions", "gauge", "Reported sessions over the group's nodes that this replica hears.", *GROUP
-)
+GROUP_SESSIONS = _family("group_sessions", "gauge", "Reported sessions over the nodes that take calls.", *GROUP)
 GROUP_EFFECTIVE = _family(
     "group_effective_sessions", "gauge", "Effective sessions over the nodes that take calls.", *GROUP
 )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from switchtender.cli.forms import printable
-from switchtender.cli.tables import COLORS, load, state, states
+from switchtender.cli.tables import COLORS, load, room, state, states
 
 Entry = dict[str, Any]
 
@@ -69,7 +69,7 @@ def _seconds(value: float | None) -> Text:
 
 def bar(entry: Entry) -> Text:
     """The load as a bar and a number."""
-    if entry.get("capacity") == 0:
+    if load(entry) == "-":
         return Text("-")
     part = min(1.0, max(0.0, entry["utilization"]))
     whole, rest = divmod(round(part * _BAR * 8), 8)
@@ -90,7 +90,7 @@ NODES = (
     Column("NODE", _text("node"), lambda node: node["node"], 8),
     Column("STATE", lambda node: state(node["state"]), _state_rank, 8),
     Column("REASON", _text("reason"), lambda node: node["reason"], 12),
-    Column("LOAD", bar, lambda node: 0.0 if node.get("capacity") == 0 else -node["utilization"], 15),
+    Column("LOAD", bar, lambda node: 0.0 if load(node) == "-" else -node["utilization"], 15),
     Column(
         "SESSIONS",
         lambda node: Text(f"{_or_dash(node['sessions'])}/{_or_dash(node['maxSessions'])}", justify="right"),
@@ -102,7 +102,7 @@ NODES = (
     Column("AGE", lambda node: _seconds(node["reportAge"]), lambda node: -_age(node), 6, number=True),
     Column("GROUP", lambda node: Text(group_of(node)), group_of, 8),
     Column("EFFECTIVE", _number("effective"), _most("effective"), 10, number=True),
-    Column("ROOM", _number("free"), _most("free"), 8, number=True),
+    Column("ROOM", lambda node: Text(room(node), justify="right"), _most("free"), 8, number=True),
     Column("SHARE", _number("callShare", ".0%"), _most("callShare"), 6, number=True),
     Column("FOR", lambda node: _seconds(node.get("stateSeconds")), _most("stateSeconds"), 6, number=True),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import socket
 from collections.abc import Callable
@@ -115,7 +116,7 @@ class EslDriver:
                 await asyncio.get_running_loop().create_connection(new_connection, self._host, self._port)
         except (OSError, UnicodeError) as error:  # UnicodeError: no name server could know such a name
             timed_out = isinstance(error, TimeoutError) and not error.errno
-            detail = f"no connection within {self._timing.connect:g} s" if timed_out else str(error)
+            detail = f"no connection within {self._timing.connect:g} s" if timed_out else _in_words(error)
             ending = Link(state="unreachable", detail=detail, since=_now())
             self._tell(ending)
             return ending
@@ -273,3 +274,11 @@ def _keep_alive(transport: asyncio.Transport) -> None:
         option = getattr(socket, name, None)
         if option is not None:
             peer.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _in_words(error: OSError | UnicodeError) -> str:
+    """What the system says of it, without its number and the address."""
+    if not isinstance(error, OSError):
+        return str(error)
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
