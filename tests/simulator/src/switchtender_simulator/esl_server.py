@@ -6,6 +6,7 @@ The conversation is `esl_session`'s, the bytes are `esl_wire`'s; here is what ne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import struct
@@ -281,7 +282,11 @@ class EslConnection(asyncio.Protocol):
         self._closing = True
         self._held.clear()
         if self._transport is not None:
+            wire = self._transport.get_extra_info("socket")
             if reset:
-                linger = struct.pack("ii", 1, 0)
-                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                # A question that came and was not read yet would make the kernel send an RST alone.
+                with contextlib.suppress(OSError):
+                    wire.shutdown(socket.SHUT_WR)
             self._transport.abort()
