@@ -234,13 +234,14 @@ impl Game {
     }
 
     /// Looks at what was sent, because of `cause` if that is known. Responses go where a packet came from. Requests go to
-    /// nodes; anywhere else only a node may have us send.
+    /// nodes, or back to who sent them: with the tags the other way round a caller's own token leads over its own flow,
+    /// which relays to nobody. Anywhere else only a node may have us send.
     fn look(&mut self, cause: Option<SocketAddr>) {
         let by_node = cause.is_some_and(|cause| NODES.iter().any(|node| address(node).ip() == cause.ip()));
         for sent in self.world.drain() {
             if sent.text.method().is_none() {
                 assert!(self.sources.contains(&sent.to.ip()), "a response to someone who never asked: {sent:?}");
-            } else if !NODES.iter().chain([&TRUNK]).any(|known| address(known) == sent.to) {
+            } else if cause != Some(sent.to) && !NODES.iter().chain([&TRUNK]).any(|known| address(known) == sent.to) {
                 if by_node {
                     self.named_by_nodes.insert(sent.to);
                 }
