@@ -17,10 +17,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from kubernetes_stand import KEYS, OWN, TOKEN, TOKENS, KubeApi, key_file, secret
 from tests.stand.agent import Agent, Dialog, request
+from tests.stand.needed import needed
 from tests.stand.nodes import Nodes
 from tests.stand.process import StandError, ask, command, free_port, read_text
 from tests.stand.sipp import Result, start
@@ -29,12 +29,6 @@ _CLONE_NEWNET = 0x40000000
 BALANCER = "10.77.1.1"
 CALLER = "10.77.2.2"
 SIP = (BALANCER, 5060)
-
-
-def needed(met: object, reason: str) -> None:
-    """Skip where something is missing; under CI=true nothing is skipped."""
-    if not met:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
 @contextlib.contextmanager

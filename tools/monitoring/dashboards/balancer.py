@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from tools.monitoring.dashboards.expressions import REPLICAS, process, quantile, rate
+from tools.monitoring.dashboards import process
+from tools.monitoring.dashboards.expressions import REPLICAS, quantile, rate
 from tools.monitoring.dashboards.panels import Column, Query, Step, empty, lines, listing, number, variable
 
 _REFUSALS = {
@@ -32,12 +33,9 @@ def _rate(metric: str, *labels: str) -> str:
     return rate(f"switchtender_{metric}_total", REPLICAS, "instance", *labels)
 
 
-def _process(metric: str) -> str:
-    return process(metric, _each("build_info"))
-
-
 def dashboard() -> Dashboard:
     """The dashboard."""
+    cpu, memory = process.panels(_each("build_info"))
     return (
         empty(
             "switchtender-balancers",
@@ -233,31 +231,14 @@ def dashboard() -> Dashboard:
             )
         )
         .with_row(Row("Process"))
-        .with_panel(
-            lines(
-                "CPU",
-                "Cores in use.",
-                Query(_process(f"rate(process_cpu_seconds_total{{{REPLICAS}}}[$__rate_interval])"), "{{instance}}"),
-                unit="none",
-            )
-        )
-        .with_panel(
-            lines(
-                "Memory",
-                "Resident.",
-                Query(
-                    _process(f"process_resident_memory_bytes{{{REPLICAS}}}"),
-                    "{{instance}}",
-                ),
-                unit="bytes",
-            )
-        )
+        .with_panel(cpu)
+        .with_panel(memory)
         .with_panel(
             lines(
                 "Descriptors",
                 "Open, and how many may be.",
-                Query(_process(f"process_open_fds{{{REPLICAS}}}"), "open {{instance}}"),
-                Query(_process(f"process_max_fds{{{REPLICAS}}}"), "limit {{instance}}"),
+                Query(process.of(f"process_open_fds{{{REPLICAS}}}", _each("build_info")), "open {{instance}}"),
+                Query(process.of(f"process_max_fds{{{REPLICAS}}}", _each("build_info")), "limit {{instance}}"),
             )
         )
         .with_panel(

@@ -46,8 +46,3 @@ def rate(counter: str, matchers: str, *by: str) -> str:
     """How often a second a counter (whole name) counts, over the replicas, for each combination of labels ``by``."""
     grouped = f"sum by ({', '.join(by)})" if by else "sum"
     return f"{grouped} (rate({counter}{{{matchers}}}[$__rate_interval]))"
-
-
-def process(metric: str, beside: str) -> str:
-    """A metric of the process (whole expression) of those that export ``beside``, our own among all that is scraped."""
-    return f"{metric}\nand on (instance) {beside}"

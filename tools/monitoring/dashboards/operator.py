@@ -6,7 +6,8 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
 from switchtender_api.constants import CONDITION_NODE_SIDE_UNREACHABLE
 from switchtender_api.status import CONDITIONS
-from tools.monitoring.dashboards.expressions import REPLICAS, process, rate
+from tools.monitoring.dashboards import process
+from tools.monitoring.dashboards.expressions import REPLICAS, rate
 from tools.monitoring.dashboards.panels import Column, Query, Step, empty, heat, lines, listing, number, variable
 
 _CONDITION = {1: ("True", "green"), 0: ("False", "red"), -1: ("Unknown", "gray")}
@@ -31,10 +32,6 @@ def _quantile(of: float, histogram: str, *by: str) -> str:
     )
 
 
-def _process(metric: str) -> str:
-    return process(metric, _each("is_leader"))
-
-
 def _of_groups(metric: str) -> str:
     return f"max by (namespace, group) (switchtender_operator_{metric})"
 
@@ -45,6 +42,7 @@ def _condition(name: str) -> Column:
 
 def dashboard() -> Dashboard:
     """The dashboard."""
+    cpu, memory = process.panels(_each("is_leader"))
     return (
         empty(
             "switchtender-operator",
@@ -277,23 +275,6 @@ def dashboard() -> Dashboard:
             )
         )
         .with_row(Row("Process"))
-        .with_panel(
-            lines(
-                "CPU",
-                "Cores in use.",
-                Query(_process(f"rate(process_cpu_seconds_total{{{REPLICAS}}}[$__rate_interval])"), "{{instance}}"),
-                unit="none",
-            )
-        )
-        .with_panel(
-            lines(
-                "Memory",
-                "Resident.",
-                Query(
-                    _process(f"process_resident_memory_bytes{{{REPLICAS}}}"),
-                    "{{instance}}",
-                ),
-                unit="bytes",
-            )
-        )
+        .with_panel(cpu)
+        .with_panel(memory)
     )
