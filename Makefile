@@ -117,7 +117,8 @@ bench-scrape: build ## What a scrape of a balancer with 1,000 nodes costs, and w
 bench-benefit: build ## What routing by reported load is worth: Kamailio and our algorithms on the same calls (docs/benefit.md)
 	@$(BIN)/python -m tests.benefit --page docs/benefit.md
 
-# Two targets at a time, each for FUZZ_SECONDS (60); tools/fuzz runs those that it is given.
+# Two targets at a time, each for FUZZ_SECONDS (60), or with FUZZ_SEED the same runs everywhere;
+# tools/fuzz runs those targets that it is given.
 .PHONY: fuzz
 fuzz: | prerequisites ## Fuzz messages, values, streams and the whole proxy (FUZZ_SECONDS=60 each)
 	@tools/fuzz

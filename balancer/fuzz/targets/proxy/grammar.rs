@@ -2,7 +2,7 @@
 
 use crate::text::Text;
 
-/// Someone who is neither the caller nor a node.
+/// Someone who is neither the caller nor a node; nothing ever comes from the address above it, which some requests name.
 pub const STRANGER: &str = "203.0.113.66:5060";
 
 const METHODS: [&str; 12] = [
@@ -24,7 +24,7 @@ const URIS: [&str; 12] = [
     "sip:sip.example.com",
     "sip:node@10.1.0.1:5060",
     "sip:caller@192.0.2.10:5060",
-    "sip:x@203.0.113.66",
+    "sip:x@203.0.113.67",
     "sip:10.96.7.7:5070;lr",
     "sips:1000@sip.example.com",
     "tel:+15551234",

@@ -12,7 +12,7 @@ mod grammar;
 mod text;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use grammar::{Dice, Peer};
@@ -54,8 +54,8 @@ struct Game {
     world: World,
     /// What was sent, oldest first.
     seen: Vec<Sent>,
-    /// Where packets came from: the only places that responses may go to.
-    sources: BTreeSet<IpAddr>,
+    /// Where packets came from.
+    sources: BTreeSet<SocketAddr>,
     /// Where a node, and nobody else, has had a request sent.
     named_by_nodes: BTreeSet<SocketAddr>,
     connections: u32,
@@ -222,7 +222,7 @@ impl Game {
     }
 
     fn deliver(&mut self, dice: &mut Dice<'_>, flow: Flow, bytes: &[u8]) {
-        self.sources.insert(flow.peer.ip());
+        self.sources.insert(flow.peer);
         let packet = Packet { bytes, flow };
         let world = &mut self.world;
         if dice.of(16) == 0 {
@@ -234,14 +234,15 @@ impl Game {
     }
 
     /// Looks at what was sent, because of `cause` if that is known. Responses go where a packet came from. Requests go to
-    /// nodes, or back to who sent them: with the tags the other way round a caller's own token leads over its own flow,
-    /// which relays to nobody. Anywhere else only a node may have us send.
+    /// nodes, or over the flow of someone who sent us something: whoever holds the token of a dialog is led to its caller
+    /// and nowhere else. To anyone else only a node may have us send.
     fn look(&mut self, cause: Option<SocketAddr>) {
         let by_node = cause.is_some_and(|cause| NODES.iter().any(|node| address(node).ip() == cause.ip()));
         for sent in self.world.drain() {
             if sent.text.method().is_none() {
-                assert!(self.sources.contains(&sent.to.ip()), "a response to someone who never asked: {sent:?}");
-            } else if cause != Some(sent.to) && !NODES.iter().chain([&TRUNK]).any(|known| address(known) == sent.to) {
+                let asked = self.sources.iter().any(|source| source.ip() == sent.to.ip());
+                assert!(asked, "a response to someone who never asked: {sent:?}");
+            } else if !self.sources.contains(&sent.to) && !NODES.iter().chain([&TRUNK]).any(|known| address(known) == sent.to) {
                 if by_node {
                     self.named_by_nodes.insert(sent.to);
                 }
