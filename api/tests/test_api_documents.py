@@ -167,6 +167,7 @@ BEYOND = [
     (config(http={"admin": {"tokenReview": True}}), "spec.http.admin.tokenReview"),
     (group(members={"selector": {"matchLabels": {"app": "fs"}}}), "spec.members.selector"),
     (group(esl={"passwordFrom": {"secretKeyRef": {"name": "esl"}}}), "spec.esl.passwordFrom.secretKeyRef"),
+    (group(autoscale={"target": {"name": "fs"}, "min": 1, "max": 2}), "spec.autoscale"),
     (group(drain={"onTimeout": "Release"}), "spec.drain.onTimeout"),
     (group(drain={"pauseNode": True}), "spec.drain.pauseNode"),
 ]
@@ -188,6 +189,7 @@ ONLY_IN_KUBERNETES = {
     "spec.nodeSide.advertise[].service",
     "spec.members.selector",
     "spec.esl.passwordFrom.secretKeyRef",
+    "spec.autoscale",
 }
 
 

@@ -248,6 +248,7 @@ def test_defaults_are_those_of_the_contract():
         },
         "drain": {"timeout": "2h", "onTimeout": "Hold", "pauseNode": False},
         "egress": None,
+        "autoscale": None,
     }
 
 

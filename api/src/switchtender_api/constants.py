@@ -26,6 +26,17 @@ ANNOTATION_RESOURCES: Final = f"{GROUP}/resources"
 ANNOTATION_DRAIN: Final = f"{GROUP}/drain"
 """On a pod: the RFC 3339 time from which it takes no new calls."""
 
+ANNOTATION_DRAINED_BY: Final = f"{GROUP}/drained-by"
+"""On a pod beside the former: who drains it; `DRAINED_BY_AUTOSCALE` alone is ever taken back by the operator."""
+
+DRAINED_BY_AUTOSCALE: Final = "autoscale"
+
+ANNOTATION_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
+"""On a pod, by Kubernetes: ReplicaSets remove the one with the lowest first."""
+
+ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+"""On a pod, by the cluster autoscaler: "false" keeps it from emptying the pod's host."""
+
 ANNOTATION_SELECTOR: Final = f"{GROUP}/selector"
 """On the head of a group's sets: the pod labels last accepted, as JSON; what to follow while an edit is refused."""
 
@@ -51,4 +62,5 @@ CONDITION_PROGRAMMED: Final = "Programmed"
 CONDITION_READY: Final = "Ready"
 CONDITION_STATS_FRESH: Final = "StatsFresh"
 CONDITION_CAPACITY_AVAILABLE: Final = "CapacityAvailable"
+CONDITION_AUTOSCALE_ACTIVE: Final = "AutoscaleActive"
 CONDITION_NODE_SIDE_UNREACHABLE: Final = "NodeSideUnreachable"

@@ -98,8 +98,8 @@ def kubernetes_gaps(group: BalancerGroup) -> list[Finding]:
 
 
 def dump_policy(spec: BalancerGroupSpec) -> dict[str, Any]:
-    """Return the spec without its members as JSON for a set's head: camelCase, and only what its author gave."""
-    return spec.model_dump(mode="json", exclude={"members"}, exclude_unset=True, exclude_none=True)
+    """Return what balancers are told of the spec as JSON for a set's head: camelCase, and only what its author gave."""
+    return spec.model_dump(mode="json", exclude={"members", "autoscale"}, exclude_unset=True, exclude_none=True)
 
 
 def dump_member(member: SetMember) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from switchtender_api.constants import (
     CONDITION_ACCEPTED,
+    CONDITION_AUTOSCALE_ACTIVE,
     CONDITION_CAPACITY_AVAILABLE,
     CONDITION_NODE_SIDE_UNREACHABLE,
     CONDITION_PROGRAMMED,
@@ -24,6 +25,7 @@ CONDITIONS: Final[Mapping[str, str]] = {
     CONDITION_READY: "At least one node takes new calls.",
     CONDITION_STATS_FRESH: "Every node's load is known from a report that is young enough.",
     CONDITION_CAPACITY_AVAILABLE: "There is room for at least one more call.",
+    CONDITION_AUTOSCALE_ACTIVE: "The operator scales the target; the condition is there only with spec.autoscale.",
     CONDITION_NODE_SIDE_UNREACHABLE: "Some nodes could not reach the balancer; the condition is there only when True.",
 }
 """Each condition type with what True means."""
@@ -53,6 +55,17 @@ STATS_NO_MEMBERS: Final = "NoMembers"
 CAPACITY_AVAILABLE: Final = "Available"
 CAPACITY_EXHAUSTED: Final = "Exhausted"
 CAPACITY_UNKNOWN: Final = "Unknown"
+AUTOSCALE_ACTIVE: Final = "Active"
+AUTOSCALE_LIMITED: Final = "Limited"
+AUTOSCALE_HPA_PRESENT: Final = "HPAPresent"
+AUTOSCALE_TARGET_TAKEN: Final = "TargetTaken"
+AUTOSCALE_TARGET_NOT_FOUND: Final = "TargetNotFound"
+AUTOSCALE_TARGET_NOT_ALLOWED: Final = "TargetNotAllowed"
+AUTOSCALE_TARGET_MISMATCH: Final = "TargetMismatch"
+AUTOSCALE_STALE_LOAD: Final = "StaleLoad"
+AUTOSCALE_ROLLOUT: Final = "RolloutInProgress"
+AUTOSCALE_NOT_ACCEPTED: Final = "NotAccepted"
+AUTOSCALE_FAILED: Final = "Failed"
 NODE_SIDE_NO_ADVERTISED_ADDRESS: Final = "NoAdvertisedAddress"
 
 REASONS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -92,6 +105,20 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
         CAPACITY_AVAILABLE: "At least one node has room for a call.",
         CAPACITY_EXHAUSTED: "No node has room for a call; capacity.overLimit says what becomes of new ones.",
         CAPACITY_UNKNOWN: "No load is known from which to tell.",
+    },
+    CONDITION_AUTOSCALE_ACTIVE: {
+        AUTOSCALE_ACTIVE: "The target has as many replicas as the calls need, or is on its way there.",
+        AUTOSCALE_LIMITED: "The calls need more nodes than autoscale.max allows; the target has as many as it may.",
+        AUTOSCALE_HPA_PRESENT: "A HorizontalPodAutoscaler scales the same target; the message names it.",
+        AUTOSCALE_TARGET_TAKEN: "Another group scales the same target; the older one does, the message names it.",
+        AUTOSCALE_TARGET_NOT_FOUND: "There is no such target in the group's namespace.",
+        AUTOSCALE_TARGET_NOT_ALLOWED: "The operator has no rights to the target's kind; the message names the chart "
+        "value to set.",
+        AUTOSCALE_TARGET_MISMATCH: "The pods of the target are not those that members.selector selects.",
+        AUTOSCALE_STALE_LOAD: "The load of some node is not known or too old; nothing is scaled by it.",
+        AUTOSCALE_ROLLOUT: "A roll-out of the target is in progress: nodes may be added, none are taken away.",
+        AUTOSCALE_NOT_ACCEPTED: "The spec is not accepted, so nothing is scaled by it.",
+        AUTOSCALE_FAILED: "The API server refused or did not answer; the message says what.",
     },
     CONDITION_NODE_SIDE_UNREACHABLE: {
         NODE_SIDE_NO_ADVERTISED_ADDRESS: "No entry of the balancer's nodeSide.advertise is for the network of some "

@@ -19,6 +19,7 @@ from switchtender_api.constants import (
 )
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1 import stateless
+from switchtender_api.v1alpha1.autoscale import Autoscale
 from switchtender_api.v1alpha1.base import Model, ObjectMeta
 from switchtender_api.v1alpha1.capacity import Capacity
 from switchtender_api.v1alpha1.cel import cel, cel_text, rules
@@ -140,11 +141,19 @@ class BalancerGroupSpec(GroupPolicy):
                 "a rule names a resource that is not in capacity.resources",
                 "match",
             ),
+            cel(
+                "!has(self.autoscale) || has(self.members.selector)",
+                "scaling is of the pods that members.selector selects",
+                "autoscale",
+            ),
             stateless.RULES,
         )
     )
 
     members: Members = Field(description="The nodes of the group.")
+    autoscale: Autoscale | None = Field(
+        None, description="The operator keeps the number of pods at what the calls need; null for never."
+    )
 
 
 class BalancerGroup(Model):

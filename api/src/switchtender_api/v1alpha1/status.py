@@ -25,6 +25,14 @@ class Condition(Model):
     observed_generation: Count | None = Field(None, description="Generation of the spec that this is about.")
 
 
+class NodeDrain(Model):
+    """How far the drain of a node is."""
+
+    since: Time = Field(description="Since when it takes no new calls.")
+    deadline: Time | None = Field(None, description="When waiting for its calls ends.")
+    expired: Boolean = Field(default=False, description="The deadline has passed with calls on it.")
+
+
 class NodeSummary(Model):
     """One node in short."""
 
@@ -33,6 +41,18 @@ class NodeSummary(Model):
     reason: str = Field("", description="Why, as one CamelCase word.", max_length=100)
     sessions: Count | None = Field(None, description="Sessions as the node last reported.")
     capacity: Count | None = Field(None, description="Sessions that the node can take.")
+    drain: NodeDrain | None = Field(
+        None, description="While it drains: since and until when; `sessions` are what remains."
+    )
+
+
+class AutoscaleStatus(Model):
+    """What the operator makes of spec.autoscale; the condition AutoscaleActive says whether it acts."""
+
+    replicas: Count = Field(0, description="Replicas that the target is told to have, draining ones among them.")
+    desired: Count = Field(0, description="Nodes that the calls need, between min and max.")
+    draining: Count = Field(0, description="Nodes that drain so that the target can shrink.")
+    last_scale_time: Time | None = Field(None, description="When the number of replicas was last changed by us.")
 
 
 class BalancerGroupStatus(Model):
@@ -48,5 +68,7 @@ class BalancerGroupStatus(Model):
     sessions: Count = Field(0, description="Sessions on nodes that take new calls.")
     capacity: Count = Field(0, description="Sessions that those nodes can take.")
     utilization: Count = Field(0, description="Sessions over capacity, in percent.")
+    draining_sessions: Count = Field(0, description="Sessions that remain on nodes that drain.")
+    autoscale: AutoscaleStatus | None = Field(None, description="Figures of spec.autoscale, where it is given.")
     node_summaries: tuple[NodeSummary, ...] = Field((), description="The nodes in short, at most 50.", max_length=50)
     truncated: Boolean = Field(default=False, description="There are more nodes than summaries.")
