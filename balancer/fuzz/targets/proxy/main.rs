@@ -242,7 +242,9 @@ impl Game {
             if sent.text.method().is_none() {
                 let asked = self.sources.iter().any(|source| source.ip() == sent.to.ip());
                 assert!(asked, "a response to someone who never asked: {sent:?}");
-            } else if !self.sources.contains(&sent.to) && !NODES.iter().chain([&TRUNK]).any(|known| address(known) == sent.to) {
+            } else if !self.sources.contains(&sent.to)
+                && !NODES.iter().chain([&TRUNK]).any(|known| address(known) == sent.to)
+            {
                 if by_node {
                     self.named_by_nodes.insert(sent.to);
                 }
