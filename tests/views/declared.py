@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tools.monitoring.expressions import mentions
 from tools.monitoring.model import Recording
-from tools.monitoring.recording import RULES
+from tools.monitoring.recording import BUFFER, RULES
 
 from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS
 from switchtender.load.states import STATES
@@ -32,7 +32,7 @@ EXPORTED = {
 HISTOGRAMS = {family.name for family in (*balancer.FAMILIES, *operator.FAMILIES) if family.kind == "histogram"}
 """What people call them; an expression names their samples."""
 
-PROMETHEUS = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
+PROMETHEUS = {"up": set(), BUFFER: {"namespace", "group"}, "ALERTS": {"alertname", "alertstate", "severity"}}
 
 _PROCESS = re.compile(r"process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds|open_fds|max_fds)")
 

@@ -3,6 +3,9 @@
 A balancer exports load of the nodes that it hears (never of one that it sees stale, down or unknown), and a state of
 every node. So a number of a node is taken once, ``max by (namespace, group, node)``, before nodes are summed; balancers
 that do not hear the node, or have just started, take nothing away from what the others know.
+
+What an autoscaler reads is the last of a chain: a node's capacity, the sessions and the buffer of the group, the nodes
+that they need. Each link is inner: where no balancer reports, none has a series, and nobody takes that for zero.
 """
 
 from __future__ import annotations
@@ -23,6 +26,13 @@ SERVING = 'namespace_group_node:switchtender_node_state:max{state=~"ready|full"}
 """The nodes that take calls, or would if they had room."""
 
 DRAINING = 'namespace_group_node:switchtender_node_state:max{state="draining"} == 1'
+
+BUFFER = "switchtender_scaling_buffer_sessions"
+"""Recorded by whoever runs the group, where a fifth of its sessions is not the room to keep free: by ``namespace`` and
+``group``, from a rule file of their own, so that ours need no edit and every autoscaler and panel says the same."""
+
+BUFFER_PART = 5
+"""A fifth, as `spec.autoscale.buffer` where it says nothing. Divided by, so that whole numbers stay whole before ceil."""
 
 
 def _once(metric: str) -> str:
@@ -112,6 +122,54 @@ RULES = Group(
             "or\n"
             "(namespace_group:switchtender_capacity_sessions:sum == bool 0)",
             why="effective sessions over capacity of the nodes that take calls; 1 where they have none; may pass 1",
+        ),
+        Recording(
+            name="namespace_group:switchtender_free_sessions:sum",
+            labels=_GROUP,
+            expr="sum by (namespace, group) (\n"
+            "  clamp_min(\n"
+            "    namespace_group_node:switchtender_node_capacity_sessions:max\n"
+            "    - namespace_group_node:switchtender_node_effective_sessions:max,\n"
+            "    0\n"
+            "  )\n"
+            f"  and on (namespace, group, node) ({SERVING})\n"
+            ")",
+            why="sessions that the nodes that take calls have room for; one that is too full takes nothing from others",
+        ),
+        Recording(
+            name="namespace_group:switchtender_capacity_sessions:median",
+            labels=_GROUP,
+            expr="quantile by (namespace, group) (\n"
+            "  0.5,\n"
+            "  namespace_group_node:switchtender_node_capacity_sessions:max > 0\n"
+            f"  and on (namespace, group, node) ({SERVING})\n"
+            ")",
+            why="sessions a node: the median capacity of the nodes that take calls",
+        ),
+        Recording(
+            name="namespace_group:switchtender_buffer_sessions:max",
+            labels=_GROUP,
+            expr="(\n"
+            f"  max by (namespace, group) ({BUFFER})\n"
+            "  and on (namespace, group) namespace_group:switchtender_effective_sessions:sum\n"
+            ")\n"
+            "or\n"
+            f"namespace_group:switchtender_effective_sessions:sum / {BUFFER_PART}",
+            why=f"sessions to keep free for calls to come: `{BUFFER}` where you record it, else a fifth of the sessions",
+        ),
+        Recording(
+            name="namespace_group:switchtender_wanted_nodes:ceil",
+            labels=_GROUP,
+            expr="ceil(\n"
+            "  (\n"
+            "    namespace_group:switchtender_effective_sessions:sum\n"
+            "    + namespace_group:switchtender_buffer_sessions:max\n"
+            "  )\n"
+            "  / namespace_group:switchtender_capacity_sessions:median\n"
+            "  + on (namespace, group)\n"
+            '  sum without (state) (namespace_group:switchtender_nodes:count{state="stale"})\n'
+            ")",
+            why="nodes that the calls need: sessions and buffer over sessions a node, and one for each stale node",
         ),
         Recording(
             name="namespace_group:switchtender_calls_offered:rate1m",

@@ -44,6 +44,22 @@ class Recorded:
     name: str
     samples: Sequence[tuple[Mapping[str, str], float]]
 
+    @property
+    def as_test(self) -> dict[str, Any]:
+        return _expected(self.name, self.name, self.samples)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a question must give at a time; an aggregation's answer has no name."""
+
+    expr: str
+    samples: Sequence[tuple[Mapping[str, str], float]]
+
+    @property
+    def as_test(self) -> dict[str, Any]:
+        return _expected(self.expr, "", self.samples)
+
 
 @dataclass(frozen=True)
 class Firing:
@@ -61,7 +77,7 @@ class Recording:
     name: str
     series: Sequence[Series]
     at: str
-    recorded: Sequence[Recorded]
+    recorded: Sequence[Recorded | Asked]
     interval: str = INTERVAL
 
     def as_test(self) -> dict[str, Any]:
@@ -69,17 +85,7 @@ class Recording:
             "name": self.name,
             "interval": self.interval,
             "input_series": _input(self.series),
-            "promql_expr_test": [
-                {
-                    "expr": recorded.name,
-                    "eval_time": self.at,
-                    "exp_samples": [
-                        {"labels": Series(recorded.name, labels, "").selector, "value": value}
-                        for labels, value in recorded.samples
-                    ],
-                }
-                for recorded in self.recorded
-            ],
+            "promql_expr_test": [{**recorded.as_test, "eval_time": self.at} for recorded in self.recorded],
         }
 
 
@@ -122,8 +128,8 @@ class Case:
         }
 
 
-def judge(cases: Sequence[Recording | Case], folder: Path) -> str:
-    """What promtool says against these cases; nothing where all hold.
+def judge(cases: Sequence[Recording | Case], folder: Path, *more: Path) -> str:
+    """What promtool says against these cases, with ``more`` rule files loaded; nothing where all hold.
 
     promtool evaluates every rule of a file at each interval, so it is given those of the generated file that matter.
     """
@@ -133,7 +139,7 @@ def judge(cases: Sequence[Recording | Case], folder: Path) -> str:
     files = []
     for interval in sorted({case.interval for case in cases}):
         document = {
-            "rule_files": [str(rules)],
+            "rule_files": [str(rules), *map(str, more)],
             "evaluation_interval": interval,
             "tests": [case.as_test() for case in cases if case.interval == interval],
         }
@@ -199,6 +205,11 @@ def _target(job: str, which: str, network: str) -> dict[str, str]:
         "node": f"worker-{which}",
         "endpoint": "http",
     }
+
+
+def _expected(expr: str, name: str, samples: Sequence[tuple[Mapping[str, str], float]]) -> dict[str, Any]:
+    expected = [{"labels": Series(name, labels, "").selector, "value": value} for labels, value in samples]
+    return {"expr": expr, "exp_samples": expected}
 
 
 def _input(series: Sequence[Series]) -> list[dict[str, str]]:

@@ -4,11 +4,11 @@ import subprocess
 
 import pytest
 from tools.monitoring.model import Recording as Rule
-from tools.monitoring.recording import RULES, STATES_BY_WEIGHT
+from tools.monitoring.recording import BUFFER, RULES, STATES_BY_WEIGHT
 from tools.monitoring.rules import DEPLOY
 
 from switchtender.load.states import STATES
-from tests.views.rules.promtool import Recorded, Recording, balancer, judge, node, of_group, states
+from tests.views.rules.promtool import Recorded, Recording, Series, balancer, judge, node, of_group, states
 
 pytestmark = pytest.mark.usefixtures("promtool")
 
@@ -32,6 +32,22 @@ def in_state(of, state):
 
 def counts(of, **nodes):
     return [({**of, "state": state}, float(nodes.get(state, 0))) for state in STATES]
+
+
+def scaling(of, *, free, per, buffer, wanted):
+    """What an autoscaler goes by."""
+    return [
+        Recorded("namespace_group:switchtender_free_sessions:sum", [(of, free)]),
+        Recorded("namespace_group:switchtender_capacity_sessions:median", [(of, per)]),
+        Recorded("namespace_group:switchtender_buffer_sessions:max", [(of, buffer)]),
+        Recorded("namespace_group:switchtender_wanted_nodes:ceil", [(of, wanted)]),
+    ]
+
+
+NOTHING_TO_SCALE_BY = [
+    Recorded(f"namespace_group:switchtender_{name}", [])
+    for name in ("free_sessions:sum", "capacity_sessions:median", "buffer_sessions:max", "wanted_nodes:ceil")
+]
 
 
 def group_sums(of, *, sessions, effective, capacity, draining):
@@ -63,6 +79,7 @@ CASES = [
             Recorded("namespace_group_node:switchtender_node_capacity_sessions:max", [(FS0, 99), (FS1, 49)]),
             Recorded("namespace_group:switchtender_nodes:count", counts(IVR, ready=2)),
             *group_sums(IVR, sessions=51, effective=57, capacity=148, draining=0),
+            *scaling(IVR, free=55 + 36, per=74, buffer=11.4, wanted=1),
         ],
     ),
     Recording(
@@ -77,6 +94,7 @@ CASES = [
         [
             Recorded("namespace_group:switchtender_nodes:count", counts(IVR, ready=1, draining=1)),
             *group_sums(IVR, sessions=40, effective=40, capacity=99, draining=70),
+            *scaling(IVR, free=59, per=99, buffer=8, wanted=1),
         ],
     ),
     Recording(
@@ -112,6 +130,7 @@ CASES = [
             Recorded("namespace_group_node:switchtender_node_sessions:max", [(FS1, 10)]),
             Recorded("namespace_group:switchtender_nodes:count", counts(IVR, ready=1, stale=1)),
             *group_sums(IVR, sessions=10, effective=10, capacity=49, draining=0),
+            *scaling(IVR, free=39, per=49, buffer=2, wanted=1 + 1),
         ],
     ),
     Recording(
@@ -124,6 +143,7 @@ CASES = [
             Recorded("namespace_group:switchtender_capacity_sessions:sum", []),
             Recorded("namespace_group:switchtender_utilization:ratio", []),
             Recorded("namespace_group:switchtender_draining_sessions:sum", [(IVR, 0)]),
+            *NOTHING_TO_SCALE_BY,
         ],
     ),
     Recording(
@@ -172,6 +192,60 @@ CASES = [
         [*load("a", FS0, "0x20", "0x20", "0x20"), *states("a", FS0, ("full", ON))],
         "2m",
         [Recorded("namespace_group:switchtender_utilization:ratio", [(IVR, 1)])],
+    ),
+    Recording(
+        "a group that is idle wants no node, which is a number; how few there may be is the autoscaler's to know",
+        [*load("a", FS0, "0x20", "0x20", "50x20"), *states("a", FS0, ("ready", ON))],
+        "2m",
+        scaling(IVR, free=50, per=50, buffer=0, wanted=0),
+    ),
+    Recording(
+        "whole numbers stay whole: 35 sessions and their fifth are one node of 42, not a hair more",
+        [*load("a", FS0, "35x20", "35x20", "42x20"), *states("a", FS0, ("ready", ON))],
+        "2m",
+        scaling(IVR, free=7, per=42, buffer=7, wanted=1),
+    ),
+    Recording(
+        "nodes of several sizes, one of them fuller than full and one with no room at all",
+        [
+            *load("a", FS0, "60x20", "61x20", "50x20"),
+            *load("a", FS1, "5x20", "5x20", "50x20"),
+            *load("a", FS2, "0x20", "0x20", "0x20"),
+            *load("a", node("fs-3"), "80x20", "80x20", "200x20"),
+            *states("a", FS0, ("full", ON)),
+            *states("a", FS1, ("ready", ON)),
+            *states("a", FS2, ("full", ON)),
+            *states("a", node("fs-3"), ("ready", ON)),
+        ],
+        "2m",
+        scaling(IVR, free=0 + 45 + 0 + 120, per=50, buffer=29.2, wanted=4),
+    ),
+    Recording(
+        "a buffer of one's own, said twice under labels of others; groups without one keep theirs",
+        [
+            *load("a", FS0, "100x20", "100x20", "60x20"),
+            *load("a", node("fs-9", "sales"), "100x20", "100x20", "60x20"),
+            *states("a", FS0, ("ready", ON)),
+            *states("a", node("fs-9", "sales"), ("ready", ON)),
+            *(Series(BUFFER, {**IVR, "prometheus": which}, "81x20") for which in "xy"),
+            Series(BUFFER, of_group("silent"), "30x20"),
+        ],
+        "2m",
+        [
+            Recorded("namespace_group:switchtender_buffer_sessions:max", [(IVR, 81), (of_group("sales"), 20)]),
+            Recorded("namespace_group:switchtender_wanted_nodes:ceil", [(IVR, 4), (of_group("sales"), 2)]),
+        ],
+    ),
+    Recording(
+        "starting nodes and broken ones ask for no more nodes: that would not end",
+        [
+            *load("a", FS0, "50x20", "50x20", "60x20"),
+            *states("a", FS0, ("ready", ON)),
+            *states("a", FS1, ("unknown", ON)),
+            *states("a", FS2, ("down", ON)),
+        ],
+        "2m",
+        scaling(IVR, free=10, per=60, buffer=10, wanted=1),
     ),
     Recording(
         "calls are counted by rate first and summed then, so that a restart is no leap",

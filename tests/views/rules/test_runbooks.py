@@ -24,6 +24,7 @@ CHART = Path(__file__).parents[3] / "charts" / "switchtender"
 RUNBOOKS = DOCS / "runbooks"
 INDEX = RUNBOOKS / "README.md"
 MONITORING = DOCS / "monitoring.md"
+AUTOSCALING = DOCS / "autoscaling.md"
 PAGES = sorted(set(RUNBOOKS.glob("*.md")) - {INDEX})
 SECTIONS = ["What it means", "See it", "Likely causes", "What to do", "What not to do"]
 
@@ -118,7 +119,7 @@ def test_commands_were_found():
     }
 
 
-@each_page
+@pytest.mark.parametrize("page", [*PAGES, INDEX, MONITORING, AUTOSCALING], ids=lambda page: page.stem)
 def test_metrics_and_their_labels_exist(page):
     for code in _code(page):
         names = re.findall(r"(?:namespace_group(?:_node)?:)?switchtender_[\w:]+", code)
