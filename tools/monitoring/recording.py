@@ -32,7 +32,7 @@ BUFFER = "switchtender_scaling_buffer_sessions"
 ``group``, from a rule file of their own, so that ours need no edit and every autoscaler and panel says the same."""
 
 BUFFER_PART = 5
-"""A fifth, as `spec.autoscale.buffer` where it says nothing. Divided by, so that whole numbers stay whole before ceil."""
+"""A fifth, as `spec.autoscale.buffer` where it says nothing. Divided by: whole numbers must stay whole before ceil."""
 
 
 def _once(metric: str) -> str:
@@ -155,7 +155,7 @@ RULES = Group(
             ")\n"
             "or\n"
             f"namespace_group:switchtender_effective_sessions:sum / {BUFFER_PART}",
-            why=f"sessions to keep free for calls to come: `{BUFFER}` where you record it, else a fifth of the sessions",
+            why=f"sessions to keep free for calls to come: `{BUFFER}` where you record it, or a fifth of the sessions",
         ),
         Recording(
             name="namespace_group:switchtender_wanted_nodes:ceil",

@@ -1,5 +1,5 @@
-"""The samples for HPA, prometheus-adapter and KEDA: each question in them, put to promtool, gives the nodes that a group
-needs; and the rest of them says what docs/autoscaling.md says of it.
+"""The samples for HPA, prometheus-adapter and KEDA: each question in them, put to promtool, gives the nodes that a
+group needs; and the rest of them says what docs/autoscaling.md says of it.
 
 No schema of KEDA or prometheus-operator is at hand, so the fields of their objects are compared with those known here.
 """
@@ -160,7 +160,8 @@ def test_keda_takes_no_value_for_an_error_that_takes_no_node_away():
 def test_every_field_of_the_objects_without_a_schema_is_known():
     known = {
         "ScaledObject": {
-            "scaleTargetRef", "pollingInterval", "minReplicaCount", "maxReplicaCount", "fallback", "advanced", "triggers"
+            "scaleTargetRef", "pollingInterval", "minReplicaCount", "maxReplicaCount", "fallback", "advanced",
+            "triggers",
         },
         "PrometheusRule": {"groups"},
     }  # fmt: skip
