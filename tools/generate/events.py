@@ -34,10 +34,12 @@ An Event is for people and may be missing: the status of the group and the metri
 * An Event that the API server does not take is not sent again.
 """
 
-_TITLES = {"nodes": "Nodes of the group", "remarks": "Remarks"}
+_TITLES = {"nodes": "Nodes of the group", "autoscale": "Scaling", "remarks": "Remarks"}
 _ABOUT = {
     "nodes": "One Event for all nodes that came into the same state; the message names at most five of them. A node "
     "that is new is no transition.",
+    "autoscale": "What the operator did by `spec.autoscale`, each time it set the number of replicas: sent at once,"
+    " without a write of the status.",
     "remarks": "What the message of the condition `Ready` remarks on single pods and nodes, once it stands there.",
 }
 

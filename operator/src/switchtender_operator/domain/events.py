@@ -13,6 +13,7 @@ from typing import Any, Literal
 from switchtender_api import status as api
 from switchtender_api.constants import (
     CONDITION_ACCEPTED,
+    CONDITION_AUTOSCALE_ACTIVE,
     CONDITION_CAPACITY_AVAILABLE,
     CONDITION_NODE_SIDE_UNREACHABLE,
     CONDITION_PROGRAMMED,
@@ -33,6 +34,9 @@ DRAINING = "Draining"
 NODE_DOWN, NODE_STALE, NODE_FULL, NODE_READY = "NodeDown", "NodeStale", "NodeFull", "NodeReady"
 """Reasons of Events about single nodes of a group."""
 
+SCALED_OUT, SCALED_IN = "ScaledOut", "ScaledIn"
+"""Reasons of Events about the number of nodes, told where that is changed."""
+
 _DRAINING_TYPE: Kind = "Normal"
 _MEANINGS: Mapping[str, str] = {
     DRAINING: "Nodes take no new calls from now on; the message says which, and why.",
@@ -40,6 +44,10 @@ _MEANINGS: Mapping[str, str] = {
     NODE_STALE: "Nodes have not reported for longer than health.staleAfter.",
     NODE_FULL: "Nodes have no room for one more call.",
     NODE_READY: "Nodes that were down, stale or full take calls again.",
+}
+_OF_SCALING: Mapping[str, str] = {
+    SCALED_OUT: "The target of autoscale was told to have more replicas; the message says how many, and why.",
+    SCALED_IN: "The target of autoscale was told to have fewer replicas, as nodes have drained.",
 }
 _MOST_NAMES = 5
 _OUT_OF_SERVICE = frozenset({"down", "stale", "full"})
@@ -49,6 +57,17 @@ _BAD: Mapping[str, frozenset[str]] = {
     CONDITION_READY: frozenset({api.READY_NO_MEMBERS, api.READY_NO_READY_MEMBERS}),
     CONDITION_STATS_FRESH: frozenset({api.STATS_STALE, api.STATS_NO_BALANCERS}),
     CONDITION_CAPACITY_AVAILABLE: frozenset({api.CAPACITY_EXHAUSTED}),
+    CONDITION_AUTOSCALE_ACTIVE: frozenset(
+        {
+            api.AUTOSCALE_HPA_PRESENT,
+            api.AUTOSCALE_TARGET_TAKEN,
+            api.AUTOSCALE_TARGET_NOT_FOUND,
+            api.AUTOSCALE_TARGET_NOT_ALLOWED,
+            api.AUTOSCALE_TARGET_MISMATCH,
+            api.AUTOSCALE_STALE_LOAD,
+            api.AUTOSCALE_FAILED,
+        }
+    ),
     CONDITION_NODE_SIDE_UNREACHABLE: frozenset({api.NODE_SIDE_NO_ADVERTISED_ADDRESS}),
 }
 _GOOD: Mapping[str, str] = {
@@ -57,6 +76,7 @@ _GOOD: Mapping[str, str] = {
     CONDITION_READY: api.READY_READY,
     CONDITION_STATS_FRESH: api.STATS_FRESH,
     CONDITION_CAPACITY_AVAILABLE: api.CAPACITY_AVAILABLE,
+    CONDITION_AUTOSCALE_ACTIVE: api.AUTOSCALE_ACTIVE,
 }
 """Of other reasons, neither bad nor good, nothing is told."""
 _OF_NODES: Mapping[str, tuple[Kind, str, str]] = {
@@ -80,7 +100,7 @@ class EventNote:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason that an Event may have, and what it is about: a type of condition, `nodes` or `remarks`."""
+    """A reason that an Event may have, and what it is about: a type of condition, `nodes`, `autoscale` or `remarks`."""
 
     about: str
     type: Kind
@@ -99,6 +119,8 @@ def reasons() -> Iterator[Reason]:
     kinds = {DRAINING: _DRAINING_TYPE, **{reason: kind for kind, reason, _ in _OF_NODES.values()}}
     for reason, meaning in _MEANINGS.items():
         yield Reason("nodes", kinds[reason], reason, meaning)
+    for reason, meaning in _OF_SCALING.items():
+        yield Reason("autoscale", "Normal", reason, meaning)
     for reason, meaning in notes.REASONS.items():
         yield Reason("remarks", "Normal" if reason in notes.HARMLESS else "Warning", reason, meaning)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from switchtender_api.constants import CONDITION_PROGRAMMED
 from switchtender_api.status import PROGRAMMED_NOT_ACCEPTED
-from switchtender_operator.domain import conditions, events, status
+from switchtender_operator.domain import conditions, events, scaling, status
 from switchtender_operator.domain.acceptance import Acceptance, judge
 from switchtender_operator.domain.addresses import kept_annotations
 from switchtender_operator.domain.bodies import render, same
@@ -150,9 +150,10 @@ def _status(
         conditions.stats_fresh(roster.members, policy, observation),
         conditions.capacity_available(roster.members, observation),
         conditions.node_side_unreachable(roster.members, world.balancers.get(policy.balancer) if policy else None),
+        scaling.autoscale_active(world, acceptance),
     ]
     wanted = [each if observation else _as_last_told(each, group) for each in judged if each is not None]
-    after = status.render(figures, nodes, wanted, group.generation, before, now)
+    after = status.render(figures, nodes, wanted, group.generation, before, now) | scaling.figures(world, acceptance)
     if not status.differs(before, after, world.settings.status_step):
         return Plan(wake_at=told.wake_at)
     due = _due(world, now)

@@ -34,7 +34,7 @@ _POD_NOT_READY = "PodNotReady"
 _BY_THE_POD = frozenset({_POD_NOT_READY, TERMINATING, DRAIN_REASON})
 """Reasons that come from the pod or the spec, so that they hold no longer than these say so."""
 
-_COUNTS = ("observedGeneration", "nodes", "ready", "draining", "truncated")
+_COUNTS = ("observedGeneration", "nodes", "ready", "draining", "truncated", "autoscale")
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,30 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingFigures:
+    """Replicas that a target is told to have, nodes that the calls need, nodes that drain so that it can shrink."""
+
+    replicas: int
+    desired: int
+    draining: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """What was made of spec.autoscale of a `generation` of the group: `reason` is one of AUTOSCALE_*.
+
+    `figures` None where the target could not be read. `last_scale` is when we last changed its replicas, None if that
+    is not known to have been.
+    """
+
+    generation: int
+    reason: str
+    message: str = ""
+    figures: ScalingFigures | None = None
+    last_scale: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the operator is set to, as far as planning needs it.
 
@@ -147,7 +171,8 @@ class GroupWorld:
     `pods` by uid are those that `plan.watched_selector` asks for, None while they are not known: then members that
     are pods stay as they are. `sets` are those of the group's label in its namespace. `balancers` by name, a text
     where the configuration cannot be used. `observation` None while balancers have not been asked.
-    `status_written` is when this process last wrote the group's status, None if it did not.
+    `status_written` is when this process last wrote the group's status, None if it did not. `autoscale` is
+    what was last made of spec.autoscale, None while nothing was.
     """
 
     group: GroupObject
@@ -158,3 +183,4 @@ class GroupWorld:
     neighbors: Neighbors = field(default_factory=Neighbors)
     settings: Settings = field(default_factory=Settings)
     status_written: datetime | None = None
+    autoscale: Scaling | None = None
