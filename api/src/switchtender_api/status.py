@@ -64,6 +64,7 @@ AUTOSCALE_TARGET_NOT_ALLOWED: Final = "TargetNotAllowed"
 AUTOSCALE_TARGET_MISMATCH: Final = "TargetMismatch"
 AUTOSCALE_STALE_LOAD: Final = "StaleLoad"
 AUTOSCALE_ROLLOUT: Final = "RolloutInProgress"
+AUTOSCALE_SCALED_TO_ZERO: Final = "ScaledToZero"
 AUTOSCALE_NOT_ACCEPTED: Final = "NotAccepted"
 AUTOSCALE_FAILED: Final = "Failed"
 NODE_SIDE_NO_ADVERTISED_ADDRESS: Final = "NoAdvertisedAddress"
@@ -117,6 +118,8 @@ REASONS: Final[Mapping[str, Mapping[str, str]]] = {
         AUTOSCALE_TARGET_MISMATCH: "The pods of the target are not those that members.selector selects.",
         AUTOSCALE_STALE_LOAD: "The load of some node is not known or too old; nothing is scaled by it.",
         AUTOSCALE_ROLLOUT: "A roll-out of the target is in progress: nodes may be added, none are taken away.",
+        AUTOSCALE_SCALED_TO_ZERO: "The target was scaled to 0 replicas by hand, which turns autoscaling off, as with a "
+        "HorizontalPodAutoscaler.",
         AUTOSCALE_NOT_ACCEPTED: "The spec is not accepted, so nothing is scaled by it.",
         AUTOSCALE_FAILED: "The API server refused or did not answer; the message says what.",
     },

@@ -1,0 +1,131 @@
+"""How each node stands: which take calls, which are coming, which failed, which drain and for whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from switchtender_operator.domain.autoscale.history import ScaleHistory
+from switchtender_operator.domain.autoscale.world import ScaleNode, ScaleWorld
+
+START_LEAST = timedelta(minutes=10)
+"""A node that has not reported for so long after it was made, or for three lead times, failed."""
+
+SETTLED = timedelta(seconds=10)
+"""Within so long every balancer knows of a drain: a report of no sessions counts only after it."""
+
+_TAKES_CALLS = frozenset({"ready", "full"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The nodes of the target by how they stand; every node is in one of the tuples.
+
+    `fresh` take calls and say how many they have; `pending` and `starting` are coming; `failed` take none and will
+    not soon; of `unknown` the load is not known; `ours` are drained by autoscaling, `others` by whomever else;
+    `terminating` are on their way out and already replaced.
+    """
+
+    fresh: tuple[ScaleNode, ...]
+    pending: tuple[ScaleNode, ...]
+    starting: tuple[ScaleNode, ...]
+    failed: tuple[ScaleNode, ...]
+    unknown: tuple[ScaleNode, ...]
+    ours: tuple[ScaleNode, ...]
+    others: tuple[ScaleNode, ...]
+    terminating: tuple[ScaleNode, ...]
+    replicas: int
+    rolling: bool
+
+    @property
+    def alive(self) -> tuple[ScaleNode, ...]:
+        """The pods that the target's controller counts: all but those on their way out."""
+        kept = (*self.fresh, *self.pending, *self.starting, *self.failed, *self.unknown)
+        return (*kept, *self.ours, *self.others)
+
+    @property
+    def unseen(self) -> int:
+        """Pods that are asked for and not there yet."""
+        return max(0, self.replicas - len(self.alive))
+
+    @property
+    def kept(self) -> int:
+        """Nodes that do not drain, those asked for and not there yet among them.
+
+        Counted from the replicas asked for: pods above them are being removed, and those are draining ones. In a
+        roll-out pods above them are the new ones instead.
+        """
+        leaving = 0 if self.rolling else max(0, len(self.alive) - self.replicas)
+        return max(0, self.replicas - max(0, len(self.ours) + len(self.others) - leaving))
+
+    @property
+    def capable(self) -> int:
+        """Nodes that take calls, or will: the kept ones without those that failed."""
+        return max(0, self.kept - len(self.failed))
+
+
+def reported(node: ScaleNode, stale_after: float) -> bool:
+    """Return whether the node's sessions are known and not too old."""
+    return node.sessions is not None and node.age is not None and node.age <= stale_after
+
+
+def fleet_of(world: ScaleWorld, history: ScaleHistory) -> Fleet:
+    """Return how the nodes stand, with what was asked for a moment ago taken as done."""
+    groups: dict[str, list[ScaleNode]] = {}
+    for node in sorted((_as_asked(node, history) for node in world.nodes), key=lambda node: node.uid):
+        groups.setdefault(_standing(node, world), []).append(node)
+
+    def of(standing: str) -> tuple[ScaleNode, ...]:
+        return tuple(groups.get(standing, ()))
+
+    return Fleet(
+        fresh=of("fresh"),
+        pending=of("pending"),
+        starting=of("starting"),
+        failed=of("failed"),
+        unknown=of("unknown"),
+        ours=of("ours"),
+        others=of("others"),
+        terminating=of("terminating"),
+        replicas=world.target.replicas,
+        rolling=world.target.rolling,
+    )
+
+
+def _as_asked(node: ScaleNode, history: ScaleHistory) -> ScaleNode:
+    """Return the node as it will be seen once the watch has caught up with what was asked of it."""
+    drained = dict(history.drained).get(node.uid)
+    if drained is not None and not node.draining:
+        return replace(node, draining=True, drained_by_us=True, since=drained)
+    if node.drained_by_us and node.uid in dict(history.revived):
+        return replace(node, draining=False, drained_by_us=False, since=None, expired=False)
+    return node
+
+
+def _standing(node: ScaleNode, world: ScaleWorld) -> str:
+    if node.terminating:
+        return "terminating"
+    if node.drained_by_us:
+        return "ours"
+    if node.draining:
+        return "others"
+    return "pending" if node.pending else _kept(node, world)
+
+
+def _kept(node: ScaleNode, world: ScaleWorld) -> str:
+    if node.state == "down":
+        return "failed"
+    young = node.created is not None and world.now - node.created <= patience(world)
+    if reported(node, world.stale_after):
+        if node.ready and node.state in _TAKES_CALLS:
+            return "fresh"
+        # A balancer's word lags behind the end of a drain: such a node is on its way back.
+        return "starting" if young or node.state == "draining" else "failed"
+    if node.age is None and young:
+        return "starting"
+    return "failed" if node.age is None and not node.ready else "unknown"
+
+
+def patience(world: ScaleWorld) -> timedelta:
+    """Return how long a node may take to report for the first time."""
+    return max(START_LEAST, 3 * world.spec.scale_out.lead_time)
