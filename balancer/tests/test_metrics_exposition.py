@@ -17,8 +17,14 @@ from switchtender.load.states import STATES
 from switchtender.metrics.collector import expose
 from switchtender.metrics.core_families import BY_CORE_NAME
 from switchtender.metrics.exposition import Exposition
-from switchtender.metrics.families import NODE_LOAD
+from switchtender.metrics.families import NODE_DRAIN_SESSIONS, NODE_LOAD
 from switchtender.metrics.reloads import Reloads
+
+SOMETIMES = {
+    f"switchtender_node_{name}"
+    for name in ("drain_deadline_timestamp_seconds", "drain_since_timestamp_seconds", "drain_sessions", "disabled")
+}
+"""Of nodes that drain or are disabled alone."""
 
 
 def node(group, name, **changes):
@@ -129,7 +135,7 @@ def test_every_family_is_ours_or_the_process_and_tells_what_it_is(families):
     for family in families.values():
         assert family.documentation.endswith("."), family.name
         assert family.type in {"counter", "gauge", "histogram"}, family.name
-        assert family.samples or family.name in {"switchtender_node_drain_deadline_timestamp_seconds"}, family.name
+        assert family.samples or family.name in SOMETIMES, family.name
 
 
 def test_names_follow_the_conventions(families):
@@ -230,8 +236,9 @@ def test_scorers_that_fail_are_counted_by_how(families):
 def test_a_replica_leaves_out_the_load_of_a_node_that_it_does_not_hear(changes, shown):
     text = generate_latest(registry_of(node("ivr", "fs1", **changes))).decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
+    drains = changes.get("state") == "draining"
     for family in NODE_LOAD:
-        assert bool(families[family.name].samples) == shown, family.name
+        assert bool(families[family.name].samples) == (shown and (drains or family != NODE_DRAIN_SESSIONS)), family.name
     kept = ("node_state", "node_heartbeat_age_seconds", "node_calls_assigned", "esl_connects", "node_weight")
     assert all(families[f"switchtender_{name}"].samples for name in kept)
 
@@ -245,13 +252,31 @@ def test_logins_to_the_event_socket_are_shown_for_nodes_that_have_one():
     assert {sample.labels["node"] for sample in families["switchtender_esl_errors"].samples} == {"fs1"}
 
 
-def test_the_deadline_of_a_drain_is_shown_while_there_is_one():
-    draining = node("ivr", "fs1", state="draining", drain={"since": 1.0, "deadline": 1_800_000_000.0})
-    text = generate_latest(registry_of(draining, node("ivr", "fs2"))).decode()
-    assert (
-        'switchtender_node_drain_deadline_timestamp_seconds{group="ivr",namespace="voice",node="fs1"} 1.8e+09\n' in text
-    )
-    assert text.count("switchtender_node_drain_deadline_timestamp_seconds{") == 1
+def test_a_drain_is_shown_while_there_is_one():
+    draining = node("ivr", "fs1", state="draining", sessions=7, drain={"since": 1.7e9, "deadline": 1.8e9})
+    text = generate_latest(registry_of(draining, node("ivr", "fs2", sessions=5))).decode()
+    for name, value in (("deadline_timestamp_seconds", "1.8e+09"), ("since_timestamp_seconds", "1.7e+09")):
+        assert f'switchtender_node_drain_{name}{{group="ivr",namespace="voice",node="fs1"}} {value}\n' in text
+        assert text.count(f"switchtender_node_drain_{name}{{") == 1
+    assert 'switchtender_node_drain_sessions{group="ivr",namespace="voice",node="fs1"} 7.0\n' in text
+    assert text.count("switchtender_node_drain_sessions{") == 1
+
+
+@pytest.mark.parametrize("unheard", [{"heard": False}, {"state": "down"}])
+def test_what_remains_on_a_node_that_is_not_heard_is_not_told(unheard):
+    known = {"state": "draining", "sessions": 7, "drain": {"since": 1.7e9, "deadline": None}, **unheard}
+    text = generate_latest(registry_of(node("ivr", "fs1", **known))).decode()
+    assert "switchtender_node_drain_sessions{" not in text
+    assert "switchtender_node_drain_deadline_timestamp_seconds{" not in text
+    assert "switchtender_node_drain_since_timestamp_seconds{" in text
+
+
+def test_a_disabled_node_is_told():
+    text = generate_latest(
+        registry_of(node("ivr", "fs1", state="down", reason="Disabled"), node("ivr", "fs2"))
+    ).decode()
+    assert 'switchtender_node_disabled{group="ivr",namespace="voice",node="fs1"} 1.0\n' in text
+    assert text.count("switchtender_node_disabled{") == 1
 
 
 def test_idle_cpu_is_a_ratio(families):

@@ -56,9 +56,12 @@ SOMETIMES = {
         families.LIVE_CLIENTS,
         families.SCORE_FAULTS,
         families.NODE_DRAIN_DEADLINE,
+        families.NODE_DRAIN_SINCE,
+        families.NODE_DRAIN_SESSIONS,
+        families.NODE_DISABLED,
     )
 }
-"""Where TLS, Kubernetes, scorers or a drain are, and shown by whoever serves HTTP."""
+"""Where TLS, Kubernetes, scorers, a drain or a disabled node are, and shown by whoever serves HTTP."""
 
 
 class Still:

@@ -68,6 +68,8 @@ def test_every_declared_family_is_served_and_no_other() -> None:
     one.write("set", "applied")
     one.reconciles.labels("ok").inc()
     one.polls.labels("ok").inc()
+    one.scaled("in", "applied")
+    one.marked("applied")
     typed = {line.split()[2] for line in one.page()[0].decode().splitlines() if line.startswith("# TYPE")}
     declared = {family.exposed for family in metrics.FAMILIES}
     ours = {name for name in typed if not name.endswith("_created")}

@@ -55,6 +55,8 @@ def test_an_operator_is_clean():
     one.write("set", "applied")
     one.reconciles.labels("ok").inc()
     one.polls.labels("ok").inc()
+    one.scaled("in", "applied")
+    one.marked("applied")
     page = one.page()[0].decode()
     assert all(f"# TYPE {family.exposed} " in page for family in operator.FAMILIES)
     assert lint(page) == ""

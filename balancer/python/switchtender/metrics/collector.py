@@ -41,6 +41,7 @@ _LOAD: dict[Family, Read] = {
     families.NODE_SHARE: itemgetter("share"),
     families.NODE_SESSION_RATE: itemgetter("sessionRate"),
     families.NODE_SESSION_RATE_LIMIT: itemgetter("sessionsPerSecondLimit"),
+    families.NODE_DRAIN_SESSIONS: lambda node: node["sessions"] if node["state"] == "draining" else None,
     families.NODE_IDLE_CPU: lambda node: None if node["idleCPU"] is None else node["idleCPU"] / 100,
 }
 _NODE: dict[Family, Read] = {
@@ -54,6 +55,8 @@ _NODE: dict[Family, Read] = {
     families.NODE_ASSIGNED: itemgetter("assigned"),
     families.NODE_ENDED: itemgetter("ended"),
     families.NODE_DRAIN_DEADLINE: lambda node: None if node["drain"] is None else node["drain"]["deadline"],
+    families.NODE_DRAIN_SINCE: lambda node: None if node["drain"] is None else node["drain"]["since"],
+    families.NODE_DISABLED: lambda node: 1.0 if node["reason"] == "Disabled" else None,
 }
 _PROBE: dict[Family, Read] = {
     families.NODE_PROBE_ANSWERED: itemgetter("answered"),

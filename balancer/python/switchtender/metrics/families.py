@@ -48,10 +48,13 @@ NODE_SESSION_RATE_LIMIT = _family(
 NODE_IDLE_CPU = _family(
     "node_idle_cpu_ratio", "gauge", "Idle CPU of the node's host as it last reported it, 0 to 1.", *NODE
 )
+NODE_DRAIN_SESSIONS = _family(
+    "node_drain_sessions", "gauge", "Sessions that remain on the node as it reports them; only while it drains.", *NODE
+)
 
 NODE_LOAD = (
     NODE_SESSIONS, NODE_MAX_SESSIONS, NODE_EFFECTIVE, NODE_CAPACITY, NODE_UTILIZATION, NODE_HEADROOM, NODE_SHARE,
-    NODE_SESSION_RATE, NODE_SESSION_RATE_LIMIT, NODE_IDLE_CPU,
+    NODE_SESSION_RATE, NODE_SESSION_RATE_LIMIT, NODE_IDLE_CPU, NODE_DRAIN_SESSIONS,
 )  # fmt: skip
 
 # What this replica itself knows of a node, whatever the node says.
@@ -107,6 +110,12 @@ NODE_DRAIN_DEADLINE = _family(
     "When the node is to be empty; only while it drains with a deadline.",
     *NODE,
 )
+NODE_DRAIN_SINCE = _family(
+    "node_drain_since_timestamp_seconds", "gauge", "When the drain of the node began; only while it drains.", *NODE
+)
+NODE_DISABLED = _family(
+    "node_disabled", "gauge", "1 for a node that an operator disabled (switchtender disable); only for such.", *NODE
+)
 ESL_CONNECTED = _family(
     "esl_connected", "gauge", "1 while this replica is logged in to the node's Event Socket, else 0.", *NODE
 )
@@ -126,7 +135,8 @@ ESL_ERRORS = _family(
 NODE_KNOWN = (
     NODE_STATE, NODE_HEARTBEAT_AGE, NODE_REQUESTS, NODE_LEGS, NODE_SCORE, NODE_EJECTED, NODE_IN_FLIGHT, NODE_WEIGHT,
     NODE_ASSIGNED, NODE_ENDED, NODE_PROBES, NODE_PROBE_ANSWERED, NODE_PROBE_TRIP, NODE_RESOURCE_IN_USE,
-    NODE_RESOURCE_LIMIT, NODE_DRAIN_DEADLINE, ESL_CONNECTED, ESL_CONNECTS, ESL_DISCONNECTS, ESL_ERRORS,
+    NODE_RESOURCE_LIMIT, NODE_DRAIN_DEADLINE, NODE_DRAIN_SINCE, NODE_DISABLED, ESL_CONNECTED,
+    ESL_CONNECTS, ESL_DISCONNECTS, ESL_ERRORS,
 )  # fmt: skip
 
 # Groups, as this replica sees their nodes.

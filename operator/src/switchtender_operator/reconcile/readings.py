@@ -10,6 +10,7 @@ from typing import Any
 
 from switchtender_api.constants import CRD_REVISION
 from switchtender_api.metrics import Family
+from switchtender_api.v1alpha1.autoscale import Autoscale
 from switchtender_kube import Reflector
 from switchtender_operator.domain.conditions import by_type
 from switchtender_operator.domain.world import GroupObject, SetObject
@@ -85,6 +86,9 @@ class Readings:
         groups = [group for key in sorted(self.cluster.group_keys()) if (group := self.cluster.group(key)) is not None]
         yield metrics.GENERATION, [((group.namespace, group.name), group.generation) for group in groups]
         yield metrics.CONDITION, [sample for group in groups for sample in _conditions(group)]
+        for family, read in _FIGURES.items():
+            found = [((group.namespace, group.name), read(group)) for group in groups]
+            yield family, [(labels, value) for labels, value in found if value is not None]
 
     def _sets(self) -> Iterator[tuple[Family, Iterable[Sample]]]:
         members: dict[tuple[str, ...], float] = {}
@@ -124,6 +128,40 @@ def _conditions(group: GroupObject) -> Iterator[Sample]:
     """Yield the conditions of the group's status; of the declared types alone, whoever wrote it."""
     for kind, condition in sorted(by_type(group.status).items()):
         yield (group.namespace, group.name, kind), _CONDITION[condition["status"]]
+
+
+def _said(*path: str) -> Callable[[GroupObject], float | None]:
+    """Return what reads a number of the group's status; None where the status has it not, or was never written."""
+
+    def read(group: GroupObject) -> float | None:
+        found: Any = group.status
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found if isinstance(found, int) else None
+
+    return read
+
+
+def _wanted(bound: Callable[[Autoscale], int]) -> Callable[[GroupObject], float | None]:
+    """Return what reads a bound of the group's spec.autoscale; None where it has none."""
+
+    def read(group: GroupObject) -> float | None:
+        autoscale = None if group.read.group is None else group.read.group.spec.autoscale
+        return None if autoscale is None else bound(autoscale)
+
+    return read
+
+
+_FIGURES: Mapping[Family, Callable[[GroupObject], float | None]] = {
+    metrics.DRAINING_NODES: _said("draining"),
+    metrics.DRAINING_SESSIONS: _said("drainingSessions"),
+    metrics.AUTOSCALE_REPLICAS: _said("autoscale", "replicas"),
+    metrics.AUTOSCALE_DESIRED: _said("autoscale", "desired"),
+    metrics.AUTOSCALE_DRAINING: _said("autoscale", "draining"),
+    metrics.AUTOSCALE_MIN: _wanted(lambda autoscale: autoscale.min),
+    metrics.AUTOSCALE_MAX: _wanted(lambda autoscale: autoscale.max),
+}
+"""What a group's status and spec say of drains and scaling."""
 
 
 def _carried(head: SetObject) -> int | None:

@@ -56,6 +56,20 @@ POLLS = _family(
     ("result",),
 )
 
+SCALES = _family(
+    "scales",
+    "counter",
+    "Changes of the replicas of targets by spec.autoscale, by direction (out, in) and result: applied, conflict, "
+    "refused, failed.",
+    ("direction", "result"),
+)
+MARKS = _family(
+    "marks",
+    "counter",
+    "Writes of marks to pods (deletion cost, safe-to-evict, drain) by result: applied, conflict, refused, failed.",
+    ("result",),
+)
+
 BUILD = _family("build", "info", "Version of the operator.", ("version",))
 QUEUE_DEPTH = _family("queue_depth", "gauge", "Changed groups that wait for their turn.")
 QUEUE_OLDEST = _family("queue_oldest_seconds", "gauge", "How long the longest waiting changed group has waited.")
@@ -110,6 +124,29 @@ CONDITION = _family(
     "shown.",
     ("namespace", "group", "type"),
 )
+DRAINING_NODES = _family(
+    "group_draining_nodes", "gauge", "Nodes of the group that drain, as its status has them.", ("namespace", "group")
+)
+DRAINING_SESSIONS = _family(
+    "group_draining_sessions",
+    "gauge",
+    "Sessions that remain on nodes that drain, as the status of the group has them.",
+    ("namespace", "group"),
+)
+AUTOSCALE_REPLICAS = _family(
+    "autoscale_replicas",
+    "gauge",
+    "Replicas that the target of spec.autoscale is told to have, draining ones among them.",
+    ("namespace", "group"),
+)
+AUTOSCALE_DESIRED = _family(
+    "autoscale_desired", "gauge", "Nodes that the calls need, within min and max.", ("namespace", "group")
+)
+AUTOSCALE_DRAINING = _family(
+    "autoscale_draining", "gauge", "Nodes that drain so that the target can shrink.", ("namespace", "group")
+)
+AUTOSCALE_MIN = _family("autoscale_min", "gauge", "spec.autoscale.min of the group.", ("namespace", "group"))
+AUTOSCALE_MAX = _family("autoscale_max", "gauge", "spec.autoscale.max of the group.", ("namespace", "group"))
 ACKED = _family(
     "acked_generation",
     "gauge",
@@ -120,13 +157,14 @@ BALANCERS = _family("balancers", "gauge", "Balancers found and reached, by Balan
 CRD_REVISION = _family("crd_revision", "gauge", "Revision of the CRDs that this operator brings.")
 CRD_SERVED = _family("crd_served_revision", "gauge", "Revision of a CRD on the API server.", ("crd",))
 
-DIRECT = (RECONCILES, RECONCILE_SECONDS, PLAN_SECONDS, WRITES, REQUESTS, REQUEST_SECONDS, POLLS)
+DIRECT = (RECONCILES, RECONCILE_SECONDS, PLAN_SECONDS, WRITES, REQUESTS, REQUEST_SECONDS, POLLS, SCALES, MARKS)
 """Counted where it happens."""
 
 SCRAPED = (
     QUEUE_DEPTH, QUEUE_OLDEST, COALESCED, EVENTS, WAKES, KOPF_RESTARTS, WATCH_RESTARTS, WATCH_SILENCE, CACHED, DRIFT,
-    SYNCED, LEADER, MEMBERS, PUBLISHED, ACKED, GENERATION, IN_FORCE, CONDITION, BALANCERS, CRD_REVISION, CRD_SERVED,
-    BUILD,
+    SYNCED, LEADER, MEMBERS, PUBLISHED, ACKED, GENERATION, IN_FORCE, CONDITION, DRAINING_NODES, DRAINING_SESSIONS,
+    AUTOSCALE_REPLICAS, AUTOSCALE_DESIRED, AUTOSCALE_DRAINING, AUTOSCALE_MIN, AUTOSCALE_MAX, BALANCERS, CRD_REVISION,
+    CRD_SERVED, BUILD,
 )  # fmt: skip
 """Read when the page is asked for."""
 
@@ -153,6 +191,8 @@ class Metrics:
         self.requests = self._counter(REQUESTS)
         self.request_seconds = self._histogram(REQUEST_SECONDS)
         self.polls = self._counter(POLLS)
+        self.scales = self._counter(SCALES)
+        self.marks = self._counter(MARKS)
         self._scraped = _Scraped()
         self.registry.register(self._scraped)
 
@@ -173,6 +213,14 @@ class Metrics:
     def write(self, kind: str, result: str) -> None:
         """Count a write, or one that was not needed."""
         self.writes.labels(kind, result).inc()
+
+    def scaled(self, direction: str, result: str) -> None:
+        """Count a change of a target's replicas: `direction` out or in."""
+        self.scales.labels(direction, result).inc()
+
+    def marked(self, result: str) -> None:
+        """Count a write of marks to a pod."""
+        self.marks.labels(result).inc()
 
     def _counter(self, family: Family) -> Counter:
         return Counter(family.name, family.help, family.labels, registry=self.registry)
