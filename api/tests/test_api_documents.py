@@ -190,6 +190,7 @@ ONLY_IN_KUBERNETES = {
     "spec.members.selector",
     "spec.esl.passwordFrom.secretKeyRef",
     "spec.autoscale",
+    "spec.drain.onTimeout",
 }
 
 

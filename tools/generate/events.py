@@ -27,7 +27,7 @@ An Event is for people and may be missing: the status of the group and the metri
 
 * What changed is told with the write of the status that shows it, and while the spec stays, a group's status is written
   once in {DEFAULT.status_interval:g} s at most: a node that went and came back in between is not told of. `Draining`
-  alone comes with the write of the `DestinationSet`.
+  and `DrainCancelled` alone come with the write of the `DestinationSet`, but for nodes that drain of their own will.
 * The same reason with the same message about the same group is sent once in {_GATE.repeat / 60:g} minutes.
 * A group has {_GATE.burst} Events at once, and one more each {_GATE.refill:g} s; what is above that is left out.
 * `switchtender_operator_writes_total{{kind="event", result="suppressed"}}` counts what was left out by either rule.

@@ -75,7 +75,7 @@ GAPS: tuple[Gap, ...] = (
     Gap(BalancerGroup, "spec.esl.passwordFrom.env", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.esl.passwordFrom.file", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.autoscale", _given, "null", _CLUSTER, _FILE),
-    Gap(BalancerGroup, "spec.drain.onTimeout", _other_than("Hold"), "Hold"),
+    Gap(BalancerGroup, "spec.drain.onTimeout", _other_than("Hold"), "Hold", worlds=_FILE),
     Gap(BalancerGroup, "spec.drain.pauseNode", bool, "false"),
 )
 

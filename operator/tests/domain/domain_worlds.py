@@ -109,6 +109,7 @@ class Cluster:
     written: datetime | None = None
     neighbors: Neighbors = field(default_factory=Neighbors)
     pods_known: bool = True
+    cordoned: Mapping[str, datetime | None] = field(default_factory=dict)
     defaulting: bool = False
     writes: int = 0
 
@@ -148,6 +149,7 @@ class Cluster:
             neighbors=self.neighbors,
             settings=self.settings,
             status_written=self.written,
+            cordoned=self.cordoned,
         )
 
     def plan(self) -> Plan:

@@ -38,6 +38,9 @@ def test_remarks():
 def test_nodes():
     assert {row for row in TABLE if row[0] == "nodes"} == {
         ("nodes", "Normal", "Draining"),
+        ("nodes", "Normal", "Drained"),
+        ("nodes", "Warning", "DrainExpired"),
+        ("nodes", "Normal", "DrainCancelled"),
         ("nodes", "Warning", "NodeDown"),
         ("nodes", "Warning", "NodeStale"),
         ("nodes", "Normal", "NodeFull"),

@@ -30,7 +30,8 @@ class NodeDrain(Model):
 
     since: Time = Field(description="Since when it takes no new calls.")
     deadline: Time | None = Field(None, description="When waiting for its calls ends.")
-    expired: Boolean = Field(default=False, description="The deadline has passed with calls on it.")
+    drained: Boolean = Field(default=False, description="Nothing is left: a fresh report said no sessions.")
+    expired: Boolean = Field(default=False, description="The deadline has passed before that.")
 
 
 class NodeSummary(Model):

@@ -6,7 +6,7 @@ so none is repeated, and none is lost when a write has to wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,16 +20,18 @@ from switchtender_api.constants import (
     CONDITION_READY,
     CONDITION_STATS_FRESH,
 )
+from switchtender_api.v1alpha1.group import Drain
 from switchtender_operator.domain import notes
-from switchtender_operator.domain.conditions import Condition, by_type, named
-from switchtender_operator.domain.members import Member, state_of
+from switchtender_operator.domain.conditions import SERVING, Condition, by_type, named
+from switchtender_operator.domain.drains import OWN_WILL
+from switchtender_operator.domain.members import Member, written_member
 from switchtender_operator.domain.notes import Note, shown
 from switchtender_operator.domain.status import Node, summaries
 
 Kind = Literal["Normal", "Warning"]
 
-DRAINING = "Draining"
-"""Reason of the Event that nodes began to drain."""
+DRAINING, DRAINED, DRAIN_EXPIRED, DRAIN_CANCELLED = "Draining", "Drained", "DrainExpired", "DrainCancelled"
+"""Reasons of Events about drains: begun, done, not done in time, taken back."""
 
 NODE_DOWN, NODE_STALE, NODE_FULL, NODE_READY = "NodeDown", "NodeStale", "NodeFull", "NodeReady"
 """Reasons of Events about single nodes of a group."""
@@ -37,9 +39,18 @@ NODE_DOWN, NODE_STALE, NODE_FULL, NODE_READY = "NodeDown", "NodeStale", "NodeFul
 SCALED_OUT, SCALED_IN = "ScaledOut", "ScaledIn"
 """Reasons of Events about the number of nodes, told where that is changed."""
 
-_DRAINING_TYPE: Kind = "Normal"
+_OF_DRAINS: Mapping[str, Kind] = {
+    DRAINING: "Normal",
+    DRAINED: "Normal",
+    DRAIN_EXPIRED: "Warning",
+    DRAIN_CANCELLED: "Normal",
+}
 _MEANINGS: Mapping[str, str] = {
     DRAINING: "Nodes take no new calls from now on; the message says which, and why.",
+    DRAINED: "Nodes that drain have no call left: a fresh report says so.",
+    DRAIN_EXPIRED: "The deadline of drains has passed with calls on the nodes; the message says how many, and what "
+    "drain.onTimeout makes of that.",
+    DRAIN_CANCELLED: "Nodes are not drained any more, and take calls once they are seen to be ready.",
     NODE_DOWN: "Nodes cannot be used any more; the message says why.",
     NODE_STALE: "Nodes have not reported for longer than health.staleAfter.",
     NODE_FULL: "Nodes have no room for one more call.",
@@ -116,7 +127,7 @@ def reasons() -> Iterator[Reason]:
                 yield Reason(condition, "Warning", reason, meaning)
             elif reason == _GOOD.get(condition):
                 yield Reason(condition, "Normal", reason, meaning)
-    kinds = {DRAINING: _DRAINING_TYPE, **{reason: kind for kind, reason, _ in _OF_NODES.values()}}
+    kinds = {**_OF_DRAINS, **{reason: kind for kind, reason, _ in _OF_NODES.values()}}
     for reason, meaning in _MEANINGS.items():
         yield Reason("nodes", kinds[reason], reason, meaning)
     for reason, meaning in _OF_SCALING.items():
@@ -153,20 +164,73 @@ def of_notes(remarks: Iterable[Note], before: Mapping[str, Any]) -> Iterator[Eve
 
 
 def of_drains(members: Iterable[Member], before: Mapping[str, Mapping[str, Any]]) -> Iterator[EventNote]:
-    """Yield one Event for the nodes that stood in the sets and now begin to drain; `before` holds those by uid."""
-    begun = sorted(
-        f"{member.name} ({member.drain_reason})"
-        for member in members
-        if member.state == "Draining" and member.uid in before and state_of(before[member.uid]) != "Draining"
-    )
+    """Yield one Event each for the nodes that stood in the sets and now begin to drain, or do so no longer.
+
+    `before` holds the bodies of those that stood there, by uid.
+    """
+    begun, ended = [], []
+    for member in members:
+        if member.uid not in before:
+            continue
+        was = written_member(before[member.uid])
+        if member.state == "Draining" and was.state != "Draining":
+            begun.append(f"{member.name} ({member.drain_reason})")
+        elif member.state != "Draining" and was.state == "Draining":
+            ended.append(f"{member.name} ({was.drain_reason})")
+    yield from _drains(begun, ended)
+
+
+def of_countdowns(nodes: Iterable[Node], before: Mapping[str, Any], policy: Drain | None) -> Iterator[EventNote]:
+    """Yield what became of drains since the status before: done, or not done in time.
+
+    Of a node that drains of its own will also that it began and ended, which no set says. One that the status before
+    does not know by name is new, unless there was no room for it: then it was in service.
+    """
+    was = summaries(before)
+    begun, ended, drained, expired = [], [], [], []
+    for node in nodes:
+        if node.name not in was and not before.get("truncated"):
+            continue
+        old = was.get(node.name, {"state": "ready", "reason": ""})
+        text, drain, former = f"{node.name} ({node.reason})", node.drain, _drain_of(old)
+        if drain is None:
+            if node.state in SERVING and old["reason"] in OWN_WILL and former:
+                ended.append(f"{node.name} ({old['reason']})")
+            continue
+        if node.reason in OWN_WILL and old["state"] != "draining":
+            begun.append(text)
+        same = former if former.get("since") == drain.summary()["since"] else {}
+        if drain.drained and not same.get("drained"):
+            drained.append(text)
+        if drain.expired and not same.get("expired"):
+            expired.append(f"{node.name} ({'no report' if node.sessions is None else f'{node.sessions} sessions'})")
+    yield from _drains(sorted(begun), sorted(ended))
+    if drained:
+        yield EventNote(_OF_DRAINS[DRAINED], DRAINED, f"no call is left on {named(sorted(drained), _MOST_NAMES)}")
+    if expired:
+        then = "they wait on" if policy is None or policy.on_timeout == "Hold" else "they may go with their calls"
+        rule = "" if policy is None else f" (drain.onTimeout: {policy.on_timeout})"
+        text = f"past the deadline with calls, {then}{rule}: {named(sorted(expired), _MOST_NAMES)}"
+        yield EventNote(_OF_DRAINS[DRAIN_EXPIRED], DRAIN_EXPIRED, text)
+
+
+def _drain_of(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    drain = summary.get("drain")
+    return drain if isinstance(drain, Mapping) else {}
+
+
+def _drains(begun: Sequence[str], ended: Sequence[str]) -> Iterator[EventNote]:
     if begun:
-        yield EventNote(_DRAINING_TYPE, DRAINING, f"no new calls for {named(begun, _MOST_NAMES)}")
+        yield EventNote(_OF_DRAINS[DRAINING], DRAINING, f"no new calls for {named(sorted(begun), _MOST_NAMES)}")
+    if ended:
+        text = f"no longer drained: {named(sorted(ended), _MOST_NAMES)}"
+        yield EventNote(_OF_DRAINS[DRAIN_CANCELLED], DRAIN_CANCELLED, text)
 
 
 def of_nodes(nodes: Iterable[Node], before: Mapping[str, Any]) -> Iterator[EventNote]:
     """Yield one Event for the nodes that are full, stale, down or ready again since the status before.
 
-    Draining has its own Event. A node that is new has no state before, and one that the status before had no room for
+    Drains have their own Events. A node that is new has no state before, and one that the status before had no room for
     was ready: it names those out of service first.
     """
     was = {name: summary["state"] for name, summary in summaries(before).items()}

@@ -204,5 +204,8 @@ def member_of(member: SetMember) -> Member:
 
 
 def marked(drain: MemberDrain | None, *, paused: bool) -> MemberDrain | None:
-    """Return the drain with the mark that a balancer paused the node, if one did and it was asked to."""
-    return drain.model_copy(update={"paused_by_us": True}) if drain is not None and drain.pause and paused else drain
+    """Return the drain with the mark that a balancer paused the node, if one did.
+
+    It stays though the group asks for no pause any more: who paused the node resumes it when the drain ends.
+    """
+    return drain.model_copy(update={"paused_by_us": True}) if drain is not None and paused else drain

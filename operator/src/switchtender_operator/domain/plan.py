@@ -137,10 +137,12 @@ def _status(
     """Return the part of the plan that is status: what to write now, its events, and when to look again."""
     group, observation = world.group, world.observation
     before = group.status
-    nodes = status.nodes_of(roster.members, observation, before)
+    policy = force.policy if force else None
+    nodes = status.nodes_of(roster.members, observation, before, policy, now)
     figures = status.figures_of(nodes, roster.members, observation, before)
     told = _programmed(world, acceptance, force, writing=writing, now=now)
-    policy = force.policy if force else None
+    wakes = status.deadlines(nodes, now) + ([told.wake_at] if told.wake_at else [])
+    wake_at = min(wakes, default=None)
     judged = [
         conditions.accepted(acceptance),
         told.condition,
@@ -155,13 +157,14 @@ def _status(
     wanted = [each if observation else _as_last_told(each, group) for each in judged if each is not None]
     after = status.render(figures, nodes, wanted, group.generation, before, now) | scaling.figures(world, acceptance)
     if not status.differs(before, after, world.settings.status_step):
-        return Plan(wake_at=told.wake_at)
+        return Plan(wake_at=wake_at)
     due = _due(world, now)
     if now < due and before.get("observedGeneration") == group.generation:
-        return Plan(wake_at=min(due, told.wake_at or due))
+        return Plan(wake_at=min(due, wake_at or due))
     notes = events.of_notes(roster.notes, before) if force else ()
-    told_of = (*events.of_conditions(wanted, before), *events.of_nodes(nodes, before), *notes)
-    return Plan(status=after, events=told_of, wake_at=told.wake_at)
+    countdowns = events.of_countdowns(nodes, before, policy.drain if policy else None)
+    told_of = (*events.of_conditions(wanted, before), *events.of_nodes(nodes, before), *countdowns, *notes)
+    return Plan(status=after, events=told_of, wake_at=wake_at)
 
 
 def _due(world: GroupWorld, now: datetime) -> datetime:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from switchtender_api.v1alpha1 import MemberDrain, MemberEsl, MemberSip, SetMember
 from switchtender_api.v1alpha1.group import Drain, Esl, Sip
 from switchtender_operator.domain.addresses import Location, NoAddress, locate
-from switchtender_operator.domain.drains import pod_drain
+from switchtender_operator.domain.drains import Cordons, Request, pod_drain, request_of
 from switchtender_operator.domain.members import Destinations, Member, Roster, marked, member_of
 from switchtender_operator.domain.notes import BAD_ANNOTATION, NODE_LEFT_OUT, POD_UNREADABLE, Note, remark
 from switchtender_operator.domain.overrides import ReadOverrides, read_overrides, unknown_resources
@@ -37,15 +37,17 @@ class Terms:
 class _Look:
     """A pod under certain terms: `member` None if it is no node; else as it is while it does not drain.
 
-    `drain` is since when its annotation asks for that.
+    `drain` is what its annotations ask for.
     """
 
     notes: tuple[Note, ...]
     member: Member | None = None
-    drain: datetime | None = None
+    drain: Request | None = None
 
 
-def pod_members(pods: Iterable[Pod], terms: Terms, drain: Drain, paused: frozenset[str], now: datetime) -> Roster:
+def pod_members(
+    pods: Iterable[Pod], terms: Terms, drain: Drain, paused: frozenset[str], cordons: Cordons, now: datetime
+) -> Roster:
     """Return the members that pods are. `paused` holds the uids of nodes that a balancer paused.
 
     A pod that has ended or has no address yet is none; one whose address cannot be used is none and gets a note.
@@ -63,7 +65,7 @@ def pod_members(pods: Iterable[Pod], terms: Terms, drain: Drain, paused: frozens
         notes += look.notes
         if look.member is None:
             continue
-        draining = pod_drain(pod, look.drain, drain, now)
+        draining = pod_drain(pod, look.drain, cordons.since(pod, now), drain, now)
         if draining.begins is not None:
             begins.append(draining.begins)
         mark = marked(draining.drain, paused=pod.uid in paused)
@@ -89,7 +91,7 @@ def _look(pod: Pod, terms: Terms) -> _Look:
     overrides = read_overrides(pod)
     problems = (*overrides.problems, *unknown_resources(overrides.values, terms.resources))
     notes += (remark(BAD_ANNOTATION, f"{pod.name}: {problem}") for problem in problems)
-    return _Look(tuple(notes), _render(pod, terms, location, overrides), overrides.drain)
+    return _Look(tuple(notes), _render(pod, terms, location, overrides), request_of(pod, overrides.drain))
 
 
 def _drained(member: Member, drain: MemberDrain) -> Member:

@@ -8,6 +8,7 @@ from typing import Any
 
 from switchtender_api.v1alpha1 import BalancerConfigSpec
 from switchtender_api.v1alpha1.config import Destinations as AnyDestination
+from switchtender_operator.domain.drains import Cordons
 from switchtender_operator.domain.force import InForce
 from switchtender_operator.domain.members import (
     Destinations,
@@ -46,7 +47,8 @@ def _parts(world: GroupWorld, force: InForce, written: Written, now: datetime) -
     if force.follow and world.pods is not None:
         resources = frozenset(resource.name for resource in policy.capacity.resources)
         terms = Terms(policy.sip, policy.esl, destinations, resources)
-        yield pod_members(world.pods.values(), terms, policy.drain, paused, now)
+        cordons = Cordons(world.cordoned, written)
+        yield pod_members(world.pods.values(), terms, policy.drain, paused, cordons, now)
     elif force.follow or force.keep:
         yield _kept(written, pods=True)
     if force.static is not None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from switchtender_api.static_members import DRAIN_REASON
+from switchtender_api.v1alpha1 import GroupPolicy
 from switchtender_api.v1alpha1.units import format_time
 from switchtender_operator.domain.conditions import SERVING, Condition, by_type
-from switchtender_operator.domain.drains import TERMINATING
+from switchtender_operator.domain.drains import BY_OBJECTS, Countdown
 from switchtender_operator.domain.members import Member
+from switchtender_operator.domain.progress import progress
 from switchtender_operator.domain.world import NodeReport, Observation
 
 Json = dict[str, Any]
@@ -30,8 +31,9 @@ _LONGEST_MESSAGE = 32_768
 """Of a condition, in characters, as the API server takes it: one that is longer would keep the whole status out."""
 
 _FIGURES = ("sessions", "capacity", "utilization")
+_DRAINING_SESSIONS = "drainingSessions"
 _POD_NOT_READY = "PodNotReady"
-_BY_THE_POD = frozenset({_POD_NOT_READY, TERMINATING, DRAIN_REASON})
+_BY_THE_POD = BY_OBJECTS | {_POD_NOT_READY}
 """Reasons that come from the pod or the spec, so that they hold no longer than these say so."""
 
 _COUNTS = ("observedGeneration", "nodes", "ready", "draining", "truncated", "autoscale")
@@ -46,17 +48,22 @@ class Node:
     reason: str
     sessions: int | None = None
     capacity: int | None = None
+    drain: Countdown | None = None
 
     def summary(self) -> Json:
         """Return it as it stands in status.nodeSummaries."""
         load = {"sessions": self.sessions, "capacity": self.capacity}
         known = {field: value for field, value in load.items() if value is not None}
-        return {"name": self.name, "state": self.state, "reason": self.reason, **known}
+        drain = {"drain": self.drain.summary()} if self.drain else {}
+        return {"name": self.name, "state": self.state, "reason": self.reason, **known, **drain}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Counts of a group. `ready` are in service, full ones too; sessions and capacity are theirs alone."""
+    """Counts of a group. `ready` are in service, full ones too; sessions and capacity are theirs alone.
+
+    `draining_sessions` are those on nodes that drain, as far as they are known.
+    """
 
     nodes: int = 0
     ready: int = 0
@@ -64,17 +71,34 @@ class Figures:
     sessions: int = 0
     capacity: int = 0
     utilization: int = 0
+    draining_sessions: int = 0
 
 
-def nodes_of(members: Iterable[Member], observation: Observation | None, before: Written) -> list[Node]:
-    """Return the nodes with their states, those out of service first, then by name.
+def nodes_of(
+    members: Iterable[Member],
+    observation: Observation | None,
+    before: Written,
+    policy: GroupPolicy | None,
+    now: datetime,
+) -> list[Node]:
+    """Return the nodes with their states, those that drain first, then others out of service, then by name.
 
     While no balancer answers, a node that should be in service is shown as it last was.
     """
     reports = observation.nodes if _heard(observation) and observation else None
-    remembered = {} if reports is not None else summaries(before)
-    nodes = [_node(member, (reports or {}).get(member.uid), remembered.get(member.name)) for member in members]
-    return sorted(nodes, key=lambda node: (node.state in SERVING, node.name, node.state, node.reason))
+    remembered = summaries(before)
+    nodes = []
+    for member in members:
+        report, was = (reports or {}).get(member.uid), remembered.get(member.name)
+        node = _node(member, report, was if reports is None else None)
+        if node.state == "draining":
+            node = replace(node, drain=progress(member, report, was or {}, policy, now, heard=reports is not None))
+        nodes.append(node)
+    return sorted(nodes, key=lambda node: (_rank(node), node.name, node.state, node.reason))
+
+
+def _rank(node: Node) -> int:
+    return 0 if node.state == "draining" else 2 if node.state in SERVING else 1
 
 
 def figures_of(
@@ -85,6 +109,8 @@ def figures_of(
     if not _heard(observation):
         should = sum(member.state == "Ready" for member in members)
         known = {field: _count(before, field) for field in _FIGURES} if nodes else {}
+        if draining:
+            known["draining_sessions"] = _count(before, _DRAINING_SESSIONS)
         return Figures(nodes=len(nodes), ready=min(_count(before, "ready"), should), draining=draining, **known)
     serving = [node for node in nodes if node.state in SERVING]
     sessions = sum(node.sessions or 0 for node in serving)
@@ -96,6 +122,7 @@ def figures_of(
         sessions=sessions,
         capacity=capacity,
         utilization=min(100, sessions * 100 // capacity) if capacity else 0,
+        draining_sessions=sum(node.sessions or 0 for node in nodes if node.state == "draining"),
     )
 
 
@@ -118,6 +145,7 @@ def render(
         "sessions": figures.sessions,
         "capacity": figures.capacity,
         "utilization": figures.utilization,
+        _DRAINING_SESSIONS: figures.draining_sessions,
         "nodeSummaries": [node.summary() for node in nodes[:MOST_SUMMARIES]],
         "truncated": len(nodes) > MOST_SUMMARIES,
     }
@@ -127,9 +155,16 @@ def differs(before: Written, after: Written, step: float) -> bool:
     """Tell whether a status is worth writing: another state, or a figure that moved by the fraction `step`.
 
     Sessions move by that part of the capacity, the others of themselves; to and from 0 always counts. The load of
-    single nodes is shown as of the last write.
+    single nodes is shown as of the last write; that a drain began, is done or expired always counts.
     """
-    return _state(before) != _state(after) or any(_moved(before, after, field, step) for field in _FIGURES)
+    figures = (*_FIGURES, _DRAINING_SESSIONS)
+    return _state(before) != _state(after) or any(_moved(before, after, field, step) for field in figures)
+
+
+def deadlines(nodes: Iterable[Node], now: datetime) -> list[datetime]:
+    """Return when drains that are not done will expire."""
+    drains = (node.drain for node in nodes if node.drain is not None and not node.drain.drained)
+    return [drain.deadline for drain in drains if drain.deadline is not None and drain.deadline > now]
 
 
 def _moved(before: Written, after: Written, field: str, step: float) -> bool:
@@ -138,7 +173,7 @@ def _moved(before: Written, after: Written, field: str, step: float) -> bool:
         return False
     if not old or not new or field not in before:
         return True
-    whole = {"sessions": _count(after, "capacity") or old, "capacity": old, "utilization": 100}[field]
+    whole = {"sessions": _count(after, "capacity") or old, "utilization": 100}.get(field, old)
     return abs(new - old) >= step * whole
 
 
@@ -149,7 +184,7 @@ def _state(status: Written) -> tuple[Any, ...]:
     )
     summaries = status.get("nodeSummaries")
     nodes = tuple(
-        (node.get("name"), node.get("state"), node.get("reason"))
+        (node.get("name"), node.get("state"), node.get("reason"), node.get("drain"))
         for node in (summaries if isinstance(summaries, list) else ())
         if isinstance(node, Mapping)
     )

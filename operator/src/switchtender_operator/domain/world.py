@@ -98,7 +98,11 @@ class BalancersSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """What the balancer with the youngest report says about a member. `age` of that report in seconds, None without."""
+    """What the balancer with the youngest report says about a member. `age` of that report in seconds, None without.
+
+    Of any balancer, not of that one alone: `paused_by_us`, `drain_since` (the earliest, None unless it drains) and
+    `pending`, the most sessions of calls that one placed and the report does not have yet.
+    """
 
     name: str
     state: str
@@ -110,6 +114,8 @@ class NodeReport:
     max_sessions: int | None = None
     verdict: str = ""
     paused_by_us: bool = False
+    drain_since: datetime | None = None
+    pending: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +178,8 @@ class GroupWorld:
     are pods stay as they are. `sets` are those of the group's label in its namespace. `balancers` by name, a text
     where the configuration cannot be used. `observation` None while balancers have not been asked.
     `status_written` is when this process last wrote the group's status, None if it did not. `autoscale` is
-    what was last made of spec.autoscale, None while nothing was.
+    what was last made of spec.autoscale, None while nothing was. `cordoned` are the Kubernetes nodes that take no more
+    pods, where that is asked for: since when by name, None where they do not say.
     """
 
     group: GroupObject
@@ -184,3 +191,4 @@ class GroupWorld:
     settings: Settings = field(default_factory=Settings)
     status_written: datetime | None = None
     autoscale: Scaling | None = None
+    cordoned: Mapping[str, datetime | None] = field(default_factory=dict)

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_ANSWER = 16 << 20
 STATE_PATH = "/api/v1/state"
+_END_OF_TIME = datetime(2999, 1, 1, tzinfo=UTC).timestamp()
+"""Later times cannot be written to a status and read back."""
 
 
 class UnauthorizedError(Exception):
@@ -155,11 +157,16 @@ class _Digest:
         exact = (
             observation.balancers.total,
             observation.balancers.instances,
-            {uid: (node.state, node.reason, node.paused_by_us, node.max_sessions) for uid, node in nodes.items()},
+            {
+                uid: (node.state, node.reason, node.paused_by_us, node.max_sessions, node.drain_since)
+                for uid, node in nodes.items()
+            },
+            {uid for uid, node in nodes.items() if node.state == "draining" and node.sessions == 0 == node.pending},
         )
         sessions = sum(node.sessions or 0 for node in nodes.values())
         capacity = sum(node.capacity or 0.0 for node in nodes.values())
-        return _Digest(exact, (float(sessions), capacity))
+        remaining = sum(node.sessions or 0 for node in nodes.values() if node.state == "draining")
+        return _Digest(exact, (float(sessions), capacity, float(remaining)))
 
     def differs(self, other: _Digest, step: float) -> bool:
         if self.exact != other.exact:
@@ -324,6 +331,8 @@ def read_state(raw: Mapping[str, Any]) -> BalancerState:
             max_sessions=_whole(entry.get("maxSessions")),
             verdict=entry.get("verdict") or "",
             paused_by_us=bool(entry.get("pausedByUs")),
+            drain_since=_drain_since(entry.get("drain")),
+            pending=max(0.0, (_real(entry.get("effective")) or 0.0) - (_real(entry.get("sessions")) or 0.0)),
         )
     return BalancerState(str(raw["instance"]), groups, assigned, nodes)
 
@@ -332,12 +341,23 @@ def _real(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
+def _drain_since(raw: Any) -> datetime | None:
+    """Return since when a node drains, to the second; None where that is not told or no time of our age."""
+    since = raw.get("since") if isinstance(raw, Mapping) else None
+    if not isinstance(since, (int, float)) or not 0 <= since < _END_OF_TIME:
+        return None
+    return datetime.fromtimestamp(int(since), UTC)
+
+
 def _whole(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
 def _youngest(key: str, heard: Iterable[_Heard], now: float) -> dict[str, NodeReport]:
-    """Return each node's report with the smallest age as of now. That a balancer paused the node counts from any."""
+    """Return each node's report with the smallest age as of now.
+
+    That a balancer paused the node counts from any, and so do the earliest start of a drain and the most pending calls.
+    """
     found: dict[str, NodeReport] = {}
     for one in heard:
         elapsed = now - one.at
@@ -348,8 +368,13 @@ def _youngest(key: str, heard: Iterable[_Heard], now: float) -> dict[str, NodeRe
                 found[uid] = aged
                 continue
             winner = min(known, aged, key=lambda candidate: float("inf") if candidate.age is None else candidate.age)
-            paused = known.paused_by_us or aged.paused_by_us
-            found[uid] = winner if winner.paused_by_us == paused else replace(winner, paused_by_us=paused)
+            starts = [one.drain_since for one in (known, aged) if one.drain_since is not None]
+            found[uid] = replace(
+                winner,
+                paused_by_us=known.paused_by_us or aged.paused_by_us,
+                drain_since=min(starts, default=None),
+                pending=max(known.pending, aged.pending),
+            )
     return found
 
 
