@@ -1,4 +1,4 @@
-"""What the metrics page says of a group's drains and scaling: its status and spec, and nothing where they say nothing."""
+"""What the metrics page says of a group's drains and scaling: what status and spec say, and nothing else."""
 
 from __future__ import annotations
 

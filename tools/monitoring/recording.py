@@ -167,7 +167,7 @@ RULES = Group(
             "  )\n"
             "  / namespace_group:switchtender_capacity_sessions:median\n"
             "  + on (namespace, group)\n"
-            '  sum without (state) (namespace_group:switchtender_nodes:count{state="stale"})\n'
+            '  sum by (namespace, group) (namespace_group:switchtender_nodes:count{state="stale"})\n'
             ")",
             why="nodes that the calls need: sessions and buffer over sessions a node, and one for each stale node",
         ),

@@ -11,13 +11,14 @@ from tools.monitoring.alerts.calls import CALLS
 from tools.monitoring.alerts.configuration import CONFIGURATION
 from tools.monitoring.alerts.nodes import NODES
 from tools.monitoring.alerts.operator import OPERATOR
+from tools.monitoring.alerts.scaling import SCALING
 from tools.monitoring.model import Alert, Group, adjustable, plain
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "monitoring"
 CHART = ROOT / "charts" / "switchtender" / "files" / "monitoring"
 
-GROUPS: tuple[Group, ...] = (recording.RULES, CALLS, NODES, CONFIGURATION, BALANCER, OPERATOR)
+GROUPS: tuple[Group, ...] = (recording.RULES, CALLS, NODES, SCALING, CONFIGURATION, BALANCER, OPERATOR)
 
 ALERTS: tuple[Alert, ...] = tuple(rule for group in GROUPS for rule in group.rules if isinstance(rule, Alert))
 

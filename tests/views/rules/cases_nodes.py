@@ -29,8 +29,16 @@ CASES = [
     ),
     Case(
         "SwitchtenderNodeDown",
-        "one balancer hears it, and another node came back within minutes",
+        "one balancer hears it, another node came back within minutes, and a third was disabled",
         [
+            *(
+                series
+                for which in "ab"
+                for series in (
+                    *states(which, node("fs-2"), ("down", "1x48")),
+                    balancer(which, "node_disabled", "1x48", **node("fs-2")),
+                )
+            ),
             *states("a", FS0, ("down", "1x48")),
             *states("b", FS0, ("full", "1x48")),
             *states("a", FS1, ("down", "1x16 0x32"), ("ready", "0x16 1x32")),

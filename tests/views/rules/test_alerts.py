@@ -5,12 +5,20 @@ import dataclasses
 import pytest
 from tools.monitoring.rules import ALERTS
 
-from tests.views.rules import cases_balancer, cases_calls, cases_configuration, cases_nodes, cases_operator
+from tests.views.rules import (
+    cases_balancer,
+    cases_calls,
+    cases_configuration,
+    cases_nodes,
+    cases_operator,
+    cases_scaling,
+)
 from tests.views.rules.promtool import judge
 
 CASES = [
     *cases_calls.CASES,
     *cases_nodes.CASES,
+    *cases_scaling.CASES,
     *cases_configuration.CASES,
     *cases_balancer.CASES,
     *cases_operator.CASES,

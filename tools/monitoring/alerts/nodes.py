@@ -19,7 +19,11 @@ NODES = Group(
             name="SwitchtenderNodeDown",
             severity="warning",
             hold="5m",
-            expr='namespace_group_node:switchtender_node_state:max{state=~"down|unknown"} == 1',
+            expr="max by (namespace, group, node, state) (\n"
+            '  namespace_group_node:switchtender_node_state:max{state=~"down|unknown"}\n'
+            ") == 1\n"
+            "unless on (namespace, group, node)\n"
+            "switchtender_node_disabled == 1",
             summary=f"{_NODE} is {{{{ $labels.state }}}}",
             description="No balancer hears the node. It gets no calls; those that it carries go on.",
         ),
