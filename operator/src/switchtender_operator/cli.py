@@ -13,7 +13,7 @@ import yaml
 
 from switchtender_api.crd import KINDS, custom_resource
 from switchtender_api.exit_status import ExitStatus
-from switchtender_operator.config.settings import Settings, SettingsError, names, unique_identity
+from switchtender_operator.config.settings import Settings, SettingsError, names, scalable_kinds, unique_identity
 from switchtender_operator.telemetry import logs
 
 if TYPE_CHECKING:
@@ -149,6 +149,19 @@ def _example(line: str) -> str:
     default=40,
     help="Writes to the API server at once.",
 )
+@click.option(
+    "--autoscale-targets",
+    envvar="SWITCHTENDER_AUTOSCALE_TARGETS",
+    default="Deployment,StatefulSet",
+    metavar="A,B",
+    help="Kinds for spec.autoscale: Deployment, StatefulSet, group/version/plural:Kind; empty: no autoscaling.",
+)
+@click.option(
+    "--pod-marks/--no-pod-marks",
+    envvar="SWITCHTENDER_POD_MARKS",
+    default=True,
+    help="Mark pods by their load, for ReplicaSets (pod-deletion-cost) and for autoscalers of hosts (safe-to-evict).",
+)
 @_kubeconfig
 @_context
 @_log_format
@@ -211,6 +224,7 @@ def _settings(pod_name: str | None, given: dict[str, Any]) -> Settings:
         watch_namespaces=names(given.pop("watch_namespaces")),
         esl_secret_names=frozenset(names(given.pop("esl_secret_names"))),
         ensure_crds=given.pop("crds"),
+        autoscale_targets=scalable_kinds(given.pop("autoscale_targets")),
         **given,
     )
 

@@ -109,3 +109,25 @@ def test_thousands_of_pods_stay_small():
     assert first.node is last.node
     own = [first, first.name, first.uid, first.annotations, first.pod_ips, first.pod_ips[0], first.host_ips]
     assert sum(map(sys.getsizeof, own)) < 1024
+
+
+def test_labels_and_marks_are_kept_and_make_no_other_node():
+    raw, marked = raw_pod("fs-0"), raw_pod("fs-0")
+    marked["metadata"]["labels"] |= {"tier": "media", "statefulset.kubernetes.io/pod-name": "fs-0"}
+    marked["metadata"]["annotations"] = {
+        "controller.kubernetes.io/pod-deletion-cost": "30",
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    }
+    one, other = project(raw), project(marked)
+    assert one is not None
+    assert other is not None
+    assert other.labels == (("app", "freeswitch"), ("tier", "media"))
+    assert other.mark("controller.kubernetes.io/pod-deletion-cost") == "30"
+    assert other.annotations == ()
+    assert one != other, "a cache has to take the change up"
+    assert one.same_node(other)
+    drained = raw_pod("fs-0", annotations={"switchtender.dev/drain": "2026-03-01T12:00:00Z"})
+    assert not one.same_node(project(drained))
+    second = project(raw_pod("fs-1"))
+    assert second is not None
+    assert second.labels is one.labels, "thousands of pods share their labels"

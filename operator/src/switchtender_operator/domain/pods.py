@@ -10,11 +10,12 @@ from __future__ import annotations
 import ipaddress
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from switchtender_api.constants import GROUP
+from switchtender_api.constants import ANNOTATION_DELETION_COST, ANNOTATION_SAFE_TO_EVICT, GROUP
 from switchtender_api.problems import Refusal
 from switchtender_api.v1alpha1.units import parse_time
 
@@ -22,6 +23,10 @@ ANNOTATION_NETWORK_STATUS = "k8s.v1.cni.cncf.io/network-status"
 """Where Multus and its kin say which addresses a pod has on which network."""
 
 _OURS = f"{GROUP}/"
+_MARKS = frozenset({ANNOTATION_DELETION_COST, ANNOTATION_SAFE_TO_EVICT})
+_OF_ONE_POD = frozenset({"statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"})
+"""Labels that no two pods share, and by which nobody selects the pods of a workload."""
+
 _LABEL_ZONE = "topology.kubernetes.io/zone"
 _GONE = frozenset({"Succeeded", "Failed"})
 
@@ -30,7 +35,9 @@ _GONE = frozenset({"Succeeded", "Failed"})
 class Pod:
     """A pod. Addresses are canonical, without brackets; `grace` is that of a deletion under way.
 
-    `problems` says what of the object could not be read, each as a sentence's end.
+    `problems` says what of the object could not be read, each as a sentence's end. `labels` are for selectors and
+    `marks` are the annotations that tell others how much the pod is needed: what is made of a pod for balancers depends
+    on neither.
     """
 
     namespace: str
@@ -47,6 +54,8 @@ class Pod:
     grace: timedelta = timedelta()
     annotations: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = field(default=(), hash=False)
+    marks: tuple[tuple[str, str], ...] = field(default=(), hash=False)
 
     @property
     def gone(self) -> bool:
@@ -56,6 +65,14 @@ class Pod:
     def annotation(self, name: str) -> str | None:
         """Return the value of a kept annotation, None where there is none."""
         return next((value for key, value in self.annotations if key == name), None)
+
+    def mark(self, name: str) -> str | None:
+        """Return the value of one of the marks, None where there is none."""
+        return next((value for key, value in self.marks if key == name), None)
+
+    def same_node(self, other: Pod) -> bool:
+        """Whether both are one and the same node to balancers."""
+        return self == replace(other, labels=self.labels, marks=self.marks)
 
 
 def project(raw: Mapping[str, Any], *, keep: frozenset[str] = frozenset()) -> Pod | None:
@@ -84,6 +101,8 @@ def project(raw: Mapping[str, Any], *, keep: frozenset[str] = frozenset()) -> Po
         deletion=_time(metadata, "deletionTimestamp", problems),
         grace=timedelta(seconds=grace) if isinstance(grace, int) and 0 <= grace < 2**31 else timedelta(),
         annotations=tuple(_annotations(metadata.get("annotations"), keep)),
+        labels=_shared(tuple(_labels(metadata.get("labels")))),
+        marks=tuple(_texts(metadata.get("annotations"), _MARKS)),
         problems=tuple(problems),
     )
 
@@ -138,3 +157,21 @@ def _annotations(raw: Any, keep: frozenset[str]) -> Iterator[tuple[str, str]]:
     for key, value in sorted(_mapping(raw).items(), key=lambda item: item[0]):
         if isinstance(value, str) and (key.startswith(_OURS) or key in keep):
             yield sys.intern(key), value
+
+
+def _texts(raw: Any, keep: frozenset[str]) -> Iterator[tuple[str, str]]:
+    for key in sorted(keep & _mapping(raw).keys()):
+        if isinstance(value := raw[key], str):
+            yield sys.intern(key), sys.intern(value)
+
+
+def _labels(raw: Any) -> Iterator[tuple[str, str]]:
+    for key, value in sorted(_mapping(raw).items(), key=lambda item: item[0]):
+        if isinstance(value, str) and key not in _OF_ONE_POD:
+            yield sys.intern(key), sys.intern(value)
+
+
+@lru_cache(maxsize=1024)
+def _shared(labels: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Return the same object for equal labels: the pods of a workload have them in common."""
+    return labels

@@ -119,7 +119,9 @@ class PodWatches:
             del self._followers[selection]
             self._watches.pop(selection).task.cancel()
 
-    def _pod_changed(self, selection: Selection, _: str, __: Pod | None, ___: Pod | None) -> None:
+    def _pod_changed(self, selection: Selection, _: str, old: Pod | None, new: Pod | None) -> None:
+        if old is not None and new is not None and new.same_node(old):
+            return  # marks, mostly our own, and labels: who reads these looks by itself
         for key in self._followers.get(selection, ()):
             self._dirty(key)
 
