@@ -22,7 +22,7 @@ from tests.stand.needed import needed
 from tests.stand.nodes import simulated
 from tests.stand.process import free_port, until
 from tests.stand.prometheus import Job, Prometheus, scraping
-from tests.views import pod_world
+from tests.views import pod_world, scaled_operator
 
 DASHBOARDS = sorted((monitoring.SHIPPED / "dashboards").glob("*.json"))
 FOREIGN = {"namespace": "monitoring", "pod": "some-pod", "node": "worker-7"}
@@ -134,16 +134,17 @@ def observed(tmp_path_factory):
             write_config(config, layout, groups(), folder / f"state-{number}")
             stack.enter_context(serving(config, layout))
         world = stack.enter_context(pod_world.running(folder / "cluster"))
+        scaling = stack.enter_context(scaled_operator.running())
         jobs = [
             *(
                 Job(f"balancer-{number}", [f"{layout.address}:{layout.http}"], FOREIGN, layout.scheme)
                 for number, layout in enumerate(layouts)
             ),
-            Job("cluster", [world.operator, world.balancer], FOREIGN),
+            Job("cluster", [world.operator, world.balancer, scaling], FOREIGN),
         ]
         prometheus = stack.enter_context(scraping(monitoring.write(folder / "files", jobs), folder))
         stack.enter_context(Calls((layouts[0].address, layouts[0].sip)))
-        until(lambda: len(prometheus.now("up == 1")) == 4, "everything scraped")
+        until(lambda: len(prometheus.now("up == 1")) == 5, "everything scraped")
         nodes.do("medium", "crash")
         # Rates need two scrapes, and rules that stand on rules an evaluation each.
         until(lambda: prometheus.now("increase(switchtender_calls_offered_total[10s]) > 30"), "calls in a rate")

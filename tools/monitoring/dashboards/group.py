@@ -19,6 +19,15 @@ def _in_state(states: str) -> str:
     return f'sum(namespace_group:switchtender_nodes:count{{{GROUPS}, state=~"{states}"}})'
 
 
+def _counted(states: str) -> str:
+    nodes = f'namespace_group:switchtender_nodes:count{{{GROUPS}, state=~"{states}"}}'
+    return f"sum by (namespace, group) ({nodes})"
+
+
+def _scaled(what: str) -> str:
+    return f"max by (namespace, group) (switchtender_operator_autoscale_{what}{{{GROUPS}}})"
+
+
 def dashboard() -> Dashboard:
     """The dashboard."""
     return (
@@ -105,6 +114,45 @@ def dashboard() -> Dashboard:
                 "Replicas that could place a call",
                 "For each group, the fewest eligible nodes that a balancer has. At 0 it rejects calls.",
                 Query(f"min by (namespace, group) (switchtender_group_eligible_nodes{{{GROUPS}}})", _LEGEND),
+            )
+        )
+        .with_row(Row("Scaling"))
+        .with_panel(
+            lines(
+                "Nodes wanted, and there",
+                "Nodes that the sessions and the buffer need; nodes that take calls; nodes that drain, which count for "
+                "nothing.",
+                Query(_recorded("wanted_nodes:ceil"), f"wanted {_LEGEND}"),
+                Query(_counted("ready|full"), f"take calls {_LEGEND}"),
+                Query(_counted("draining"), f"draining {_LEGEND}"),
+            )
+        )
+        .with_panel(
+            lines(
+                "spec.autoscale",
+                "What the operator makes of it: nodes that the calls need, within the bounds; replicas of the target, "
+                "draining ones among them; nodes that drain to leave. Only where a group has it.",
+                Query(_scaled("desired"), f"desired {_LEGEND}"),
+                Query(_scaled("replicas"), f"replicas {_LEGEND}"),
+                Query(_scaled("draining"), f"leaving {_LEGEND}"),
+                Query(_scaled("min"), f"min {_LEGEND}"),
+                Query(_scaled("max"), f"max {_LEGEND}"),
+            )
+        )
+        .with_panel(
+            lines(
+                "Room and buffer",
+                "Sessions that there is room for, and those to keep free for calls that come before a new node is "
+                "ready. Room below the buffer: nodes are wanted.",
+                Query(_recorded("free_sessions:sum"), f"room {_LEGEND}"),
+                Query(_recorded("buffer_sessions:max"), f"buffer {_LEGEND}"),
+            )
+        )
+        .with_panel(
+            lines(
+                "Sessions a node",
+                "The median capacity of the nodes that take calls.",
+                Query(_recorded("capacity_sessions:median"), _LEGEND),
             )
         )
         .with_row(Row("Calls"))

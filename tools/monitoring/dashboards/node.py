@@ -21,6 +21,11 @@ def _total(metric: str) -> str:
     return f"sum by (namespace, group, node) (switchtender_{metric}{{{NODES}}})"
 
 
+_LEFT = f"{_most('node_drain_deadline_timestamp_seconds')} - time()"
+_EARLIEST = f"min by (namespace, group, node) (switchtender_node_drain_since_timestamp_seconds{{{NODES}}})"
+"""When a drain began, for whoever saw it first."""
+
+
 def dashboard() -> Dashboard:
     """The dashboard."""
     return (
@@ -196,6 +201,32 @@ def dashboard() -> Dashboard:
                 unit="s",
             )
         )
+        .with_row(Row("Drains"))
+        .with_panel(
+            lines(
+                "Remaining sessions",
+                "Of nodes that drain, as they report them; at 0 a node may go.",
+                Query(_most("node_drain_sessions"), _NODE),
+            )
+        )
+        .with_panel(
+            lines(
+                "Time to the deadline",
+                "Of nodes that drain with a deadline; below zero: past it, and drain.onTimeout says what then.",
+                Query(_LEFT, _NODE),
+                unit="s",
+            )
+        )
+        .with_panel(
+            listing(
+                "Drains",
+                "Nodes that drain: for how long, how long they may, and what remains.",
+                _BY,
+                Column("For", f"time() - {_EARLIEST}", "s"),
+                Column("Left", _LEFT, "s"),
+                Column("Sessions", _most("node_drain_sessions")),
+            )
+        )
         .with_row(Row("Orders"))
         .with_panel(
             listing(
@@ -209,16 +240,6 @@ def dashboard() -> Dashboard:
                 Column(
                     "Answers OPTIONS", f"min by (namespace, group, node) (switchtender_node_probe_answered{{{NODES}}})"
                 ),
-                span=14,
-            )
-        )
-        .with_panel(
-            listing(
-                "Drains with a deadline",
-                "Time that is left to nodes that drain; below zero: past it.",
-                _BY,
-                Column("Left", f"{_most('node_drain_deadline_timestamp_seconds')} - time()", "s"),
-                span=10,
             )
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from switchtender_api.constants import CONDITION_NODE_SIDE_UNREACHABLE
+from switchtender_api.constants import CONDITION_AUTOSCALE_ACTIVE, CONDITION_NODE_SIDE_UNREACHABLE
 from switchtender_api.status import CONDITIONS
 from tools.monitoring.dashboards import process
 from tools.monitoring.dashboards.expressions import REPLICAS, rate
@@ -12,6 +12,8 @@ from tools.monitoring.dashboards.panels import Column, Query, Step, empty, heat,
 
 _CONDITION = {1: ("True", "green"), 0: ("False", "red"), -1: ("Unknown", "gray")}
 _ACCEPTED = 'group_condition{type="Accepted"}'
+_NOT_OF_ALL = {CONDITION_NODE_SIDE_UNREACHABLE, CONDITION_AUTOSCALE_ACTIVE}
+"""Conditions that only some groups have."""
 _EACH_NUMBER = 3
 """Eight numbers side by side."""
 
@@ -36,8 +38,8 @@ def _of_groups(metric: str) -> str:
     return f"max by (namespace, group) (switchtender_operator_{metric})"
 
 
-def _condition(name: str) -> Column:
-    return Column(name, _of_groups(f'group_condition{{type="{name}"}}'), states=_CONDITION)
+def _condition(name: str, title: str = "") -> Column:
+    return Column(title or name, _of_groups(f'group_condition{{type="{name}"}}'), states=_CONDITION)
 
 
 def dashboard() -> Dashboard:
@@ -243,7 +245,7 @@ def dashboard() -> Dashboard:
                 "Conditions",
                 "Of groups, as their status has them.",
                 ("namespace", "group"),
-                *(_condition(name) for name in CONDITIONS if name != CONDITION_NODE_SIDE_UNREACHABLE),
+                *(_condition(name) for name in CONDITIONS if name not in _NOT_OF_ALL),
                 span=12,
                 height=8,
             )
@@ -271,6 +273,47 @@ def dashboard() -> Dashboard:
                 "Questions to balancers",
                 "By result.",
                 Query(_rate("balancer_polls", "result"), "{{result}}"),
+                unit="cps",
+            )
+        )
+        .with_row(Row("Drains and scaling"))
+        .with_panel(
+            listing(
+                "Scaled groups",
+                "Groups with spec.autoscale: nodes that the calls need, replicas that the target is told to have, "
+                "nodes that drain to leave, and the bounds. Active: the condition AutoscaleActive.",
+                ("namespace", "group"),
+                _condition(CONDITION_AUTOSCALE_ACTIVE, "Active"),
+                Column("Desired", _of_groups("autoscale_desired")),
+                Column("Replicas", _of_groups("autoscale_replicas")),
+                Column("Leaving", _of_groups("autoscale_draining")),
+                Column("Min", _of_groups("autoscale_min")),
+                Column("Max", _of_groups("autoscale_max")),
+                span=12,
+                height=8,
+            )
+        )
+        .with_panel(
+            lines(
+                "Draining nodes and what remains on them",
+                "As the status of each group has them.",
+                Query(_of_groups("group_draining_nodes"), "nodes {{namespace}}/{{group}}"),
+                Query(_of_groups("group_draining_sessions"), "sessions {{namespace}}/{{group}}"),
+            )
+        )
+        .with_panel(
+            lines(
+                "Changes of replicas",
+                "Of targets of spec.autoscale, by direction and result.",
+                Query(_rate("scales", "direction", "result"), "{{direction}} {{result}}"),
+                unit="cps",
+            )
+        )
+        .with_panel(
+            lines(
+                "Marks on pods",
+                "Writes of deletion costs, safe-to-evict and drains, by result.",
+                Query(_rate("marks", "result"), "{{result}}"),
                 unit="cps",
             )
         )
