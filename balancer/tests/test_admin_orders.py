@@ -13,7 +13,7 @@ from switchtender.config.overrides import Override
 from switchtender.config.state_dir import TokenKey
 from switchtender.control import watch as watch_module
 from switchtender.control.balancer import Balancer
-from switchtender.control.kubectl import command
+from switchtender.control.kubectl import command, ours
 from switchtender.control.orders import places
 from switchtender.control.views import BalancerView
 from switchtender.http.views import BadQuestionError, NotFoundError
@@ -185,6 +185,19 @@ def kubernetes(uid):
 )
 def test_in_kubernetes_the_command_is_told(verb, order, said):
     assert command(verb, kubernetes("0b1c"), order) == f"kubectl -n voice annotate pod fs1 {said}"
+
+
+@pytest.mark.parametrize(
+    ("verb", "uid", "said"),
+    [
+        ("drain", "0b1c", "switchtender drain -n voice fs1"),
+        ("undrain", "0b1c", "switchtender undrain -n voice fs1"),
+        ("drain", "voice/conf/fs1@127.0.0.13:5060", "switchtender drain -n voice --group conf fs1"),
+        ("weight", "0b1c", None),
+    ],
+)
+def test_in_kubernetes_our_own_command_is_told_where_there_is_one(verb, uid, said):
+    assert ours(verb, kubernetes(uid)) == said
 
 
 def test_in_kubernetes_a_static_member_is_edited_in_its_group():

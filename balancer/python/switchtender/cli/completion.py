@@ -52,6 +52,20 @@ def _from_balancer(names: Callable[[BalancerApi], Iterable[str]]) -> Completer:
     return complete
 
 
+def _drainable(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Nodes of the balancer; where the command so far is for Kubernetes, the pods that a group selects."""
+    given = ctx.params
+    if not (given.get("kubernetes") or any(given.get(name) for name in ("namespace", "context", "kubeconfig"))):
+        return nodes(ctx, parameter, incomplete)
+    with contextlib.suppress(Exception):
+        from switchtender.cli.cluster import Access, Cluster
+
+        access = Access(given.get("namespace"), given.get("context"), given.get("kubeconfig"))
+        with Cluster.opened(access, patience=_PATIENCE) as cluster:
+            return [name for name in cluster.names(given.get("group")) if name.startswith(incomplete)]
+    return []
+
+
 def _api(given: dict[str, Any]) -> BalancerApi:
     from switchtender.cli.client import BalancerApi
     from switchtender.cli.options import DEFAULT_URL
@@ -64,3 +78,4 @@ def _api(given: dict[str, Any]) -> BalancerApi:
 nodes = _from_balancer(lambda api: (node["node"] for node in api.nodes()))
 groups = _from_balancer(lambda api: (f"{group['namespace']}/{group['group']}" for group in api.groups()))
 resources = _from_balancer(lambda api: (name for node in api.nodes() for name in node["resources"]))
+drainable = _drainable

@@ -36,6 +36,11 @@ def unwell() -> NoReturn:
     sys.exit(ExitStatus.UNWELL)
 
 
+def timed_out() -> NoReturn:
+    """End: what was waited for did not come in the time that was given, and that was told."""
+    sys.exit(ExitStatus.TIMED_OUT)
+
+
 class Program(click.Group):
     """A group whose commands are imported when they are asked for: ``--help`` of one needs nothing of the others.
 

@@ -87,10 +87,10 @@ group_option = click.option(
 )
 node_argument = click.argument("node", shell_complete=nodes)
 
-_url_option = click.option(
+url_option = click.option(
     "--url", envvar="SWITCHTENDER_URL", default=DEFAULT_URL, show_default=True, help="HTTP address of the balancer."
 )
-_ca_option = click.option(
+ca_option = click.option(
     "--ca-file",
     envvar="SWITCHTENDER_CA_FILE",
     type=click.Path(path_type=Path),
@@ -101,11 +101,11 @@ _ca_option = click.option(
 def balancer_option(command: Command) -> Command:
     """Options that say where the balancer is; the command is given it as ``api``, for questions that need no token."""
 
-    @_url_option
-    @_ca_option
+    @url_option
+    @ca_option
     @functools.wraps(command)
     def asking(*arguments: Any, url: str, ca_file: Path | None, **rest: Any) -> None:
-        command(*arguments, api=_api(url, ca_file), **rest)
+        command(*arguments, api=balancer_api(url, ca_file), **rest)
 
     return asking
 
@@ -113,17 +113,18 @@ def balancer_option(command: Command) -> Command:
 def admin_option(command: Command) -> Command:
     """Options that say where the balancer is and what its token is; the command is given it as ``api``."""
 
-    @_url_option
-    @_ca_option
+    @url_option
+    @ca_option
     @token_option
     @functools.wraps(command)
     def asking(*arguments: Any, url: str, ca_file: Path | None, token_file: Path | None, **rest: Any) -> None:
-        command(*arguments, api=_api(url, ca_file, (token_file,)), **rest)
+        command(*arguments, api=balancer_api(url, ca_file, (token_file,)), **rest)
 
     return asking
 
 
-def _api(url: str, ca_file: Path | None, token_file: tuple[Path | None] | None = None) -> BalancerApi:
+def balancer_api(url: str, ca_file: Path | None, token_file: tuple[Path | None] | None = None) -> BalancerApi:
+    """The balancer at ``url``; with ``token_file``, what --token-file names or None, its token is looked for, too."""
     from switchtender.cli.client import BalancerApi
 
     try:

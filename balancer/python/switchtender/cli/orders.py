@@ -1,4 +1,4 @@
-"""``switchtender drain`` and its like: orders to a running standalone balancer, with its token."""
+"""``switchtender disable`` and its like: orders to a running standalone balancer, with its token."""
 
 from __future__ import annotations
 
@@ -35,8 +35,6 @@ def _state(verb: str, text: str) -> click.Command:
     return command
 
 
-drain = _state("drain", "Send NODE no new calls; those that stand go on. Kept over reloads and restarts.")
-undrain = _state("undrain", "End what drain began.")
 disable = _state("disable", "Leave NODE alone: no new calls, no login to its Event Socket, no OPTIONS.")
 enable = _state("enable", "End what disable began.")
 
@@ -87,12 +85,17 @@ def _order(api: BalancerApi, output: str, node: str, verb: str, given: dict[str,
     if for_machines(output):
         emit(answer, output)
         return
-    for member in answer["members"]:
-        told = f"{member['member']}: {_told(member['before'])} -> {_told(member['after'])}"
-        click.echo(f"{verb} {node}: {told}" if output == "wide" else told)
+    for line in told(answer, node, verb, wide=output == "wide"):
+        click.echo(line)
 
 
-def _told(override: dict[str, Any]) -> str:
+def told(answer: dict[str, Any], node: str, verb: str, *, wide: bool) -> list[str]:
+    """What an order came to, a line for each member that it was about."""
+    lines = [f"{each['member']}: {_words(each['before'])} -> {_words(each['after'])}" for each in answer["members"]]
+    return [f"{verb} {node}: {line}" for line in lines] if wide else lines
+
+
+def _words(override: dict[str, Any]) -> str:
     words = [override["state"].lower()] if override["state"] else []
     words += [f"weight {override['weight']}"] if override["weight"] is not None else []
     words += [f"{name} {limit}" for name, limit in override["resources"].items()]

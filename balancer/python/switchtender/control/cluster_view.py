@@ -13,7 +13,7 @@ from switchtender._core import __version__
 from switchtender.config.assembly import Rejection
 from switchtender.config.destination_sets import Key, SeenSet
 from switchtender.control.cluster import Cluster
-from switchtender.control.kubectl import command
+from switchtender.control.kubectl import command, ours
 from switchtender.control.orders import places
 from switchtender.control.views import BalancerView, core_nodes, display_state
 from switchtender.http.views import BadQuestionError, Json, Metrics, NotHereError, View
@@ -57,9 +57,8 @@ class ClusterView(BalancerView):
             places=[Place(place.group.namespace, place.group.name, place.member.name)],
             details={"verb": verb, "by": by},
         )
-        raise NotHereError(
-            f"in Kubernetes the API server says what is wanted of a node: {command(verb, place, details)}"
-        )
+        commands = [each for each in (ours(verb, place), command(verb, place, details)) if each is not None]
+        raise NotHereError(f"in Kubernetes the API server says what is wanted of a node: {', or '.join(commands)}")
 
     async def state(self) -> Json:
         """What the operator asks for. The packet core gathers its numbers beside the event loop: of thousands of nodes

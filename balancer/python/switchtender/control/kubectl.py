@@ -1,4 +1,4 @@
-"""In Kubernetes what is wanted of a node stands in the API server: the kubectl command that says it. Pure."""
+"""In Kubernetes what is wanted of a node stands in the API server: the command that says it. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,20 @@ _FIELDS = {"weight": "weight", "resize": "resources"}
 
 
 def command(verb: str, place: Place, order: Json) -> str:
-    """The command that carries the order out: an annotation of a pod, or an edit of the group that names the node."""
+    """The kubectl command that carries the order out: it annotates the pod, or edits the group that names the node."""
     namespace, name = place.group.namespace, place.member.name
     if not is_pod(place.member.uid):
         field = _FIELDS.get(verb, "drain")
         return f"kubectl -n {namespace} edit balancergroup {place.group.name}  # members.static[].{field} of {name}"
     return f"kubectl -n {namespace} annotate pod {name} {_annotation(verb, order)}"
+
+
+def ours(verb: str, place: Place) -> str | None:
+    """Our own command that carries a drain or its end out; None for what it does not do."""
+    if verb not in {"drain", "undrain"}:
+        return None
+    group = "" if is_pod(place.member.uid) else f" --group {place.group.name}"
+    return f"switchtender {verb} -n {place.group.namespace}{group} {place.member.name}"
 
 
 def _annotation(verb: str, order: Json) -> str:
