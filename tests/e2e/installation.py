@@ -184,9 +184,9 @@ class Installation:
             yield program
 
     @contextlib.contextmanager
-    def balancer(self, name: str, *, wait: bool = True) -> Iterator[Balancer]:
-        """Run a balancer as a pod of the chart's Deployment until the block ends (provider sim)."""
-        address = pod_address()
+    def balancer(self, name: str, *, wait: bool = True, address: str | None = None) -> Iterator[Balancer]:
+        """Run a balancer as a pod of the chart's Deployment until the block ends (provider sim); ``address``: there."""
+        address = address or pod_address()
         # A new pod has an empty volume, whatever it is called.
         folder = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"{name}-"))
         config = folder / "balancer.yaml"

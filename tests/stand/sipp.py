@@ -85,15 +85,18 @@ def start(
     limit: int = 10_000,
     transport: str = "u1",
     lost: int = 0,
+    patience_ms: int = 40_000,
 ) -> Run:
     """Start placing ``calls`` calls at ``rate`` calls a second to ``target`` ("ip:port").
 
     ``transport`` as SIPp's -t: u1 and t1 for one socket or connection, un and tn for one of each call.
-    ``lost`` percent of what it sends and of what comes are thrown away.
+    ``lost`` percent of what it sends and of what comes are thrown away. A call that waits longer than ``patience_ms``
+    for a message has failed.
     """
     port = free_port(socket.SOCK_STREAM if transport.startswith("t") else socket.SOCK_DGRAM, local)
     placing = [target, "-s", service, "-r", str(rate), "-l", str(limit), "-d", str(pause_ms)]
     placing += ["-lost", str(lost)] if lost else []
+    placing += ["-recv_timeout", str(patience_ms)]
     return _run(scenario, folder, local, port, calls, transport, placing)
 
 
@@ -116,7 +119,7 @@ def _run(scenario: str, folder: Path, local: str, port: int, calls: int, transpo
         "-nostdin", "-buff_size", "4194304",
         "-trace_stat", "-stf", str(stat_file), "-fd", "1",
         "-trace_err", "-error_file", str(folder / f"{name}.err"),
-        "-timeout", "300", "-recv_timeout", "40000",
+        "-timeout", "300",
     ]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)

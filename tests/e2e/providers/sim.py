@@ -20,6 +20,8 @@ from tests.e2e.providers.control_plane import ControlPlane
 
 PODS = "10.244.0.0/16"
 """Addresses that a scenario may give to a pod and bind."""
+KWOK_PODS = "10.245.0.0/16"
+"""Those that kwok gives to pods without one (kwok.yaml, ``cidr``): pods of Deployments."""
 OUTSIDE = "192.0.2.0/24"
 """Addresses for callers and nodes outside the cluster (RFC 5737)."""
 
@@ -51,8 +53,8 @@ def cluster(binaries: Path, folder: Path) -> Iterator[Cluster]:
     """A cluster for the block. Raises StartError."""
     namespace = network.Namespace(f"st-e2e-{os.getpid()}")
     try:
-        namespace.ip("route", "add", "local", PODS, "dev", "lo")
-        namespace.ip("route", "add", "local", OUTSIDE, "dev", "lo")
+        for network_here in (PODS, KWOK_PODS, OUTSIDE):
+            namespace.ip("route", "add", "local", network_here, "dev", "lo")
         namespace.ip("addr", "add", f"{control_plane.ADVERTISED}/32", "dev", "lo")
         # A ClusterIP needs some route before kube-proxy's rules get to see the packet.
         namespace.ip("route", "add", control_plane.SERVICES, "dev", "lo", "src", control_plane.ADVERTISED)
