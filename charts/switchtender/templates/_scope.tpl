@@ -64,6 +64,16 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* "true" or "": whether the operator watches Kubernetes nodes, which stand in no namespace. */}}
+{{- define "switchtender.drainCordonedNodes" -}}
+{{- if .Values.operator.drainCordonedNodes -}}
+{{- if not (include "switchtender.clusterWide" .) -}}
+{{- fail "operator.drainCordonedNodes needs rights at cluster scope, and this installation has none (config.clusterWide: false, or watchNamespaces): leave it false" -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* A rule that binds a role to a ServiceAccount of the release; (list $ "component" "kind of role" "name of role") */}}
 {{- define "switchtender.binding" -}}
 {{- $root := index . 0 -}}

@@ -37,6 +37,7 @@ from switchtender_operator.publish.secrets import keys_secret, token_secret
 from switchtender_operator.reconcile import balancers
 from switchtender_operator.reconcile.caches import caches, unsynced
 from switchtender_operator.reconcile.cluster import Cluster
+from switchtender_operator.reconcile.cordons import CordonedNodes
 from switchtender_operator.reconcile.pod_watches import PODS, PodWatches, pod_reflector
 from switchtender_operator.reconcile.queue import DirtyKeys
 from switchtender_operator.reconcile.readings import Readings
@@ -147,7 +148,6 @@ class Operator:
         self._cluster = Cluster(self._turns.changed, clock=boottime, trust=timing.written_trust)
         make = Reflectors(client, timing)
         self._events = make.counted
-        self._caches = caches(make, settings, self._cluster)
         self._tasks = asyncio.TaskGroup()
         self._pods = PodWatches(
             lambda selection, changed: pod_reflector(make, selection, changed),
@@ -155,6 +155,8 @@ class Operator:
             self._tasks,
             patience=timing.pods_patience,
         )
+        cordoned = CordonedNodes(self._pods.groups_on, self._turns.changed)
+        self._caches = caches(make, settings, self._cluster, cordoned)
         self._observations = balancers.Observations(memory=timing.poll_memory)
         self._tokens = SecretTokens(
             client, settings.namespace, self._cluster.configurations, clock=boottime, retry=timing.token_retry
@@ -185,6 +187,7 @@ class Operator:
                 programmed_grace=timedelta(seconds=timing.programmed_grace),
             ),
             timing=timing,
+            cordoned=cordoned.since,
             wall=wall,
         )
         self._waker = Waker(

@@ -162,6 +162,12 @@ def _example(line: str) -> str:
     default=True,
     help="Mark pods by their load, for ReplicaSets (pod-deletion-cost) and for autoscalers of hosts (safe-to-evict).",
 )
+@click.option(
+    "--drain-cordoned-nodes/--no-drain-cordoned-nodes",
+    envvar="SWITCHTENDER_DRAIN_CORDONED_NODES",
+    default=False,
+    help="Drain pods whose Kubernetes node is cordoned. Watches nodes, so not with --watch-namespaces.",
+)
 @_kubeconfig
 @_context
 @_log_format

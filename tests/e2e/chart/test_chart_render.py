@@ -60,6 +60,7 @@ MATRIX = {
         "networkPolicy.enabled": True,
     },
     "token review": {"balancer.http.admin.tokenReview": True},
+    "cordoned nodes": {"operator.drainCordonedNodes": True},
     "no budgets, no service": {"podDisruptionBudget.enabled": False, "balancer.service.enabled": False},
 }
 
@@ -137,7 +138,8 @@ def test_rules_name_what_they_allow(rendered):
             continue
         if "secrets" in rule["resources"] and rule["verbs"] != ["create"]:
             assert rule["resourceNames"]
-        assert not {"pods/exec", "pods/portforward", "nodes", "*"} & set(rule["resources"])
+        assert not {"pods/exec", "pods/portforward", "*"} & set(rule["resources"])
+        assert "nodes" not in rule["resources"] or rule["verbs"] == ["get", "list", "watch"]
 
 
 def test_bindings_bind_accounts_and_roles_that_are_there(rendered):
@@ -306,6 +308,26 @@ def test_token_review_gives_two_rights_to_the_balancer_and_a_role_for_people(hel
     assert [subject["name"] for subject in binding["subjects"]] == ["st-switchtender-balancer"]
     assert yaml.safe_load(rendered.balancer_config())["spec"]["http"]["admin"] == {"tokenReview": True}
     assert "admin" not in yaml.safe_load(before.balancer_config())["spec"]["http"]
+
+
+def test_nodes_are_watched_by_the_operator_alone_and_only_when_asked_for(helm):
+    def of(values):
+        rendered = helm.template(values)
+        roles = [
+            (role["metadata"]["name"], rule["verbs"])
+            for role in [*rendered.of("ClusterRole"), *rendered.of("Role")]
+            for rule in role["rules"]
+            if "nodes" in rule.get("resources", ())
+        ]
+        (deployment,) = [item for item in rendered.of("Deployment") if item["metadata"]["name"].endswith("-operator")]
+        return roles, deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+
+    roles, args = of({})
+    assert roles == []
+    assert "--drain-cordoned-nodes" not in args
+    roles, args = of({"operator.drainCordonedNodes": True})
+    assert roles == [("voice:st-switchtender:operator", ["get", "list", "watch"])]
+    assert "--drain-cordoned-nodes" in args
 
 
 def test_operator_reads_no_password(helm):
@@ -518,6 +540,14 @@ REFUSED = {
     "review in its own namespace": (
         {"config.clusterWide": False, "balancer.http.admin.tokenReview": True},
         "balancer.http.admin.tokenReview needs rights at cluster scope",
+    ),
+    "nodes in namespaces": (
+        {"watchNamespaces": ["a"], "operator.drainCordonedNodes": True},
+        "operator.drainCordonedNodes needs rights at cluster scope",
+    ),
+    "nodes in its own namespace": (
+        {"config.clusterWide": False, "operator.drainCordonedNodes": True},
+        "operator.drainCordonedNodes needs rights at cluster scope",
     ),
     "port beside the Service": ({"balancer.config": {"nodeSide": {"port": 1}}}, "set balancer.nodeSidePort"),
     "advertised port alone": ({"balancer.advertise.port": 5060}, "needs balancer.advertise.host"),

@@ -71,6 +71,7 @@ class Settings:
     write_burst: int = 40
     autoscale_targets: tuple[ScalableKind, ...] = tuple(SHORT_TARGETS.values())
     pod_marks: bool = True
+    drain_cordoned_nodes: bool = False
 
     def __post_init__(self) -> None:
         """Raises SettingsError."""
@@ -80,6 +81,8 @@ class Settings:
         _check("--lease-name", self.lease_name, _SUBDOMAIN)
         for name in sorted(self.esl_secret_names):
             _check("--esl-secret-names", name, _SUBDOMAIN)
+        if self.drain_cordoned_nodes and self.watch_namespaces:
+            raise SettingsError("--drain-cordoned-nodes: nodes have no namespace; leave --watch-namespaces empty")
         if not self.identity:
             raise SettingsError("--identity: must not be empty")
 

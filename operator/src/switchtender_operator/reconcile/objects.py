@@ -22,6 +22,9 @@ Json = Mapping[str, Any]
 CONFIG_KEY = "balancer.yaml"
 HTTP_PORT_NAME = "http"
 
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+"""The taint that Kubernetes itself puts on a cordoned node."""
+
 _VARIABLES = {"POD_IP": "192.0.2.1", "HOST_IP": "192.0.2.2", "POD_NAME": "pod", "POD_NAMESPACE": "namespace"}
 """What a balancer replaces in its configuration by its own values. None of them bears on what groups may claim."""
 
@@ -66,6 +69,28 @@ class Endpoints:
 
     balancer: str
     endpoints: tuple[Endpoint, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesNode:
+    """A node of the cluster; `since` is when it was cordoned, None where it is not or does not say."""
+
+    uid: str
+    name: str
+    unschedulable: bool = False
+    since: datetime | None = None
+
+
+def kubernetes_node(raw: Json) -> KubernetesNode | None:
+    """Return what of a node bears on the pods that run there, None if it has no identity."""
+    metadata, spec = raw.get("metadata") or {}, raw.get("spec") or {}
+    uid, name = metadata.get("uid"), metadata.get("name")
+    if not (uid and name):
+        return None
+    if not spec.get("unschedulable"):
+        return KubernetesNode(uid, name)
+    times = (taint.get("timeAdded") for taint in spec.get("taints") or () if taint.get("key") == _UNSCHEDULABLE)
+    return KubernetesNode(uid, name, unschedulable=True, since=next(filter(None, map(_time, times)), None))
 
 
 def group_object(raw: Json) -> Seen[GroupObject] | None:

@@ -7,6 +7,7 @@ new has no pods to offer until its first list is complete; one that had them kee
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +62,7 @@ class PodWatches:
         self._watches: dict[Selection, _Watch] = {}
         self._followers: dict[Selection, set[str]] = {}
         self._of: dict[str, Selection] = {}
+        self._on: dict[str, Counter[Selection]] = {}
 
     def follow(self, key: str, namespace: str, watched: Watched | None) -> None:
         """Let the group follow these pods, and none but these; None for none."""
@@ -93,6 +95,10 @@ class PodWatches:
         reflector = self._watches[selection].reflector
         return reflector.store if reflector.synced.is_set() else None
 
+    def groups_on(self, node: str) -> set[str]:
+        """Return the keys of the groups with pods on a Kubernetes node."""
+        return {key for selection in self._on.get(node, ()) for key in self._followers.get(selection, ())}
+
     def reflectors(self) -> list[Reflector[Pod]]:
         """Return the reflectors that run."""
         return [watch.reflector for watch in self._watches.values()]
@@ -118,12 +124,34 @@ class PodWatches:
         if not followers:
             del self._followers[selection]
             self._watches.pop(selection).task.cancel()
+            for node in [node for node, count in self._on.items() if selection in count]:
+                self._drop(node, selection, self._on[node][selection])
 
     def _pod_changed(self, selection: Selection, _: str, old: Pod | None, new: Pod | None) -> None:
+        if selection in self._watches:
+            self._place(selection, old, new)
         if old is not None and new is not None and new.same_node(old):
             return  # marks, mostly our own, and labels: who reads these looks by itself
         for key in self._followers.get(selection, ()):
             self._dirty(key)
+
+    def _place(self, selection: Selection, old: Pod | None, new: Pod | None) -> None:
+        """Count the selection's pods by their Kubernetes nodes, so that none need be searched when one changes."""
+        before, after = (pod.node if pod is not None else None for pod in (old, new))
+        if before == after:
+            return
+        if after is not None:
+            self._on.setdefault(after, Counter())[selection] += 1
+        if before is not None:
+            self._drop(before, selection, 1)
+
+    def _drop(self, node: str, selection: Selection, pods: int) -> None:
+        count = self._on[node]
+        count[selection] -= pods
+        if count[selection] <= 0:
+            del count[selection]
+        if not count:
+            del self._on[node]
 
 
 def pod_reflector(reflectors: Reflectors, selection: Selection, changed: Changed) -> Reflector[Pod]:

@@ -110,6 +110,7 @@ class Reconciler:
         leading: Callable[[], bool],
         settings: Settings,
         timing: Timing,
+        cordoned: Callable[[], Mapping[str, datetime | None]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wall: Wall = utc_now,
     ) -> None:
@@ -123,6 +124,7 @@ class Reconciler:
         self._leading = leading
         self._settings = settings
         self._timing = timing
+        self._cordoned = cordoned
         self._sleep = sleep
         self._wall = wall
 
@@ -196,6 +198,7 @@ class Reconciler:
             neighbors=self._cluster.neighbors,
             settings=self._settings,
             status_written=self._written.status_at(key, now),
+            cordoned=self._cordoned(),
         )
         self._pods.follow(key, group.namespace, watched_selector(world))
         if not self._leading():
