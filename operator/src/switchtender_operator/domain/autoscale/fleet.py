@@ -60,8 +60,11 @@ class Fleet:
 
     @property
     def capable(self) -> int:
-        """Nodes that take calls, or will: the kept ones without those that failed."""
-        return max(0, self.kept - len(self.failed))
+        """Nodes that take calls, or will: the kept ones without those that failed.
+
+        Where none takes calls more of the same are no help: then the failed ones are not made up for.
+        """
+        return max(0, self.kept - (len(self.failed) if self.fresh else 0))
 
 
 def reported(node: ScaleNode, stale_after: float) -> bool:
@@ -94,9 +97,9 @@ def fleet_of(world: ScaleWorld, history: ScaleHistory) -> Fleet:
 
 def _as_asked(node: ScaleNode, history: ScaleHistory) -> ScaleNode:
     """Return the node as it will be seen once the watch has caught up with what was asked of it."""
-    drained = dict(history.drained).get(node.uid)
-    if drained is not None and not node.draining:
-        return replace(node, draining=True, drained_by_us=True, since=drained)
+    if not node.draining and node.uid in dict(history.drained):
+        # Without a start: what nobody has seen draining yet is never taken for drained.
+        return replace(node, draining=True, drained_by_us=True, since=None)
     if node.drained_by_us and node.uid in dict(history.revived):
         return replace(node, draining=False, drained_by_us=False, since=None, expired=False)
     return node

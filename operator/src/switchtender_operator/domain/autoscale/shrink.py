@@ -17,7 +17,7 @@ def may_go(node: ScaleNode, world: ScaleWorld) -> bool:
     It never was Ready; or a report from after every balancer knew of the drain says that it is empty; or its
     deadline passed and the group says Release.
     """
-    if node.terminating or not node.drained_by_us:
+    if node.terminating or not node.drained_by_us or node.since is None:
         return False
     if node.pending or released(node, world.on_timeout):
         return True
@@ -78,7 +78,12 @@ def blocked(world: ScaleWorld, fleet: Fleet) -> str | None:
     if not hit:
         return "the pods of the target are not numbered without a gap"
     staying = next((node for node in hit if not may_go(node, world)), None)
-    return None if staying is None else f"pod {staying.name} would be removed first"
+    if staying is not None:
+        return f"pod {staying.name} would be removed first"
+    unmarked = next((node for node in hit if node.cost != LOWEST_COST), None)
+    if unmarked is not None and not target.ordinal:
+        return f"the deletion cost of pod {unmarked.name} is not read back yet"
+    return None
 
 
 def first_in_line(world: ScaleWorld, fleet: Fleet) -> tuple[ScaleNode, ...]:
