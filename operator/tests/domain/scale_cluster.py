@@ -59,10 +59,14 @@ class RunningPod:
 
 @dataclass
 class Cluster:
-    """Pods, callers and one leader. `cut` counts calls on pods that were removed, `lost` those no node took."""
+    """Pods, callers and one leader. `cut` counts calls on pods that were removed, `lost` those no node took.
+
+    With `chance` calls come and end by it; without, they come evenly and all last equally long.
+    """
 
     dice: random.Random
     ordinal: bool = False
+    chance: bool = True
     boots: float = 30.0
     spec: dict[str, Any] = field(default_factory=dict)
     step: float = 5.0
@@ -71,6 +75,7 @@ class Cluster:
     pods: list[RunningPod] = field(default_factory=list)
     history: ScaleHistory = field(default_factory=ScaleHistory)
     made: int = 0
+    due: float = 0.0
     cut: int = 0
     lost: int = 0
     drains: int = 0
@@ -125,11 +130,14 @@ class Cluster:
     def _callers(self, arrivals: float, length: float) -> None:
         for pod in self.pods:
             pod.calls = [left - self.step for left in pod.calls if left > self.step]
-        whole = int(arrivals) + (self.dice.random() < arrivals % 1)
-        for _ in range(whole):
+        self.due += self.dice.uniform(0, 2 * arrivals) if self.chance else arrivals
+        while self.due >= 1:
+            self.due -= 1
             able = [p for p in self.pods if p.seen(self.now).state == "ready" and len(p.calls) < CAPACITY]
             if able:
-                min(able, key=lambda pod: len(pod.calls)).calls.append(self.dice.expovariate(1 / length))
+                min(able, key=lambda pod: len(pod.calls)).calls.append(
+                    self.dice.expovariate(1 / length) if self.chance else length
+                )
             else:
                 self.lost += 1
 

@@ -74,9 +74,12 @@ def reported(node: ScaleNode, stale_after: float) -> bool:
 
 def fleet_of(world: ScaleWorld, history: ScaleHistory) -> Fleet:
     """Return how the nodes stand, with what was asked for a moment ago taken as done."""
+    drained = {uid for uid, _ in history.drained}
+    revived = {uid for uid, _ in history.revived}
     groups: dict[str, list[ScaleNode]] = {}
-    for node in sorted((_as_asked(node, history) for node in world.nodes), key=lambda node: node.uid):
-        groups.setdefault(_standing(node, world), []).append(node)
+    for node in sorted(world.nodes, key=lambda node: node.uid):
+        as_asked = _as_asked(node, drained=node.uid in drained, revived=node.uid in revived)
+        groups.setdefault(_standing(as_asked, world), []).append(as_asked)
 
     def of(standing: str) -> tuple[ScaleNode, ...]:
         return tuple(groups.get(standing, ()))
@@ -95,12 +98,12 @@ def fleet_of(world: ScaleWorld, history: ScaleHistory) -> Fleet:
     )
 
 
-def _as_asked(node: ScaleNode, history: ScaleHistory) -> ScaleNode:
+def _as_asked(node: ScaleNode, *, drained: bool, revived: bool) -> ScaleNode:
     """Return the node as it will be seen once the watch has caught up with what was asked of it."""
-    if not node.draining and node.uid in dict(history.drained):
+    if drained and not node.draining:
         # Without a start: what nobody has seen draining yet is never taken for drained.
         return replace(node, draining=True, drained_by_us=True, since=None)
-    if node.drained_by_us and node.uid in dict(history.revived):
+    if revived and node.drained_by_us:
         return replace(node, draining=False, drained_by_us=False, since=None, expired=False)
     return node
 
