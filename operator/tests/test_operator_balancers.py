@@ -135,6 +135,7 @@ def test_a_balancer_that_is_listed_no_more_is_forgotten_at_once() -> None:
         ({"capacity": 91.0}, False),
         ({"capacity": 40.0}, True),
         ({"pausedByUs": True}, True),
+        ({"drain": {"since": 1772362800.0, "deadline": None, "reason": "Paused"}}, True),
     ],
 )
 def test_only_news_wakes_a_group(change: dict[str, Any], news: bool) -> None:
@@ -143,6 +144,52 @@ def test_only_news_wakes_a_group(change: dict[str, Any], news: bool) -> None:
     assert observations.observe(KEY, "default", 0.0, WALL)
     observations.heard("default", [A], {"a": state(**change)}, 1.0)
     assert observations.observe(KEY, "default", 1.0, WALL) is news
+
+
+@pytest.mark.parametrize(("remaining", "effective"), [(2, 2.0), (0, 1.0), (0, 0.0)])
+def test_what_remains_on_a_node_that_drains_is_news_in_a_large_group_too(remaining: int, effective: float) -> None:
+    def told(sessions: int, effective: float) -> BalancerState:
+        large = raw(sessions=sessions, effective=effective, state="draining")
+        large["nodes"].append({**raw(sessions=9000)["nodes"][0], "uid": "u2", "name": "fs-1"})
+        return read_state(large)
+
+    observations = Observations()
+    observations.heard("default", [A], {"a": told(3, 3.0)}, 0.0)
+    observations.observe(KEY, "default", 0.0, WALL)
+    observations.heard("default", [A], {"a": told(remaining, effective)}, 1.0)
+    assert observations.observe(KEY, "default", 1.0, WALL)
+    observations.heard("default", [A], {"a": told(remaining, effective)}, 2.0)
+    assert not observations.observe(KEY, "default", 2.0, WALL)
+
+
+def test_the_last_call_on_its_way_is_news() -> None:
+    observations = Observations()
+    observations.heard("default", [A], {"a": state(sessions=0, effective=1.0, state="draining")}, 0.0)
+    observations.observe(KEY, "default", 0.0, WALL)
+    observations.heard("default", [A], {"a": state(sessions=0, effective=0.0, state="draining")}, 1.0)
+    assert observations.observe(KEY, "default", 1.0, WALL)
+
+
+@pytest.mark.parametrize(
+    "drain",
+    [None, 5, "now", {}, {"since": None}, {"since": "now"}, {"since": -5}, {"since": 1e18}, {"since": float("nan")}],
+)
+def test_a_drain_that_cannot_be_read_is_none(drain: Any) -> None:
+    assert state(drain=drain).nodes[KEY]["u1"].drain_since is None
+
+
+def test_of_a_drain_the_earliest_start_and_the_most_calls_on_their_way_count() -> None:
+    def told(instance: str, age: float, since: float | None, effective: float | None) -> BalancerState:
+        drain = None if since is None else {"since": since, "deadline": since + 60, "reason": "Paused"}
+        return state(instance, age=age, sessions=0, effective=effective, drain=drain)
+
+    observations = Observations()
+    states = {"a": told("a", 3.0, 1772362800.9, 2.0), "b": told("b", 0.2, 1772366400.0, 0.0)}
+    observations.heard("default", [A, B], states, 0.0)
+    observations.observe(KEY, "default", 0.0, WALL)
+    merged = observations.of(KEY).nodes["u1"]  # type: ignore[union-attr]
+    assert merged.drain_since == datetime(2026, 3, 1, 11, tzinfo=UTC)
+    assert (merged.age, merged.pending, merged.empty) == (0.2, 2.0, False)
 
 
 def test_small_steps_add_up_to_news() -> None:

@@ -24,7 +24,7 @@ from switchtender_api.v1alpha1.group import Drain
 from switchtender_operator.domain import notes
 from switchtender_operator.domain.conditions import SERVING, Condition, by_type, named
 from switchtender_operator.domain.drains import OWN_WILL
-from switchtender_operator.domain.members import Member, written_member
+from switchtender_operator.domain.members import Member, state_of, written_member
 from switchtender_operator.domain.notes import Note, shown
 from switchtender_operator.domain.status import Node, summaries
 
@@ -172,11 +172,12 @@ def of_drains(members: Iterable[Member], before: Mapping[str, Mapping[str, Any]]
     for member in members:
         if member.uid not in before:
             continue
-        was = written_member(before[member.uid])
-        if member.state == "Draining" and was.state != "Draining":
+        body = before[member.uid]
+        drains, drained = member.state == "Draining", state_of(body) == "Draining"
+        if drains and not drained:
             begun.append(f"{member.name} ({member.drain_reason})")
-        elif member.state != "Draining" and was.state == "Draining":
-            ended.append(f"{member.name} ({was.drain_reason})")
+        elif drained and not drains:
+            ended.append(f"{member.name} ({written_member(body).drain_reason})")
     yield from _drains(begun, ended)
 
 
@@ -203,7 +204,7 @@ def of_countdowns(nodes: Iterable[Node], before: Mapping[str, Any], policy: Drai
         if drain.drained and not same.get("drained"):
             drained.append(text)
         if drain.expired and not same.get("expired"):
-            expired.append(f"{node.name} ({'no report' if node.sessions is None else f'{node.sessions} sessions'})")
+            expired.append(f"{node.name} ({_remaining(node.sessions)})")
     yield from _drains(sorted(begun), sorted(ended))
     if drained:
         yield EventNote(_OF_DRAINS[DRAINED], DRAINED, f"no call is left on {named(sorted(drained), _MOST_NAMES)}")
@@ -212,6 +213,12 @@ def of_countdowns(nodes: Iterable[Node], before: Mapping[str, Any], policy: Drai
         rule = "" if policy is None else f" (drain.onTimeout: {policy.on_timeout})"
         text = f"past the deadline with calls, {then}{rule}: {named(sorted(expired), _MOST_NAMES)}"
         yield EventNote(_OF_DRAINS[DRAIN_EXPIRED], DRAIN_EXPIRED, text)
+
+
+def _remaining(sessions: int | None) -> str:
+    if sessions is None:
+        return "no report"
+    return f"{sessions} session" + ("" if sessions == 1 else "s")
 
 
 def _drain_of(summary: Mapping[str, Any]) -> Mapping[str, Any]:

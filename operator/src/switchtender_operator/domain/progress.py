@@ -14,9 +14,6 @@ from switchtender_operator.domain.drains import OWN_WILL, Countdown, countdown, 
 from switchtender_operator.domain.members import Member
 from switchtender_operator.domain.world import NodeReport
 
-_ONE_CALL = 0.5
-"""Sessions that are surely less than one call, for what balancers expect is no whole number."""
-
 _LEAST_FRESH = timedelta(seconds=3)
 _POLLS = 3
 
@@ -63,7 +60,7 @@ def is_empty(report: NodeReport | None, policy: GroupPolicy | None) -> bool | No
     longest = stale_after if isinstance(stale_after, timedelta) else learned
     if report.age > longest.total_seconds():
         return None
-    return report.sessions <= 0 and report.pending < _ONE_CALL
+    return report.empty
 
 
 def _own_will(

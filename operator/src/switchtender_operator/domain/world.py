@@ -96,6 +96,10 @@ class BalancersSeen:
         return len(self.instances)
 
 
+_ONE_CALL = 0.5
+"""Sessions that are surely less than one call, for what balancers expect is no whole number."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
     """What the balancer with the youngest report says about a member. `age` of that report in seconds, None without.
@@ -116,6 +120,11 @@ class NodeReport:
     paused_by_us: bool = False
     drain_since: datetime | None = None
     pending: float = 0.0
+
+    @property
+    def empty(self) -> bool:
+        """Whether the report, however old, says that no call is left, and none is on its way there."""
+        return self.sessions is not None and self.sessions <= 0 and self.pending < _ONE_CALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

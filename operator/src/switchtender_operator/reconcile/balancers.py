@@ -161,7 +161,7 @@ class _Digest:
                 uid: (node.state, node.reason, node.paused_by_us, node.max_sessions, node.drain_since)
                 for uid, node in nodes.items()
             },
-            {uid for uid, node in nodes.items() if node.state == "draining" and node.sessions == 0 == node.pending},
+            {uid for uid, node in nodes.items() if node.state == "draining" and node.empty},
         )
         sessions = sum(node.sessions or 0 for node in nodes.values())
         capacity = sum(node.capacity or 0.0 for node in nodes.values())
