@@ -188,6 +188,7 @@ class ControlPlane:
                 "--concurrent-deployment-syncs=2", f"--flex-volume-plugin-dir={self.folder / 'flex-volume'}",
                 # kwok's node has no heartbeat, and a real one loses the API server when a scenario wants it to.
                 "--node-monitor-grace-period=24h",
+                "--horizontal-pod-autoscaler-sync-period=3s",
             ]),
             ("scheduler", self.ports.scheduler, []),
         ):  # fmt: skip

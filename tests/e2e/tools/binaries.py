@@ -21,16 +21,48 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PARTS = ("go.mod", "go.sum", "hyperkube/main.go")
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 """What hyperkube plays, by symbolic links."""
-TOOLS = ("hyperkube", "helm", "kwok", "kubeconform", "crictl")
-"""What `go build` leaves."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """Go programs that are built together."""
+
+    name: str
+    duration: str
+    """How long a cold build takes on 2 cores."""
+    home: Path
+    parts: tuple[str, ...]
+    """What they are made of, below ``home``."""
+    packages: tuple[str, ...]
+    tools: tuple[str, ...]
+    """What `go build` leaves."""
+    links: tuple[str, ...] = ()
+    """Further names of the first of the tools."""
+
+    def complete(self, binaries: Path) -> bool:
+        """Whether everything is in this folder."""
+        return all((binaries / name).exists() for name in (*self.links, *self.tools))
+
+
+KUBERNETES = Module(
+    "Kubernetes",
+    "6 to 10 minutes",
+    HERE,
+    ("go.mod", "go.sum", "hyperkube/main.go"),
+    ("./hyperkube", "tool"),
+    ("hyperkube", "helm", "kwok", "kubeconform", "crictl"),
+    PROGRAMS,
+)
+ADAPTER = Module("prometheus-adapter", "2 minutes", HERE / "adapter", ("go.mod", "go.sum"), ("tool",), ("adapter",))
+"""Apart, because it is made for an older Kubernetes and does not build with the libraries of this one."""
 REPORT_EVERY = 15.0
-"""Seconds between two lines of progress; a cold build takes 6 to 10 minutes on 2 cores."""
+"""Seconds between two lines of progress."""
 
 # What Go says when a module cannot be had, as against one that does not compile.
 _NETWORK = re.compile(
@@ -99,33 +131,29 @@ def cache() -> Path:
     return Path(base) / "switchtender" / "e2e"
 
 
-def folder() -> Path:
+def folder(module: Module = KUBERNETES) -> Path:
     """Where the binaries of this checkout belong, built or not; raises UnavailableError when there is no Go to ask."""
-    if given := os.environ.get("E2E_BIN"):
+    if (given := os.environ.get("E2E_BIN")) and (module is KUBERNETES or module.complete(Path(given))):
         return Path(given)
     digest = hashlib.sha256()
-    for part in PARTS:
-        digest.update((HERE / part).read_bytes() + b"\0")
-    digest.update(" ".join([*_flags(), _go_version(), *PROGRAMS]).encode())
+    for part in module.parts:
+        digest.update((module.home / part).read_bytes() + b"\0")
+    digest.update(" ".join([*_flags(), _go_version(), *module.links]).encode())
     return cache() / digest.hexdigest()[:16] / "bin"
 
 
-def _complete(binaries: Path) -> bool:
-    return all((binaries / name).exists() for name in (*PROGRAMS, *TOOLS))
-
-
-def find() -> Path:
+def find(module: Module = KUBERNETES) -> Path:
     """The folder of the binaries, building them when they are not there. Raises UnavailableError, BuildError."""
-    binaries = folder()
-    if _complete(binaries):
+    binaries = folder(module)
+    if module.complete(binaries):
         return binaries
-    if os.environ.get("E2E_BIN"):
-        raise UnavailableError(f"E2E_BIN={binaries} lacks some of {', '.join((*PROGRAMS, *TOOLS))}")
+    if str(binaries) == os.environ.get("E2E_BIN"):
+        raise UnavailableError(f"E2E_BIN={binaries} lacks some of {', '.join((*module.links, *module.tools))}")
     home = binaries.parent
     home.parent.mkdir(parents=True, exist_ok=True)
     with _alone(home.with_suffix(".lock")):
-        if not _complete(binaries):
-            _build_into(home)
+        if not module.complete(binaries):
+            _build_into(home, module)
     return binaries
 
 
@@ -136,27 +164,27 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _build_into(home: Path) -> None:
+def _build_into(home: Path, module: Module) -> None:
     # A folder appears under its final name only once everything is in it.
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".building-") as scratch:
         fresh = Path(scratch) / "new"
         binaries = fresh / "bin"
         binaries.mkdir(parents=True)
-        _compile(binaries)
-        for name in PROGRAMS:
-            (binaries / name).symlink_to("hyperkube")
+        _compile(binaries, module)
+        for name in module.links:
+            (binaries / name).symlink_to(module.tools[0])
         if home.exists():
             shutil.rmtree(home)
         fresh.rename(home)
 
 
-def _compile(binaries: Path) -> None:
-    arguments = ["nice", "-n", "5", "go", "build", "-v", *_flags(), "-o", f"{binaries}/", "./hyperkube", "tool"]
+def _compile(binaries: Path, module: Module) -> None:
+    arguments = ["nice", "-n", "5", "go", "build", "-v", *_flags(), "-o", f"{binaries}/", *module.packages]
     started = time.monotonic()
-    _say(f"building Kubernetes {kubernetes_version()} from source (cold: 6 to 10 minutes on 2 cores)")
+    _say(f"building {module.name} from source (cold: {module.duration} on 2 cores)")
     compiled, told, last_words = 0, started, list[str]()
     with subprocess.Popen(
-        arguments, cwd=HERE, env=_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        arguments, cwd=module.home, env=_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -172,8 +200,10 @@ def _compile(binaries: Path) -> None:
         return
     words = "".join(last_words)
     if _NETWORK.search(words):
-        raise UnavailableError(f"the Go modules of Kubernetes cannot be downloaded: {words.strip().splitlines()[-1]}")
-    raise BuildError(f"Kubernetes does not build:\n{words}")
+        raise UnavailableError(
+            f"the Go modules of {module.name} cannot be downloaded: {words.strip().splitlines()[-1]}"
+        )
+    raise BuildError(f"{module.name} does not build:\n{words}")
 
 
 def _say(text: str) -> None:
