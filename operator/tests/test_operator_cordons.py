@@ -242,7 +242,7 @@ async def test_another_leader_goes_on_with_the_drains_as_they_stand() -> None:
                 told.update(state="draining", reason="Paused" if own else "Draining", pausedByUs=not own)
                 told["drain"] = {"since": 1772362800.4, "deadline": 1772370000.4, "reason": "Paused"} if own else None
             await eventually(
-                lambda: member(api)["drain"].get("pausedByUs") and member(api, "fs-1")["drain"]["pausedByUs"]
+                lambda: member(api)["drain"].get("pausedByUs") and member(api, "fs-1")["drain"].get("pausedByUs")
             )
             await eventually(lambda: (drains(api).get("fs-2") or {}).get("since") == "2026-03-01T11:00:00Z")
             balancer.acts_on(api)  # a balancer that was started anew: it paused nobody, and sees fs-2 paused now
@@ -252,6 +252,8 @@ async def test_another_leader_goes_on_with_the_drains_as_they_stand() -> None:
             await settled(api)
         sets = {one["metadata"]["name"]: copy.deepcopy(one["spec"]) for one in api.objects("destinationsets")}
         before, shown = len(api.requests), drains(api)
+        assert member(api)["drain"]["pausedByUs"] is member(api, "fs-1")["drain"]["pausedByUs"] is True
+        assert shown["fs-2"]["since"] == "2026-03-01T11:00:00Z"
         assert shown["fs-1"]["expired"] is False
         assert shown["fs-0"]["expired"] is True
         async with operating(api, drain_cordoned_nodes=True) as other:
