@@ -19,6 +19,7 @@ from switchtender_api.status import (
 from switchtender_operator.domain.autoscale import LOWEST_COST, ScaleHistory, ScaleNode, decide
 
 GOING = {"cost": LOWEST_COST}
+DOWN = node("c", None, state="down", age=None, ready=False)
 STALE = {"state": "stale", "age": 60.0}
 
 
@@ -347,21 +348,39 @@ class TestUnknownAndFailed:
         assert fresh_leader(world([node("a", 5, **STALE), node("b", 100), node("c", 150)])).replicas == 4
 
     def test_a_failed_node_is_made_up_for_and_never_removed(self) -> None:
-        down = node("c", None, state="down", age=None, ready=False)
-        assert fresh_leader(world([node("a", 100), node("b", 90), down], spec={"min": 3})).replicas == 4
-        decision = settled(world([node("a", 10), node("b", 10), down], spec={"min": 2}))
+        nodes = [node("a", 100), node("b", 90), DOWN]
+        assert settled(world(nodes, spec={"min": 3})).replicas == 4
+        decision = settled(world([node("a", 10), node("b", 10), DOWN], spec={"min": 2}))
         assert (decision.drain, decision.replicas) == ((), None)
+
+    @pytest.mark.parametrize("failing", [DOWN, replace(DOWN, state="ready", age=1.0, sessions=3)])
+    def test_it_is_given_half_a_minute_to_come_back(self, failing: ScaleNode) -> None:
+        seen = world([node("a", 90), failing], spec={"min": 2})
+        history, added = ScaleHistory(), []
+        for seconds in (0, 15, 29, 30):
+            decision, history = decide(replace(seen, now=NOW + timedelta(seconds=seconds)), history)
+            added.append(decision.replicas)
+        assert added == [None, None, None, 3]
+
+    def test_one_that_answers_no_more_for_a_moment_is_not_made_up_for(self) -> None:
+        seen = world([node("a", 90), node("b", 90, state="stale", age=4.0)], spec={"min": 2})
+        assert (settled(seen).replicas, settled(seen).reason) == (None, AUTOSCALE_STALE_LOAD)
 
     def test_where_every_node_failed_no_more_are_made(self) -> None:
         seen = world([node("a", 90), node("b", 90)])
         _, history = decide(seen, ScaleHistory())
-        down = world([node(name, None, state="down", age=None) for name in "ab"], now=NOW + timedelta(seconds=5))
-        assert decide(down, history)[0].replicas is None
+        for seconds in (5, 40):
+            down = [replace(DOWN, uid=each.uid, name=each.name) for each in seen.nodes]
+            decision, history = decide(world(down, now=NOW + timedelta(seconds=seconds)), history)
+            assert decision.replicas is None
 
     def test_failed_nodes_never_make_it_exceed_max(self) -> None:
-        down = [node(name, None, state="down", age=None) for name in "bcd"]
-        decision = fresh_leader(world([node("a", 100), *down], spec={"min": 3, "max": 5}))
+        down = [replace(DOWN, uid=f"uid-{name}", name=name) for name in "bcd"]
+        decision = settled(world([node("a", 100), *down], spec={"min": 3, "max": 5}))
         assert (decision.replicas, decision.reason) == (5, AUTOSCALE_LIMITED)
+
+    def test_a_node_that_starts_and_refuses_the_event_socket_has_not_failed(self) -> None:
+        assert settled(world([node("a", 90), starting("b", state="down")], spec={"min": 2})).replicas is None
 
     def test_a_node_that_never_becomes_ready_is_made_up_for_after_a_while(self) -> None:
         def with_one_made(minutes: int) -> int | None:

@@ -13,7 +13,7 @@ from switchtender_api.status import (
     AUTOSCALE_SCALED_TO_ZERO,
     AUTOSCALE_STALE_LOAD,
 )
-from switchtender_operator.domain.autoscale.fleet import SETTLED, Fleet, fleet_of
+from switchtender_operator.domain.autoscale.fleet import FAILED_AFTER, SETTLED, Fleet, fleet_of
 from switchtender_operator.domain.autoscale.grow import Growth, grow
 from switchtender_operator.domain.autoscale.history import SAMPLE_EVERY, ScaleHistory
 from switchtender_operator.domain.autoscale.need import Need, all_sessions, need_of, per_node
@@ -34,6 +34,7 @@ def decide(world: ScaleWorld, history: ScaleHistory) -> tuple[ScaleDecision, Sca
     if world.target.replicas == 0:
         return _scaled_to_zero(world), ScaleHistory(at=world.now, per=history.per)
     fleet = fleet_of(world, history)
+    history = history.failed(world.now, (node.uid for node in (*fleet.failing, *fleet.failed)))
     per = per_node(fleet, history.per)
     if per is None:
         return _without_load(world, fleet, history)
@@ -151,7 +152,7 @@ def _message(world: ScaleWorld, fleet: Fleet, need: Need, wait: str | None) -> s
 def _counted(fleet: Fleet) -> Iterable[tuple[tuple[object, ...], str]]:
     yield fleet.ours, "drained by autoscaling"
     yield fleet.others, "drained otherwise"
-    yield fleet.failed, "failed"
+    yield (*fleet.failing, *fleet.failed), "failed"
     yield fleet.unknown, "of unknown load"
 
 
@@ -163,5 +164,6 @@ def _wake_after(world: ScaleWorld, fleet: Fleet, history: ScaleHistory) -> float
         due += [window.values[0][0] + span] if window.values else []
         due += [window.since + span] if window.since is not None else []
     due += [node.since + SETTLED for node in fleet.ours if node.since is not None]
+    due += [since + FAILED_AFTER for _, since in history.failing]
     waits = [at - world.now for at in due if at > world.now]
     return max(min([SAMPLE_EVERY, *waits]), timedelta(milliseconds=100)).total_seconds()

@@ -14,6 +14,9 @@ START_LEAST = timedelta(minutes=10)
 SETTLED = timedelta(seconds=10)
 """Within so long every balancer knows of a drain: a report of no sessions counts only after it."""
 
+FAILED_AFTER = timedelta(seconds=30)
+"""A node that takes no calls for so long is made up for: a process that ended is mostly back before."""
+
 _TAKES_CALLS = frozenset({"ready", "full"})
 
 
@@ -21,14 +24,15 @@ _TAKES_CALLS = frozenset({"ready", "full"})
 class Fleet:
     """The nodes of the target by how they stand; every node is in one of the tuples.
 
-    `fresh` take calls and say how many they have; `pending` and `starting` are coming; `failed` take none and will
-    not soon; of `unknown` the load is not known; `ours` are drained by autoscaling, `others` by whomever else;
-    `terminating` are on their way out and already replaced.
+    `fresh` take calls and say how many they have; `pending` and `starting` are coming; `failing` take none since a
+    moment ago, `failed` for longer, or have never come; of `unknown` the load is not known; `ours` are drained by
+    autoscaling, `others` by whomever else; `terminating` are on their way out and already replaced.
     """
 
     fresh: tuple[ScaleNode, ...]
     pending: tuple[ScaleNode, ...]
     starting: tuple[ScaleNode, ...]
+    failing: tuple[ScaleNode, ...]
     failed: tuple[ScaleNode, ...]
     unknown: tuple[ScaleNode, ...]
     ours: tuple[ScaleNode, ...]
@@ -40,7 +44,7 @@ class Fleet:
     @property
     def alive(self) -> tuple[ScaleNode, ...]:
         """The pods that the target's controller counts: all but those on their way out."""
-        kept = (*self.fresh, *self.pending, *self.starting, *self.failed, *self.unknown)
+        kept = (*self.fresh, *self.pending, *self.starting, *self.failing, *self.failed, *self.unknown)
         return (*kept, *self.ours, *self.others)
 
     @property
@@ -76,10 +80,14 @@ def fleet_of(world: ScaleWorld, history: ScaleHistory) -> Fleet:
     """Return how the nodes stand, with what was asked for a moment ago taken as done."""
     drained = {uid for uid, _ in history.drained}
     revived = {uid for uid, _ in history.revived}
+    failing = dict(history.failing)
     groups: dict[str, list[ScaleNode]] = {}
     for node in sorted(world.nodes, key=lambda node: node.uid):
         as_asked = _as_asked(node, drained=node.uid in drained, revived=node.uid in revived)
-        groups.setdefault(_standing(as_asked, world), []).append(as_asked)
+        standing = _standing(as_asked, world)
+        if standing == "failing" and world.now - failing.get(node.uid, world.now) >= FAILED_AFTER:
+            standing = "failed"
+        groups.setdefault(standing, []).append(as_asked)
 
     def of(standing: str) -> tuple[ScaleNode, ...]:
         return tuple(groups.get(standing, ()))
@@ -88,6 +96,7 @@ def fleet_of(world: ScaleWorld, history: ScaleHistory) -> Fleet:
         fresh=of("fresh"),
         pending=of("pending"),
         starting=of("starting"),
+        failing=of("failing"),
         failed=of("failed"),
         unknown=of("unknown"),
         ours=of("ours"),
@@ -119,17 +128,20 @@ def _standing(node: ScaleNode, world: ScaleWorld) -> str:
 
 
 def _kept(node: ScaleNode, world: ScaleWorld) -> str:
-    if node.state == "down":
-        return "failed"
     young = node.created is not None and world.now - node.created <= patience(world)
-    if reported(node, world.stale_after):
-        if node.ready and node.state in _TAKES_CALLS:
-            return "fresh"
-        # A balancer's word lags behind the end of a drain: such a node is on its way back.
-        return "starting" if young or node.state == "draining" else "failed"
-    if node.age is None and young:
+    never = node.age is None
+    if never and young:
         return "starting"
-    return "failed" if node.age is None and not node.ready else "unknown"
+    if node.state == "down":
+        return "failing"
+    if node.state == "stale" or not reported(node, world.stale_after):
+        return "failed" if never and not node.ready else "unknown"
+    if node.ready and node.state in _TAKES_CALLS:
+        return "fresh"
+    # A balancer's word lags behind the end of a drain: such a node is on its way back.
+    if young or node.state == "draining":
+        return "starting"
+    return "unknown" if node.ready else "failing"
 
 
 def patience(world: ScaleWorld) -> timedelta:

@@ -6,6 +6,7 @@ Made anew by every leader. All that is forgotten so makes it wait longer, never 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import combinations
@@ -67,7 +68,8 @@ class ScaleHistory:
 
     `highs` of what may be kept and `lows` of what is missing, in nodes; `sessions` of all nodes, while the nodes
     whose sessions are not known stay the same (`unknown`); `begun`: drains this leader began, by uid, and
-    `drained`, `revived`: what it asked for and may not see yet; `added` nodes; `per`: sessions a node last took.
+    `drained`, `revived`: what it asked for and may not see yet; `added` nodes; `failing`: nodes that took no calls
+    since when; `per`: sessions a node last took.
     """
 
     at: datetime | None = None
@@ -79,6 +81,7 @@ class ScaleHistory:
     drained: tuple[tuple[str, datetime], ...] = ()
     revived: tuple[tuple[str, datetime], ...] = ()
     added: tuple[tuple[datetime, int], ...] = ()
+    failing: tuple[tuple[str, datetime], ...] = ()
     per: float | None = None
 
     def looked(self, now: datetime) -> ScaleHistory:
@@ -98,6 +101,11 @@ class ScaleHistory:
         if not kept or now - kept[-1][0] >= SAMPLE_EVERY:
             kept = (*kept, (now, sessions))
         return replace(self, sessions=kept, unknown=unknown)
+
+    def failed(self, now: datetime, uids: Iterable[str]) -> ScaleHistory:
+        """Return the history with these nodes taking no calls at `now`, and no others."""
+        since = dict(self.failing)
+        return replace(self, failing=tuple((uid, since.get(uid, now)) for uid in uids))
 
     def rise(self, now: datetime, sessions: int) -> float:
         """Return by how many sessions a second all nodes together gain, 0 or more.

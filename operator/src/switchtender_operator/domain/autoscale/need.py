@@ -71,7 +71,7 @@ def nodes_for(sessions: float, per: float) -> int:
 
 def need_of(world: ScaleWorld, fleet: Fleet, history: ScaleHistory, per: float) -> Need:
     """Return what the calls need. A node whose load is not known counts as one that is full."""
-    kept = sessions_of((*fleet.fresh, *fleet.pending, *fleet.starting), world.stale_after)
+    kept = sessions_of((*fleet.fresh, *fleet.pending, *fleet.starting, *fleet.failing), world.stale_after)
     everything = all_sessions(world, fleet)
     spec = world.spec
     ahead = kept + growth(history.rise(world.now, everything), spec.scale_out.lead_time, kept, per)
