@@ -72,7 +72,7 @@ test-units: build
 
 test-sockets: build
 	@echo "== Python: the balancer on real sockets, the simulator"
-	@$(BIN)/python -m pytest --quiet balancer/tests tests/simulator tests/benefit tests/test_workspace.py
+	@$(BIN)/python -m pytest --quiet balancer/tests tests/simulator tests/pod tests/benefit tests/test_workspace.py
 
 test-judges: build judges
 	@echo "== the balancer as callers and nodes see it"

@@ -1,0 +1,1 @@
+"""What runs in the pods of nodes, as the samples ship it."""
