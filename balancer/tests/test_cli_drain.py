@@ -56,6 +56,7 @@ def summary(name, sessions, *, expired=False, drains=True):
         shown["sessions"] = sessions
     if drains:
         shown["drain"] = {"since": "2026-03-01T12:00:00Z", "deadline": "2999-03-01T14:00:00Z", "expired": expired}
+        shown["drain"]["drained"] = sessions == 0
     return shown
 
 
@@ -443,11 +444,11 @@ def test_the_time_that_is_given_is_kept(monkeypatch):
 
 
 def test_a_node_of_several_groups_is_as_far_as_the_least_of_them():
-    drained = progress_of("a", {"deadline": "2026-03-01T14:00:00Z"}, 0, releases=False)
-    draining = progress_of("a", {"deadline": "2026-03-01T15:00:00Z", "expired": True}, 7, releases=False)
+    drained = progress_of("a", {"deadline": "2026-03-01T14:00:00Z"}, 0, drained=True, releases=False)
+    draining = progress_of("a", {"deadline": "2026-03-01T15:00:00Z", "expired": True}, 7, drained=False, releases=False)
     assert together("a", [drained, draining]) == Progress("a", Phase.DRAINING, 7, NOW + timedelta(hours=3), True)
-    assert progress_of("a", {"expired": True}, 7, releases=True).phase is Phase.RELEASED
-    assert progress_of("a", {}, None, releases=False).phase is Phase.DRAINING, "nobody knows of any calls: not drained"
+    assert progress_of("a", {"expired": True}, 7, drained=False, releases=True).phase is Phase.RELEASED
+    assert progress_of("a", {}, 0, drained=False, releases=False).phase is Phase.DRAINING, "an old 0"
 
 
 def test_the_countdown_in_words():

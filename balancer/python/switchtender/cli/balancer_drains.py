@@ -55,7 +55,8 @@ class BalancerDrains:
 def _progress(node: str, row: dict[str, Any]) -> Progress:
     drain = row.get("drain")
     known = drain if isinstance(drain, dict) else {}
-    return progress_of(node, drain, known.get("sessions"), releases=known.get("onTimeout") == "Release")
+    left = known.get("sessions")
+    return progress_of(node, drain, left, drained=left == 0, releases=known.get("onTimeout") == "Release")
 
 
 def _group(row: dict[str, Any]) -> str:

@@ -108,10 +108,7 @@ class ClusterDrains:
         found = [(group, summary) for group in groups if (summary := _summary(group, node.name)) is not None]
         if not found and not self._cluster.exists(node):
             return Progress(node.key, Phase.GONE)
-        told = [
-            progress_of(node.key, summary.get("drain"), summary.get("sessions"), releases=_releases(group))
-            for group, summary in found
-        ]
+        told = [_progress(node.key, group, summary) for group, summary in found]
         return together(node.key, told) if told else Progress(node.key, Phase.AWAITED)
 
     def _wanted(self, node: Node) -> str | None:
@@ -157,6 +154,12 @@ def _words(drain: str | None) -> str:
 def _summary(group: Json, name: str) -> Mapping[str, Any] | None:
     listed = (group.get("status") or {}).get("nodeSummaries") or ()
     return next((each for each in listed if isinstance(each, Mapping) and each.get("name") == name), None)
+
+
+def _progress(key: str, group: Json, summary: Mapping[str, Any]) -> Progress:
+    drain = summary.get("drain")
+    drained = isinstance(drain, Mapping) and drain.get("drained") is True
+    return progress_of(key, drain, summary.get("sessions"), drained=drained, releases=_releases(group))
 
 
 def _releases(group: Json) -> bool:

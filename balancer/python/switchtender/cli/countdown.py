@@ -57,17 +57,18 @@ class Progress:
         }
 
 
-def progress_of(node: str, drain: object, sessions: object, *, releases: bool) -> Progress:
+def progress_of(node: str, drain: object, sessions: object, *, drained: bool, releases: bool) -> Progress:
     """How far ``drain`` is, as a status or a balancer tells it (null: nobody sees one yet), with the ``sessions`` that
     remain.
 
+    ``drained``: whoever tells of it knows that nothing is left, which is more than a count of 0 that may be old.
     ``releases``: at the deadline the group sets the node free with its calls (``onTimeout: Release``).
     """
     count = sessions if isinstance(sessions, int) else None
     if not isinstance(drain, Mapping):
         return Progress(node, Phase.AWAITED, count)
     expired = drain.get("expired") is True
-    phase = Phase.DRAINED if count == 0 else Phase.RELEASED if expired and releases else Phase.DRAINING
+    phase = Phase.DRAINED if drained else Phase.RELEASED if expired and releases else Phase.DRAINING
     return Progress(node, phase, count, moment(drain.get("deadline")), expired)
 
 
