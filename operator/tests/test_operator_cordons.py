@@ -247,8 +247,9 @@ async def test_another_leader_goes_on_with_the_drains_as_they_stand() -> None:
             await eventually(lambda: (drains(api).get("fs-2") or {}).get("since") == "2026-03-01T11:00:00Z")
             balancer.acts_on(api)  # a balancer that was started anew: it paused nobody, and sees fs-2 paused now
             for told in balancer.state["nodes"]:
-                told.update(state="draining", reason="Paused" if told["name"] == "fs-2" else "Draining")
-                told["drain"] = {"since": 1772366400.0, "deadline": 1772373600.0, "reason": "Paused"}
+                own = told["name"] == "fs-2"
+                told.update(state="draining", reason="Paused" if own else "Draining")
+                told["drain"] = {"since": 1772366400.0, "deadline": 1772373600.0, "reason": "Paused"} if own else None
             await settled(api)
         sets = {one["metadata"]["name"]: copy.deepcopy(one["spec"]) for one in api.objects("destinationsets")}
         before, shown = len(api.requests), drains(api)

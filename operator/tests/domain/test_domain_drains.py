@@ -412,3 +412,19 @@ def test_a_node_that_we_paused_has_no_will_of_its_own():
     cluster.observe({"p": report("p", "draining", reason="Paused", drain_since=NOW, paused_by_us=True)})
     assert told(cluster.settle()) == []
     assert shown(cluster) is None
+
+
+def test_a_node_that_paused_itself_before_it_was_drained_counts_from_then():
+    cluster = own_will()
+    cluster.settle()
+    cluster.add(raw_pod("p", annotations={"switchtender.dev/drain": "2026-03-01T11:45:00.5Z"}))
+    cluster.settle()
+    assert in_brief(cluster) == ("Requested", "11:45", "13:45")
+    for reported in ({"p": report("p", "draining", reason="Draining", drain_since=PAUSED_AT)}, None):
+        cluster.observe(reported or {}, **({} if reported else {"instances": {}}))
+        cluster.settle()
+        drain = shown(cluster)
+        assert (drain["since"], drain["deadline"]) == ("2026-03-01T11:30:00Z", "2026-03-01T13:30:00Z")
+    wants(cluster, "Draining", drain_since=datetime(2026, 3, 1, 11, 45, tzinfo=UTC))
+    cluster.settle()
+    assert shown(cluster)["since"] == "2026-03-01T11:45:00.500000Z", "told to the second, and no other drain"

@@ -31,11 +31,13 @@ def progress(
 
     `heard` tells whether any balancer answers, `report` is what they say of the node, and `before` its summary in the
     last status, empty without one. A node that drains of its own will does so since a balancer first saw that, or since
-    the status said so: balancers that have been restarted do not set it back.
+    the status said so: balancers that have been restarted do not set it back. One that did so before a set drained it
+    is shown as balancers show it: the earliest start and the earliest deadline count.
     """
     remembered = read_countdown(before.get("drain"), now)
     if member.state == "Draining":
-        found = span(member.body)
+        own = remembered.since if remembered is not None and not heard else None
+        found = _earlier(span(member.body), own if report is None else report.drain_since, policy)
     else:
         former = remembered.since if remembered is not None and before.get("reason") in OWN_WILL else None
         found = _own_will(member, report, former, policy, heard=heard)
@@ -61,6 +63,16 @@ def is_empty(report: NodeReport | None, policy: GroupPolicy | None) -> bool | No
     if report.age > longest.total_seconds():
         return None
     return report.empty
+
+
+def _earlier(
+    drain: tuple[datetime, datetime | None] | None, own: datetime | None, policy: GroupPolicy | None
+) -> tuple[datetime, datetime | None] | None:
+    """Return the drain of a set with the start of one that was there before. Balancers tell whole seconds."""
+    if drain is None or own is None or policy is None or own >= drain[0].replace(microsecond=0):
+        return drain
+    deadlines = [time for time in (drain[1], own + policy.drain.timeout) if time is not None]
+    return own, min(deadlines)
 
 
 def _own_will(
