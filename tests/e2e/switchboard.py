@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+import yaml
 
 from tests.e2e.providers.cluster import ApiError, Json, UnreachableError
 from tests.e2e.switches import ROOMY
@@ -24,8 +27,10 @@ from tests.stand.process import StandError, child, command
 
 CONTROL = 9100
 """Port of the simulator's control interface, at each pod's address."""
+ROOT = Path(__file__).parents[2]
+_HOOK = "switchtender-drain"
 _LOOK = 0.2
-"""Seconds between two looks at the pods, and between two questions of a preStop hook."""
+"""Seconds between two looks at the pods and at a node that is about to end."""
 _LAST_WORDS = 3.0
 """Of a pod's grace, what is kept for the end of the process after its preStop hook."""
 
@@ -68,9 +73,21 @@ class Life:
     ended: float | None = None
     """When its process was gone."""
     cut: int = 0
-    """Calls that stood when the process was told to end."""
+    """Calls that stood when it was last seen, just before it ended."""
     last: Json = field(default_factory=dict)
     """The node, as its simulator showed it last."""
+
+
+def _pod_tools(folder: Path) -> Path:
+    """A folder with the preStop hook out of the samples' ConfigMap, and an fs_cli for it."""
+    tools = folder / "pod-tools"
+    tools.mkdir()
+    documents = yaml.safe_load_all((ROOT / "deploy/samples/freeswitch/configuration.yaml").read_text())
+    (tools / _HOOK).write_text(next(document["data"][_HOOK] for document in documents if _HOOK in document["data"]))
+    stand_in = tools / "fs_cli"
+    stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {ROOT / "tests/stand/fs_cli.py"} "$@"\n')
+    stand_in.chmod(0o755)
+    return tools
 
 
 class Switchboard:
@@ -82,7 +99,9 @@ class Switchboard:
         self._options = [f"--password={password}", *(f"--{name}={value}" for name, value in wanted.items())]
         self.voice = voice
         self.app = app
+        self._password = password
         self._folder = folder
+        self._tools = _pod_tools(folder)
         self.lives: dict[str, Life] = {}
         """Every pod that was ever run here, by uid, oldest first."""
         self.troubles: list[str] = []
@@ -217,17 +236,31 @@ class Switchboard:
         life.deleted = time.monotonic()
         # Without an entry it was deleted without any grace.
         deadline = life.deleted + self._graces.get(life.uid, 0.0)
-        self._pre_stop(life, deadline - _LAST_WORDS)
-        life.cut = int(self._shown(life)["live_calls"])
-        process.terminate()
+        self._pre_stop(life, deadline)
+        life.cut = int(life.last.get("live_calls", 0))
+        if process.poll() is None:
+            process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, deadline - time.monotonic()))
 
     def _pre_stop(self, life: Life, deadline: float) -> None:
-        """Pause inbound, wait for zero sessions or the deadline."""
-        self._control(life).do(life.name, "pause?direction=inbound")
-        while time.monotonic() < deadline and self._shown(life)["sessions"] and not self._over.is_set():
-            time.sleep(_LOOK)
+        """Run the hook of the product's pods and look at the node as long as it does; the hook shuts the node down."""
+        left = max(0, int(deadline - time.monotonic() - _LAST_WORDS))
+        environment = {
+            "PATH": f"{self._tools}:/usr/bin:/bin",
+            "POD_IP": life.address,
+            "ESL_PASSWORD": self._password,
+            "DRAIN_TIMEOUT": str(left),
+            "DRAIN_LOG": str(self._folder / f"{life.name}-drain.log"),
+        }
+        with subprocess.Popen(["/bin/sh", str(self._tools / _HOOK)], stdin=subprocess.DEVNULL, env=environment) as hook:
+            while hook.poll() is None:
+                if self._over.is_set() or time.monotonic() > deadline:
+                    hook.kill()
+                # It ends the node, which then answers nobody.
+                with contextlib.suppress(OSError, KeyError):
+                    self._shown(life)
+                time.sleep(_LOOK)
 
     def _let_go(self, life: Life) -> None:
         if not self._over.is_set():
