@@ -27,9 +27,9 @@ CASES = [
         [
             Firing(
                 IVR,
-                "voice/ivr: nothing is scaled",
-                "The operator does not do what spec.autoscale asks for; the condition AutoscaleActive says why. The "
-                "target keeps the replicas that it has, and its nodes take calls as ever.",
+                "voice/ivr: spec.autoscale is not in effect",
+                "The condition AutoscaleActive says why. No node is taken away, and mostly none is added; those that "
+                "there are take calls as ever.",
             )
         ],
     ),

@@ -20,9 +20,9 @@ SCALING = Group(
             severity="warning",
             hold="15m",
             expr=f"{_of_group(_ACTIVE)} == 0",
-            summary=f"{_GROUP}: nothing is scaled",
-            description="The operator does not do what spec.autoscale asks for; the condition AutoscaleActive says "
-            "why. The target keeps the replicas that it has, and its nodes take calls as ever.",
+            summary=f"{_GROUP}: spec.autoscale is not in effect",
+            description="The condition AutoscaleActive says why. No node is taken away, and mostly none is added; "
+            "those that there are take calls as ever.",
         ),
         Alert(
             name="SwitchtenderAutoscaleLimited",
