@@ -67,8 +67,8 @@ test-leak: build
 	@env -u MAKEFLAGS -u MFLAGS $(CARGO) test --quiet $(CARGO_MANIFEST) --profile quick --package switchtender-proxy --test leak --locked
 
 test-units: build
-	@echo "== Python: documents, Kubernetes client, operator, contract"
-	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/test_claims.py tests/test_links.py
+	@echo "== Python: documents, Kubernetes client, operator, contract, a day of calls"
+	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/autoscaling tests/test_claims.py tests/test_links.py
 
 test-sockets: build
 	@echo "== Python: the balancer on real sockets, the simulator"
@@ -117,6 +117,10 @@ bench-scrape: build ## What a scrape of a balancer with 1,000 nodes costs, and w
 bench-benefit: build ## What routing by reported load is worth: Kamailio and our algorithms on the same calls (docs/benefit.md)
 	@$(BIN)/python -m tests.benefit --page docs/benefit.md
 
+.PHONY: bench-autoscale
+bench-autoscale: build ## A simulated day of calls: HPA on CPU and on sessions, and spec.autoscale, against the ideal (docs/autoscaling.md)
+	@$(BIN)/python -m tests.autoscaling --page docs/autoscaling.md
+
 # Two targets at a time, each for FUZZ_SECONDS (60), or with FUZZ_SEED the same runs everywhere;
 # tools/fuzz runs those targets that it is given.
 .PHONY: fuzz
@@ -134,7 +138,7 @@ lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, st
 	@echo "== Python"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --no-error-summary api/src kube/src operator/src balancer/python tests/demo tests/stand tests/benefit tools \
+	@$(BIN)/mypy --no-error-summary api/src kube/src operator/src balancer/python tests/demo tests/stand tests/benefit tests/autoscaling tools \
 		tests/e2e/providers tests/e2e/tools tests/e2e/images tests/e2e/installation.py tests/e2e/voice.py tests/e2e/callers.py tests/e2e/switchboard.py tests/e2e/external_metrics.py tests/e2e/chart/rendering.py tests/e2e/chart/openapi.py
 	@$(BIN)/mypy --no-error-summary -p switchtender_simulator
 	@$(BIN)/lint-imports --no-cache | tail -n 1
