@@ -30,7 +30,9 @@ def decide(world: ScaleWorld, history: ScaleHistory) -> tuple[ScaleDecision, Sca
     `scaleIn.stabilizationWindow` wanted fewer; the replicas go down by one, and only where each pod that Kubernetes
     could remove may go.
     """
-    history = history.looked(world.now)
+    history = history.looked(world.now).recent(
+        world.now, scale_in=world.spec.scale_in.stabilization_window, lead=world.spec.scale_out.lead_time
+    )
     if world.target.replicas == 0:
         return _scaled_to_zero(world), ScaleHistory(at=world.now, per=history.per)
     fleet = fleet_of(world, history)
@@ -49,7 +51,8 @@ def decide(world: ScaleWorld, history: ScaleHistory) -> tuple[ScaleDecision, Sca
     )
     short = _short(world, fleet, history)
     growth = grow(world, fleet, history, short) if short > 0 else _IDLE
-    drain = to_drain(world, fleet, history, keep) if short <= 0 and (keep := _keep(world, fleet, history)) else ()
+    keep = None if short > 0 else _keep(world, fleet, history)
+    drain = () if keep is None else to_drain(world, fleet, history, keep)
     return _decided(world, fleet, history, need, growth, drain)
 
 
@@ -59,9 +62,7 @@ def _bounded(nodes: int, world: ScaleWorld) -> int:
 
 def _remember(world: ScaleWorld, fleet: Fleet, history: ScaleHistory) -> ScaleHistory:
     unknown = frozenset(node.uid for node in fleet.unknown)
-    return history.sampled(world.now, all_sessions(world, fleet), unknown).recent(
-        world.now, scale_in=world.spec.scale_in.stabilization_window, lead=world.spec.scale_out.lead_time
-    )
+    return history.sampled(world.now, all_sessions(world, fleet), unknown)
 
 
 def _short(world: ScaleWorld, fleet: Fleet, history: ScaleHistory) -> int:
