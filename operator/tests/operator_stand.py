@@ -46,6 +46,7 @@ TIMING = Timing(
     backoff_most=0.5,
     poll=0.05,
     poll_timeout=1.0,
+    autoscale=0.05,
     poll_memory=0.3,
     status_interval=0.2,
     programmed_grace=0.2,
@@ -186,7 +187,8 @@ async def operating(
             await asyncio.Event().wait()
         return ConnectionInfo(server=api.url)
 
-    given = {"namespace": OWN, "identity": f"test-{secrets.token_hex(4)}", "lease_duration": 3.0, **settings}
+    given = {"namespace": OWN, "identity": f"test-{secrets.token_hex(4)}", "lease_duration": 3.0, "pod_marks": False}
+    given |= settings
     operator = Operator(client, login, Settings(**given), timing, metrics, wall=wall)
     work = asyncio.create_task(operator.run())
     try:

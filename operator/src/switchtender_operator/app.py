@@ -32,17 +32,21 @@ from switchtender_operator.domain.world import Settings as PlanSettings
 from switchtender_operator.kopf_adapter.login import Login, login_with
 from switchtender_operator.kopf_adapter.waker import Waker
 from switchtender_operator.publish import crds
+from switchtender_operator.publish.pods import PodWriter
 from switchtender_operator.publish.publisher import Publisher
 from switchtender_operator.publish.secrets import keys_secret, token_secret
 from switchtender_operator.reconcile import balancers
+from switchtender_operator.reconcile.autoscaler import Autoscaler
 from switchtender_operator.reconcile.caches import caches, unsynced
 from switchtender_operator.reconcile.cluster import Cluster
 from switchtender_operator.reconcile.cordons import CordonedNodes
+from switchtender_operator.reconcile.marker import Marker
 from switchtender_operator.reconcile.pod_watches import PODS, PodWatches, pod_reflector
 from switchtender_operator.reconcile.queue import DirtyKeys
 from switchtender_operator.reconcile.readings import Readings
 from switchtender_operator.reconcile.reconciler import Reconciler, Wall, Written, utc_now
 from switchtender_operator.reconcile.reflectors import Reflectors
+from switchtender_operator.reconcile.targets import Targets
 from switchtender_operator.reconcile.tokens import SecretTokens
 from switchtender_operator.reconcile.turns import Turns
 from switchtender_operator.telemetry.health import application, served
@@ -162,14 +166,37 @@ class Operator:
             client, settings.namespace, self._cluster.configurations, clock=boottime, retry=timing.token_retry
         )
         written = Written(self._cluster)
+        limiter = WriteLimiter(settings.write_qps, settings.write_burst)
         self._publisher = Publisher(
             client,
-            WriteLimiter(settings.write_qps, settings.write_burst),
+            limiter,
             fence=self.leading,
             written=written,
             counted=metrics.write,
             instance=settings.identity,
             clock=boottime,
+        )
+        plan_settings = PlanSettings(
+            esl_secret_names=settings.esl_secret_names,
+            forbidden=_api_server(client.server),
+            status_min_interval=timedelta(seconds=timing.status_interval),
+            programmed_grace=timedelta(seconds=timing.programmed_grace),
+        )
+        pod_writer = PodWriter(client, limiter, fence=self.leading, counts=metrics)
+        # Marks take no more than half of the writes a second, so that what balancers need never waits for them.
+        budget = max(1, int(settings.write_qps * timing.autoscale / 2))
+        self._autoscaler = Autoscaler(
+            self._cluster,
+            self._pods,
+            self._observations,
+            Targets(client, settings.autoscale_targets),
+            pod_writer,
+            Marker(pod_writer, enabled=settings.pod_marks, budget=budget),
+            settings=plan_settings,
+            changed=self._turns.changed,
+            tell=self._publisher.tell,
+            wall=wall,
+            interval=timing.autoscale,
         )
         self._reconciler = Reconciler(
             self._turns,
@@ -180,12 +207,8 @@ class Operator:
             written,
             metrics,
             leading=self.leading,
-            settings=PlanSettings(
-                esl_secret_names=settings.esl_secret_names,
-                forbidden=_api_server(client.server),
-                status_min_interval=timedelta(seconds=timing.status_interval),
-                programmed_grace=timedelta(seconds=timing.programmed_grace),
-            ),
+            settings=plan_settings,
+            scaling=self._autoscaler.scaling,
             timing=timing,
             cordoned=cordoned.since,
             wall=wall,
@@ -243,11 +266,13 @@ class Operator:
                 interval=self._timing.poll,
             )
             tasks.create_task(poller.run(), name="poller")
+            tasks.create_task(self._autoscaler.run(), name="autoscaler")
             tasks.create_task(self._keep_secrets(), name="secrets")
 
     async def _followed(self) -> None:
         """What is true when this replica does not lead any more: it asks no balancer, so it knows nothing of them."""
         self._observations.clear()
+        self._autoscaler.clear()
 
     async def _keep_secrets(self) -> None:
         """See to it that each balancer has its Secrets: when one is configured, and again every few minutes."""

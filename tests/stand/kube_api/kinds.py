@@ -45,6 +45,7 @@ BUILT_IN = (
     Kind("events.k8s.io", "v1", "events", "Event"),
     Kind("apps", "v1", "deployments", "Deployment", status=True, generation=True),
     Kind("apps", "v1", "statefulsets", "StatefulSet", status=True, generation=True),
+    Kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", status=True),
     Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True),
     Kind("coordination.k8s.io", "v1", "leases", "Lease", unconditional_update=False),
     Kind(

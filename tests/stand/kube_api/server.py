@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from tests.stand.kube_api import reviews
+from tests.stand.kube_api import reviews, scales
 from tests.stand.kube_api.discovery import discovery
 from tests.stand.kube_api.faults import Fault, Request, Shortened
 from tests.stand.kube_api.kinds import Json, Kind
@@ -267,7 +267,7 @@ class KubeApi:
             headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
             headers["Content-Type"] = "application/json"
             return web.Response(body=fault.answer(), status=fault.status, headers=headers)
-        if subresource not in {None, "status"} or (subresource == "status" and not kind.status):
+        if subresource not in {None, "status" if kind.status else None, scales.name_for(kind)}:
             raise not_served()
         if verb == "watch":
             return await self._watch(http, request, kind, fault)
@@ -288,6 +288,8 @@ class KubeApi:
                 return store.create(kind, namespace, body, manager), 201
             raise Refused(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         key = (namespace if kind.namespaced else None, request.name)
+        if request.subresource == "scale":
+            return scales.act(store, kind, key, request.verb, body or {}, manager), 200
         match request.verb:
             case "get":
                 return store.get(kind, key), 200

@@ -22,6 +22,8 @@ class Timing:
     backoff_most: float = 30.0
     poll: float = 1.0
     poll_timeout: float = 2.0
+    autoscale: float = 2.0
+    """Between two rounds over what is scaled and marked."""
     token_retry: float = 10.0
     crd_retry: float = 5.0
     secrets_retry: float = 15.0

@@ -122,7 +122,7 @@ class Publisher:
         elif plan.empty:
             self._counted("set", "suppressed")
         for note in plan.events:
-            await self._tell(group, note)
+            await self.tell(group, note)
         if failures.count:
             more = f" (and {failures.count - 1} more)" if failures.count > 1 else ""
             raise PublishError(failures.first + more, failures.retry_after)
@@ -138,10 +138,10 @@ class Publisher:
             if error.reason == "AlreadyExists" or (error.status == 409 and not error.reason):
                 self._counted("secret", "suppressed")
                 return False
-            self._counted("secret", _result(error))
+            self._counted("secret", result_of(error))
             raise
         except Unreachable as error:
-            self._counted("secret", _result(error))
+            self._counted("secret", result_of(error))
             raise
         self._counted("secret", "applied")
         return True
@@ -151,7 +151,7 @@ class Publisher:
         try:
             await write
         except (ApiError, Unreachable) as error:
-            self._counted(kind, _result(error))
+            self._counted(kind, result_of(error))
             failures.add(kind, error)
         else:
             self._counted(kind, "applied")
@@ -208,7 +208,7 @@ class Publisher:
             raise
         self._written.status_written(group.key, answer)
 
-    async def _tell(self, group: GroupObject, note: EventNote) -> None:
+    async def tell(self, group: GroupObject, note: EventNote) -> None:
         """Log what changed and send it as an Event, once: one that is lost is no reason to try the plan again."""
         if not self._gate.admits(group.uid, note.reason, note.message, self._clock()):
             self._counted("event", "suppressed")
@@ -228,7 +228,7 @@ class Publisher:
         try:
             await self._write(lambda: self._client.create(EVENTS.path(group.namespace), body, fence=self._fence))
         except (ApiError, Unreachable) as error:
-            self._counted("event", _result(error))
+            self._counted("event", result_of(error))
             log.debug("an Event was not taken", extra={"group": group.key, "error": str(error)[:_LONGEST_ERROR]})
         else:
             self._counted("event", "applied")
@@ -239,7 +239,7 @@ class Publisher:
         return await self._limiter.call(write)
 
 
-def _result(error: ApiError | Unreachable) -> str:
+def result_of(error: ApiError | Unreachable) -> str:
     """Return the result under which a failed write is counted."""
     if isinstance(error, Unreachable):
         return "failed"

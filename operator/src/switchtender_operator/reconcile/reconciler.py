@@ -19,7 +19,7 @@ from switchtender_kube import Json, NotLeader, boottime
 from switchtender_operator.config.timing import Timing
 from switchtender_operator.domain.plan import Plan, Watched, plan, watched_selector
 from switchtender_operator.domain.pods import Pod
-from switchtender_operator.domain.world import GroupObject, GroupWorld, Observation, SetObject, Settings
+from switchtender_operator.domain.world import GroupObject, GroupWorld, Observation, Scaling, SetObject, Settings
 from switchtender_operator.publish.publisher import PublishError
 from switchtender_operator.reconcile.balancers import Observations
 from switchtender_operator.reconcile.cluster import Cluster
@@ -111,6 +111,7 @@ class Reconciler:
         settings: Settings,
         timing: Timing,
         cordoned: Callable[[], Mapping[str, datetime | None]],
+        scaling: Callable[[str], Scaling | None] = lambda _: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wall: Wall = utc_now,
     ) -> None:
@@ -125,6 +126,7 @@ class Reconciler:
         self._settings = settings
         self._timing = timing
         self._cordoned = cordoned
+        self._scaling = scaling
         self._sleep = sleep
         self._wall = wall
 
@@ -199,6 +201,7 @@ class Reconciler:
             settings=self._settings,
             status_written=self._written.status_at(key, now),
             cordoned=self._cordoned(),
+            autoscale=self._scaling(key),
         )
         self._pods.follow(key, group.namespace, watched_selector(world))
         if not self._leading():
