@@ -1,6 +1,7 @@
 """A scripted API server with an operator and a balancer in processes of their own: what only a cluster exports.
 
-It is enough for their metrics: the pods of its one group are nowhere, so its nodes stay down.
+It is enough for their metrics: the pods of its one group are nowhere, so its nodes stay down, and there are fewer than
+it is to have, so the operator asks for more.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tests.stand.process import child, command, free_port, read_text, until
 OWN = "switchtender"
 NAMESPACE = "voice"
 PODS = 3
+_LABELS = {"app": "freeswitch"}
 _ADDRESS = "127.0.0.1"
 _API = "switchtender.dev/v1alpha1"
 
@@ -52,6 +54,7 @@ def running(folder: Path) -> Iterator[World]:
         world = World(f"{_ADDRESS}:{operator}", f"{_ADDRESS}:{balancer}")
         _until_said(world.balancer, "switchtender_group_sessions{")
         _until_said(world.operator, "switchtender_operator_acked_generation{")
+        _until_said(world.operator, "switchtender_operator_scales_total{")
         server.cut()
         _until_said(world.operator, "switchtender_operator_watch_restarts_total{")
         yield world
@@ -121,14 +124,28 @@ def _objects(balancer: int, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "apiVersion": _API,
         "kind": "BalancerGroup",
         "metadata": {"name": "ivr", "namespace": NAMESPACE},
-        "spec": {"members": {"selector": {"matchLabels": {"app": "freeswitch"}}}},
+        "spec": {
+            "members": {"selector": {"matchLabels": _LABELS}},
+            "autoscale": {"target": {"name": "freeswitch"}, "min": PODS + 2, "max": 20},
+        },
+    }
+    yield {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "freeswitch", "namespace": NAMESPACE},
+        "spec": {
+            "replicas": PODS,
+            "selector": {"matchLabels": _LABELS},
+            "template": {"metadata": {"labels": _LABELS}},
+        },
+        "status": {"replicas": PODS, "updatedReplicas": PODS},
     }
     for number in range(PODS):
         address = f"192.0.2.{number + 1}"
         yield {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": f"fs-{number}", "namespace": NAMESPACE, "labels": {"app": "freeswitch"}},
+            "metadata": {"name": f"fs-{number}", "namespace": NAMESPACE, "labels": _LABELS},
             "spec": {"nodeName": "worker-1"},
             "status": {
                 "phase": "Running",

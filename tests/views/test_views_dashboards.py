@@ -22,7 +22,7 @@ from tests.stand.needed import needed
 from tests.stand.nodes import simulated
 from tests.stand.process import free_port, until
 from tests.stand.prometheus import Job, Prometheus, scraping
-from tests.views import pod_world, scaled_operator
+from tests.views import marking_operator, pod_world
 
 DASHBOARDS = sorted((monitoring.SHIPPED / "dashboards").glob("*.json"))
 FOREIGN = {"namespace": "monitoring", "pod": "some-pod", "node": "worker-7"}
@@ -134,13 +134,13 @@ def observed(tmp_path_factory):
             write_config(config, layout, groups(), folder / f"state-{number}")
             stack.enter_context(serving(config, layout))
         world = stack.enter_context(pod_world.running(folder / "cluster"))
-        scaling = stack.enter_context(scaled_operator.running())
+        marking = stack.enter_context(marking_operator.running())
         jobs = [
             *(
                 Job(f"balancer-{number}", [f"{layout.address}:{layout.http}"], FOREIGN, layout.scheme)
                 for number, layout in enumerate(layouts)
             ),
-            Job("cluster", [world.operator, world.balancer, scaling], FOREIGN),
+            Job("cluster", [world.operator, world.balancer, marking], FOREIGN),
         ]
         prometheus = stack.enter_context(scraping(monitoring.write(folder / "files", jobs), folder))
         stack.enter_context(Calls((layouts[0].address, layouts[0].sip)))
@@ -148,6 +148,8 @@ def observed(tmp_path_factory):
         nodes.do("medium", "crash")
         # Rates need two scrapes, and rules that stand on rules an evaluation each.
         until(lambda: prometheus.now("increase(switchtender_calls_offered_total[10s]) > 30"), "calls in a rate")
+        # The operator writes the status of a group that is new when it has had time to settle.
+        until(lambda: prometheus.now("switchtender_operator_autoscale_desired"), "a status that tells of scaling")
         yield Observed(prometheus)
 
 
