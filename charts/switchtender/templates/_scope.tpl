@@ -39,6 +39,26 @@ true
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if or .Values.operator.podMarks .Values.operator.autoscale.targets }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [patch]
+{{- end }}
+{{- range .Values.operator.autoscale.targets }}
+{{- $target := regexReplaceAll "^[^/]+$" . (printf "apps/v1/%ss:%s" (lower .) .) }}
+{{- $path := splitList "/" (first (splitList ":" $target)) }}
+- apiGroups: [{{ first $path }}]
+  resources: [{{ last $path }}]
+  verbs: [get]
+- apiGroups: [{{ first $path }}]
+  resources: [{{ last $path }}/scale]
+  verbs: [get, patch]
+{{- end }}
+{{- if .Values.operator.autoscale.targets }}
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+{{- end }}
 {{- end -}}
 
 {{/* What a balancer does where groups are. No names in resourceNames would mean every name, so no name means no rule. */}}

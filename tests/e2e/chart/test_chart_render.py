@@ -61,6 +61,8 @@ MATRIX = {
     },
     "token review": {"balancer.http.admin.tokenReview": True},
     "cordoned nodes": {"operator.drainCordonedNodes": True},
+    "neither scales nor marks": {"operator.autoscale.targets": [], "operator.podMarks": False},
+    "scales more kinds": {"operator.autoscale.targets": ["Deployment", "argoproj.io/v1alpha1/rollouts:Rollout"]},
     "no budgets, no service": {"podDisruptionBudget.enabled": False, "balancer.service.enabled": False},
 }
 
@@ -330,6 +332,57 @@ def test_nodes_are_watched_by_the_operator_alone_and_only_when_asked_for(helm):
     assert "--drain-cordoned-nodes" in args
 
 
+def _right(group, resource, *verbs):
+    return {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+
+
+@pytest.mark.parametrize("kind", ["ClusterRole", "Role"])
+@pytest.mark.parametrize(
+    ("targets", "marks", "rights"),
+    [
+        ([], False, []),
+        ([], True, [_right("", "pods", "patch")]),
+        (
+            ["StatefulSet"],
+            False,
+            [
+                _right("", "pods", "patch"),
+                _right("apps", "statefulsets", "get"),
+                _right("apps", "statefulsets/scale", "get", "patch"),
+                _right("autoscaling", "horizontalpodautoscalers", "list"),
+            ],
+        ),
+        (
+            ["Deployment", "argoproj.io/v1alpha1/rollouts:Rollout"],
+            True,
+            [
+                _right("", "pods", "patch"),
+                _right("apps", "deployments", "get"),
+                _right("apps", "deployments/scale", "get", "patch"),
+                _right("argoproj.io", "rollouts", "get"),
+                _right("argoproj.io", "rollouts/scale", "get", "patch"),
+                _right("autoscaling", "horizontalpodautoscalers", "list"),
+            ],
+        ),
+    ],
+)
+def test_what_is_scaled_and_marked_is_all_that_the_operator_may_change_of_others(helm, kind, targets, marks, rights):
+    values = {"operator.autoscale.targets": targets, "operator.podMarks": marks}
+    rendered = helm.template({**values, **({"watchNamespaces": ["voice"]} if kind == "Role" else {})})
+    role = rendered.one(kind, "voice:st-switchtender:operator")
+    ours = {"switchtender.dev", "events.k8s.io", "discovery.k8s.io"}
+    assert [
+        rule
+        for rule in role["rules"]
+        if not ours & set(rule["apiGroups"]) and rule != _right("", "pods", "get", "list", "watch")
+    ] == rights
+    arguments = rendered.one("Deployment", "st-switchtender-operator")["spec"]["template"]["spec"]["containers"][0][
+        "args"
+    ]
+    assert f"--autoscale-targets={','.join(targets)}" in arguments
+    assert ("--pod-marks" if marks else "--no-pod-marks") in arguments
+
+
 def test_operator_reads_no_password(helm):
     rendered = helm.template()
     for role in [*rendered.of("Role"), *rendered.of("ClusterRole")]:
@@ -549,6 +602,7 @@ REFUSED = {
         {"config.clusterWide": False, "operator.drainCordonedNodes": True},
         "operator.drainCordonedNodes needs rights at cluster scope",
     ),
+    "kind of a target": ({"operator.autoscale.targets": ["ReplicaSet"]}, "does not match pattern"),
     "port beside the Service": ({"balancer.config": {"nodeSide": {"port": 1}}}, "set balancer.nodeSidePort"),
     "advertised port alone": ({"balancer.advertise.port": 5060}, "needs balancer.advertise.host"),
     "whose operator": ({"operator.enabled": False}, "name the ServiceAccount of the operator"),
