@@ -13,14 +13,16 @@ from tests.e2e.images import build
 from tests.e2e.providers.cluster import Cluster, Json
 from tests.e2e.providers.node.machine import Machine
 from tests.e2e.switches import ROOMY
+from tests.stand import drain_hook
 from tests.stand.nodes import Nodes
 from tests.stand.process import ask, child, command
 
 CONTROL = 9100
 """Port of the simulator's control interface, at each node's address."""
 _SETTINGS = ROOMY | {"heartbeat-interval": 1}
-_LAST_CALLS = 6
-"""Seconds between a pod's deletion and the end of its node: what a preStop hook that waits for calls comes to."""
+_LAST_CALLS = 8
+"""Seconds that a pod's preStop waits for calls, after which it has 4 to shut down in."""
+_SCRIPTS = Path("/etc/freeswitch")
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,26 @@ class Switch:
             self._nodes.do(self.name, action)
 
 
+def scripts() -> Json:
+    """The ConfigMap that the pods of ``deployment`` mount: switchtender-drain as the samples ship it, and an fs_cli."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "freeswitch"},
+        "data": {
+            drain_hook.NAME: drain_hook.script(),
+            "fs_cli.py": drain_hook.FS_CLI.read_text(),
+            "fs_cli": drain_hook.fs_cli("python3", _SCRIPTS / "fs_cli.py"),
+        },
+    }
+
+
 def deployment(name: str, replicas: int, *, host: str | None = None) -> Json:
     """A Deployment of nodes that take calls for ``app: freeswitch``; ``host``: on that host's own network."""
     arguments = [
         "--node=name=$(POD_NAME),sip=$(POD_IP):5060,esl=$(POD_IP):8021",
         f"--http=$(POD_IP):{CONTROL}",
-        "--password=$(PASSWORD)",
+        "--password=$(ESL_PASSWORD)",
         *(f"--{setting}={value}" for setting, value in _SETTINGS.items()),
     ]
     container = {
@@ -66,14 +82,23 @@ def deployment(name: str, replicas: int, *, host: str | None = None) -> Json:
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-            {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "esl", "key": "password"}}},
+            {"name": "ESL_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "esl", "key": "password"}}},
+            {"name": "DRAIN_TIMEOUT", "value": str(_LAST_CALLS)},
+            {"name": "PATH", "value": f"{_SCRIPTS}:/opt/switchtender/bin:/usr/local/bin:/usr/bin:/bin"},
         ],
         "readinessProbe": {"tcpSocket": {"port": CONTROL}, "periodSeconds": 1},
-        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_LAST_CALLS)]}}},
+        "lifecycle": {"preStop": {"exec": {"command": ["sh", str(_SCRIPTS / drain_hook.NAME)]}}},
+        "volumeMounts": [{"name": "scripts", "mountPath": str(_SCRIPTS), "readOnly": True}],
     }
     labels = {"app": "freeswitch", "deployment": name}
     where = {"hostNetwork": True, "nodeSelector": {"kubernetes.io/hostname": host}} if host else {}
-    spec = {"terminationGracePeriodSeconds": 2 * _LAST_CALLS, "containers": [container], **where}
+    volume = {"name": "scripts", "configMap": {"name": "freeswitch", "defaultMode": 0o555}}
+    spec = {
+        "terminationGracePeriodSeconds": _LAST_CALLS + 4,
+        "containers": [container],
+        "volumes": [volume],
+        **where,
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

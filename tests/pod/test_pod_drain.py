@@ -6,14 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import yaml
 
+from tests.stand import drain_hook
 from tests.stand.nodes import Node, simulated
 
-ROOT = Path(__file__).parents[2]
 SHELLS = [shell for shell in ("dash", "busybox sh") if shutil.which(shell.split()[0])]
 CASES = ("calls", "idle", "deadline", "crash", "frozen", "password")
 NODES = [Node(name, place, {"heartbeat-interval": 1}, net=61) for place, name in enumerate(CASES, 11)]
@@ -29,11 +27,7 @@ def nodes(tmp_path_factory):
 def tools(tmp_path_factory):
     """A folder with the script out of the sample's ConfigMap, and an fs_cli."""
     folder = tmp_path_factory.mktemp("pod")
-    configuration = yaml.safe_load((ROOT / "deploy/samples/freeswitch/configuration.yaml").read_text())
-    (folder / "switchtender-drain").write_text(configuration["data"]["switchtender-drain"])
-    stand_in = folder / "fs_cli"
-    stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {ROOT / "tests/stand/fs_cli.py"} "$@"\n')
-    stand_in.chmod(0o755)
+    drain_hook.put_into(folder, sys.executable)
     return folder
 
 
@@ -68,7 +62,7 @@ def drain(tools, tmp_path):
             node = next(node for node in NODES if node.name == name)
             log = tmp_path / "log"
             process = subprocess.Popen(
-                [*shell, str(tools / "switchtender-drain")],
+                [*shell, str(tools / drain_hook.NAME)],
                 env={
                     "PATH": f"{tools}:{os.environ['PATH']}",
                     "POD_IP": node.address,
@@ -208,8 +202,8 @@ def test_without_a_log_of_the_container_it_speaks_on_standard_output(nodes, drai
         ("", ""),
     ],
 )
-def test_sessions_are_told_from_their_neighbors(tools, said, count):
-    script = (tools / "switchtender-drain").read_text()
+def test_sessions_are_told_from_their_neighbors(said, count):
+    script = drain_hook.script()
     function = script[script.index("count() {") : script.index("\n}\n", script.index("count() {")) + 3]
     done = subprocess.run(
         ["dash", "-c", f'{function}count "$1"', "dash", said], capture_output=True, text=True, check=True

@@ -9,6 +9,7 @@ policies are enforced, and that a Service of type LoadBalancer gets its address.
 import collections
 import contextlib
 import os
+import re
 import shutil
 import time
 
@@ -125,7 +126,7 @@ def voice(cluster, release, outside):
     pods, host = fleet.deployment("freeswitch", 2), fleet.deployment("freeswitch-host", 1, host="node-2")
     static = {"name": outside.name, "sip": f"sip:{outside.address}", "load": f"fs://{outside.address}"}
     members = {"selector": {"matchLabels": {"app": "freeswitch"}}, "static": [static]}
-    cluster.apply(pods, host, group("ivr", members=members), namespace="voice")
+    cluster.apply(fleet.scripts(), pods, host, group("ivr", members=members), namespace="voice")
     until_in_service(found, 4)
     return found
 
@@ -212,7 +213,10 @@ def test_the_node_ends_the_call(cluster, voice, outside, calls):
 
 
 def test_a_pod_goes_and_another_comes(cluster, voice, outside, calls):
-    """Deleted with the time to finish its calls: no call fails, it gets no new one, its successor gets some."""
+    """Deleted with the time to finish its calls: no call fails, it gets no new one, its successor gets some.
+
+    Its preStop is the samples' own: it pauses the node, says so in the pod's log, and ends with the last call.
+    """
     before = fleet.switches(cluster, "voice")
     victim = next(one for name, one in before.items() if not name.startswith("freeswitch-host"))
     run = calls(calls=500, rate=20, pause_ms=1500)
@@ -221,6 +225,10 @@ def test_a_pod_goes_and_another_comes(cluster, voice, outside, calls):
     cluster.until(lambda: voice.states("ivr").get(victim.name) == "Draining", "the pod draining in the set")
     time.sleep(0.5)  # what is under way to it at this moment
     placed = victim.counted("answered")
+    assert victim.shown()["paused_inbound"] is True
+    log = cluster.kubectl("logs", victim.name, "-n", "voice")
+    assert "switchtender-drain: paused, no new calls come in" in log
+    assert re.search(r"switchtender-drain: sessions: \d+, seconds left: ", log), log
 
     def successor():
         return [one for name, one in fleet.switches(cluster, "voice").items() if name not in before]
