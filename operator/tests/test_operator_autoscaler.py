@@ -355,6 +355,22 @@ async def test_marks_that_are_refused_are_left_for_a_while() -> None:
         assert stand.annotations("fs-0")[COST] == "50"
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(404, "gone"), (409, "precondition failed"), (422, 'Pod "fs-0" is invalid: metadata.uid: Invalid value: "u"')],
+)
+async def test_a_pod_that_another_took_the_place_of_keeps_no_mark_from_the_others(status: int, message: str) -> None:
+    async with scaling() as stand:
+        stand.target(2)
+        stand.put_group()
+        stand.sessions = {"fs-0": 42, "fs-1": 42}
+        stand.api.fail("pods", "patch", status, message=message, when=lambda one: one.name == "fs-0")
+        leader = stand.leader(marks=True)
+        await stand.rounds(leader, 10)
+        assert stand.annotations("fs-1")[COST] == "50"
+        assert 'marks_total{result="conflict"} 1.0' in leader.metrics.page()[0].decode()
+
+
 async def test_without_marks_no_pod_is_written() -> None:
     async with scaling() as stand:
         stand.target(2)

@@ -109,12 +109,18 @@ class PodWriter:
         try:
             await self._limiter.call(send)
         except (ApiError, Unreachable) as error:
-            counted(result_of(error))
-            if isinstance(error, ApiError) and error.status in {404, 409}:
+            late = isinstance(error, ApiError) and _too_late(error)
+            counted("conflict" if late else result_of(error))
+            if late:
                 return False
             raise
         counted("applied")
         return True
+
+
+def _too_late(error: ApiError) -> bool:
+    """Whether the object went or changed meanwhile. Another one under its name is "Invalid": a uid never changes."""
+    return error.status in {404, 409} or (error.status == 422 and "metadata.uid" in error.message)
 
 
 def _annotations(metadata: Json) -> Json:
