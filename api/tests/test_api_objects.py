@@ -376,9 +376,6 @@ def test_a_field_that_is_not_given_and_one_that_is_null_mean_the_same():
 
 def test_gaps_in_kubernetes_are_those_of_kubernetes():
     assert kubernetes_gaps(read_group(group()).group) == []
-    raw = edited(edited(group(), "spec.esl", {"passwordFrom": {"env": "A"}}), "spec.drain", {"pauseNode": True})
+    raw = edited(group(), "spec.esl", {"passwordFrom": {"env": "A"}})
     found = {format_path(finding.path): finding.message for finding in kubernetes_gaps(read_group(raw).group)}
-    assert found == {
-        "spec.esl.passwordFrom.env": "in Kubernetes a password comes from a Secret only",
-        "spec.drain.pauseNode": "not built yet",
-    }
+    assert found == {"spec.esl.passwordFrom.env": "in Kubernetes a password comes from a Secret only"}

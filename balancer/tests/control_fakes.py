@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from switchtender._core import ConfigError
 from switchtender.config.plan import make_plan
-from switchtender.drivers.reports import Link, Report
+from switchtender.drivers.reports import Link, PauseAnswer, Readiness, Report
 from switchtender_api.loader import load
 
 CONFIG = """\
@@ -65,6 +65,7 @@ class FakeCore:
         self.event_fd, self._signal = os.pipe()
         self.draws = {}
         self.more = {}
+        self.effective = 1.0
         self.counters = []
 
     def apply(self, document):
@@ -111,7 +112,8 @@ class FakeCore:
                     "name": one["name"],
                     "verdict": self.draws.get(node["uid"], "Eligible"),
                     "eligible": True,
-                    **dict.fromkeys(("effective", "capacity", "free", "utilization"), 1.0),
+                    **dict.fromkeys(("capacity", "free", "utilization"), 1.0),
+                    "effective": self.effective,
                     **{key: entry[key] for key in ("weight", "priority", "draining")},
                 }
                 for one in document["groups"]
@@ -163,6 +165,7 @@ class FakeDriver:
         self.poll = timing.pace.poll
         self.say = listener
         self.left = False
+        self.asked = []
         self.failure = asyncio.get_running_loop().create_future()
         FakeDriver.made.append(self)
 
@@ -171,6 +174,19 @@ class FakeDriver:
             await self.failure
         finally:
             self.left = True
+
+    def set_paused(self, *, paused):
+        self.asked.append(paused)
+        return True
+
+    def checks(self, *, paused, ready=True, shutdown=False):
+        """The node's answers to the checks."""
+        now = time.monotonic()
+        self.say(Readiness(ready=ready, paused_inbound=paused, shutdown_requested=shutdown, received=now))
+
+    def answers(self, accepted=True, detail="+OK"):
+        """The node's answer to what it was asked for."""
+        self.say(PauseAnswer(accepted=accepted, detail=detail, received=time.monotonic()))
 
     def login(self):
         self.say(Link(state="connecting", detail="connecting", since=time.monotonic()))

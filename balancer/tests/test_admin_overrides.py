@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchtender.config.overrides import Override, overridden, strictest
+from switchtender.config.overrides import Override, drained_since, overridden, strictest
 from switchtender.config.snapshot import GroupMembers
 from switchtender.control.admin import FILE, KEPT, Admin
 from switchtender_api.v1alpha1 import BalancerGroup, SetMember
@@ -41,9 +41,10 @@ def members(*uids, **rest):
     return (GroupMembers(group, made),)
 
 
+states = st.tuples(st.sampled_from(["Drained", "Disabled"]), st.floats(0, 1e10)) | st.just((None, None))
 overrides = st.builds(
-    Override,
-    st.sampled_from([None, "Drained", "Disabled"]),
+    lambda state, weight, resources: Override(state[0], weight, resources, since=state[1]),
+    states,
     st.none() | st.integers(1, 10_000),
     st.dictionaries(st.sampled_from(["ch", "conf", "rec"]), st.integers(0, 1000), max_size=3),
 )
@@ -55,6 +56,48 @@ def test_what_was_set_is_there_after_a_restart(wanted):
     Admin(directory).set(wanted)
     again = Admin(directory)
     assert again.overrides == {uid: override for uid, override in wanted.items() if override}
+
+
+def test_what_an_older_version_kept_began_when_it_was_first_read():
+    entry = {"uid": FS1, "state": "Drained", "weight": None, "resources": {}, "goneSince": None}
+    directory = Directory(json.dumps({"format": 1, "members": [entry]}).encode())
+    assert Admin(directory, lambda: 1000.0).overrides[FS1] == Override("Drained", since=1000.0)
+    assert Admin(directory, lambda: 2000.0).overrides[FS1].since == 1000.0
+
+
+def test_a_node_that_was_paused_from_here_is_known_after_a_restart_by_any_of_its_members():
+    now = [1000.0]
+    directory = Directory()
+    Admin(directory, lambda: now[0]).remember_paused([FS1, FS2], paused=True)
+    again = Admin(directory, lambda: now[0])
+    assert (again.paused([FS2]), again.paused(["voice/ivr/fs3@x:1"])) == (True, False)
+    again.remember_paused([FS1], paused=False)
+    assert [Admin(directory).paused([uid]) for uid in (FS1, FS2)] == [False, True]
+    again.present({FS1})
+    assert again.paused([FS2]), "for a day a mistake in the file costs nothing"
+    now[0] += KEPT + 1
+    again.present({FS1})
+    assert not Admin(directory).paused([FS2])
+
+
+def test_a_claim_that_changes_nothing_writes_nothing():
+    directory = Directory()
+    admin = Admin(directory)
+    for paused in (False, True, True):
+        admin.remember_paused([FS1], paused=paused)
+    assert directory.writes == 1
+
+
+@pytest.mark.parametrize(
+    ("orders", "since"),
+    [
+        ([None], None),
+        ([Override("Disabled", since=3.0)], None),
+        ([Override("Drained", since=7.0), None, Override("Drained", since=5.0)], 5.0),
+    ],
+)
+def test_a_node_is_drained_since_the_first_order_about_one_of_its_members(orders, since):
+    assert drained_since(orders) == since
 
 
 def test_what_ends_is_forgotten():
@@ -106,6 +149,7 @@ def test_a_plan_that_changes_nothing_writes_nothing():
         b'{"format": 1, "members": [{"uid": "a"}]}',
         b'{"format": 1, "members": [{"uid": "a", "state": "X", "weight": null, "resources": {}, "goneSince": null}]}',
         b'{"format": 1, "members": [{"uid": "a", "state": null, "weight": 1, "resources": [], "goneSince": null}]}',
+        b'{"format": 1, "members": [], "paused": ["a"]}',
     ],
 )
 def test_a_file_that_cannot_be_read_is_left_aside_with_a_warning(text, caplog):
@@ -142,7 +186,7 @@ def test_of_one_nodes_members_the_strictest_stands(states, wanted):
 
 def test_the_file_is_for_people_too():
     directory = Directory()
-    Admin(directory).set({FS1: Override("Drained", 3, {"conf": 2})})
+    Admin(directory).set({FS1: Override("Drained", 3, {"conf": 2}, since=1000.0)})
     assert json.loads(directory.text)["members"] == [
-        {"uid": FS1, "state": "Drained", "weight": 3, "resources": {"conf": 2}, "goneSince": None}
+        {"uid": FS1, "state": "Drained", "since": 1000.0, "weight": 3, "resources": {"conf": 2}, "goneSince": None}
     ]

@@ -245,10 +245,10 @@ async def test_headroom_is_learned_unless_every_group_fixes_one(balancer):
 
 
 async def test_one_group_drains_its_member_and_the_node_goes_on_in_the_other(balancer, core, drivers, view):
-    drained = member("fs1", 11, rest=", drain: 2026-11-23T10:00:00Z")
+    drained = member("fs1", 11, rest=", drain: 2020-11-23T10:00:00Z")
     await up(balancer, drivers, group("ivr", drained), CONF)
     assert {node["group"]: (node["state"], node["reason"]) for node in view.nodes()} == {
-        "ivr": ("draining", "Draining"),
+        "ivr": ("draining", "DrainExpired"),
         "conf": ("ready", "Reporting"),
     }
     [watch] = balancer.watches.values()

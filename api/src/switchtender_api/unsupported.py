@@ -37,10 +37,6 @@ class Gap:
     worlds: tuple[World, ...] = ("File", "Kubernetes")
 
 
-def _other_than(*values: object) -> Callable[[Any], bool]:
-    return lambda value: value not in values
-
-
 def _given(value: object) -> bool:
     return value is not None and value != ()
 
@@ -75,8 +71,6 @@ GAPS: tuple[Gap, ...] = (
     Gap(BalancerGroup, "spec.esl.passwordFrom.env", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.esl.passwordFrom.file", _given, _REFERENCE, _NO_PLACE, _KUBERNETES),
     Gap(BalancerGroup, "spec.autoscale", _given, "null", _CLUSTER, _FILE),
-    Gap(BalancerGroup, "spec.drain.onTimeout", _other_than("Hold"), "Hold", worlds=_FILE),
-    Gap(BalancerGroup, "spec.drain.pauseNode", bool, "false"),
 )
 
 

@@ -14,7 +14,7 @@ STATIC = {"name": "fs-old", "sip": "sip:192.0.2.20", "load": "fs://192.0.2.20"}
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     ({"members": {}}, {}, "Invalid", "spec.members"),
     ({"sip": {"port": 0}}, {}, "Invalid", "spec.sip.port"),
-    ({"drain": {"pauseNode": True}}, {}, "NotBuilt", "spec.drain.pauseNode: not built yet; found true"),
+    ({"esl": {"passwordFrom": {"env": "A"}}}, {}, "NotBuilt", "spec.esl.passwordFrom.env: in Kubernetes a password"),
     ({"balancer": "edge"}, {}, "BalancerNotFound", "spec.balancer: no balancer edge; known: broken, default"),
     (
         {"balancer": "broken"},
@@ -129,7 +129,7 @@ def test_an_accepted_edit_follows_the_new_selector_at_once():
 def test_a_refused_edit_does_not_change_whom_the_group_follows():
     cluster = Cluster().add(raw_pod("p"))
     cluster.settle()
-    cluster.edit({"members": {"selector": {"matchLabels": {"app": "other"}}}, "drain": {"pauseNode": True}})
+    cluster.edit({"members": {"selector": {"matchLabels": {"app": "other"}}}, "esl": {"passwordFrom": {"env": "A"}}})
     watched = watched_selector(cluster.world())
     assert watched is not None
     assert watched.labels == {"app": "freeswitch"}

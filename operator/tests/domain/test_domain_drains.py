@@ -195,11 +195,6 @@ def paused() -> Cluster:
     return cluster
 
 
-@pytest.fixture(autouse=True)
-def _all_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("switchtender_operator.domain.acceptance.kubernetes_gaps", lambda _: [])
-
-
 @pytest.mark.parametrize(
     "change",
     [

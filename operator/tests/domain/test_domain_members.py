@@ -157,9 +157,7 @@ def test_a_drain_taken_back_makes_the_pod_ready_again():
     assert "drain" not in cluster.by_name()["p"]
 
 
-def test_who_paused_a_node_is_kept_for_as_long_as_it_drains(monkeypatch: pytest.MonkeyPatch):
-    # Pausing is refused as not built; this is the part of it that the sets carry.
-    monkeypatch.setattr("switchtender_operator.domain.acceptance.kubernetes_gaps", lambda _: [])
+def test_who_paused_a_node_is_kept_for_as_long_as_it_drains():
     pod = raw_pod("p", **DELETED_AT_NOON)
     cluster = planned(pod, drain={"pauseNode": True})
     assert cluster.by_name()["p"]["drain"]["pause"] is True

@@ -20,6 +20,7 @@ SPECS: list[dict[str, Any]] = [
     {"members": {"static": STATIC[:1]}},
     {"sip": {"addressFrom": {"type": "HostIP"}}},
     {"drain": {"pauseNode": True}},
+    {"esl": {"passwordFrom": {"env": "A"}}},
     {"balancer": "edge"},
     {"members": {}},
 ]

@@ -368,7 +368,7 @@ def test_it_is_written_at_most_once_in_ten_seconds():
 def test_an_edit_is_answered_at_once():
     cluster = observed()
     cluster.now = cluster.written = NOW + timedelta(hours=1)
-    cluster.edit({"drain": {"pauseNode": True}})
+    cluster.edit({"esl": {"passwordFrom": {"env": "A"}}})
     plan = cluster.plan()
     assert plan.status is not None
     assert plan.status["observedGeneration"] == 2

@@ -154,8 +154,7 @@ TAKEN = {
     "another group": {"capacity": {"overLimit": {"action": "Spill", "group": "other"}}},
     "bounds by one end, beside the default": {"capacity": {"overLimit": {"retryAfter": {"min": "15s"}}}},
     "an empty label": {"members": {"selector": {"matchLabels": {"example.com/a.b": ""}}}},
-    # Said by Accepted=False and NotBuilt, so that an operator of tomorrow needs no new definition.
-    "a drain that is not built yet": {"drain": {"pauseNode": True, "onTimeout": "Release"}},
+    "a drain that pauses the node and sets it free": {"drain": {"pauseNode": True, "onTimeout": "Release"}},
 }
 
 

@@ -19,11 +19,14 @@ Wanted = Literal["Drained", "Disabled"]
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One member's. None, and a resource that is not named: as configured."""
+    """One member's. None, and a resource that is not named: as configured. ``since``: when the state was ordered,
+    seconds of the epoch.
+    """
 
     state: Wanted | None = None
     weight: int | None = None
     resources: Mapping[str, int] = field(default_factory=dict)
+    since: float | None = None
 
     def __bool__(self) -> bool:
         """Whether it overrides anything."""
@@ -31,7 +34,7 @@ class Override:
 
     def as_json(self) -> dict[str, Any]:
         """As shown, and as kept."""
-        return {"state": self.state, "weight": self.weight, "resources": dict(self.resources)}
+        return {"state": self.state, "since": self.since, "weight": self.weight, "resources": dict(self.resources)}
 
 
 def overridden(groups: Iterable[GroupMembers], overrides: Mapping[str, Override]) -> tuple[GroupMembers, ...]:
@@ -51,6 +54,14 @@ def _member(member: SetMember, override: Override | None) -> SetMember:
     kept = [resized.pop(resource.name, resource) for resource in member.resources]
     weight = member.weight if override.weight is None else override.weight
     return member.model_copy(update={"weight": weight, "resources": (*kept, *resized.values())})
+
+
+def drained_since(overrides: Iterable[Override | None]) -> float | None:
+    """Since when a node is ordered to be drained, whichever of its members the order was about; None: it is not."""
+    return min(
+        (one.since for one in overrides if one is not None and one.state == "Drained" and one.since is not None),
+        default=None,
+    )
 
 
 def strictest(overrides: Iterable[Override | None]) -> Wanted | None:

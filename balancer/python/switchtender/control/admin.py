@@ -1,7 +1,8 @@
 """What operators want of nodes at run time: kept over reloads and restarts, in ``stateDir/admin.json``.
 
 An override of a member that is no longer in the configuration waits for a day, so that a mistake in the file costs
-nothing; then it is dropped. Written whole or not at all. A file that cannot be read is left aside with a warning.
+nothing; then it is dropped. So is it remembered which nodes were paused from here: only those are ever resumed. Written
+whole or not at all. A file that cannot be read is left aside with a warning.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -42,6 +43,7 @@ class Admin:
         self._clock = clock
         self._overrides: dict[str, Override] = {}
         self._gone_since: dict[str, float] = {}
+        self._paused: dict[str, float] = {}
         if directory is not None:
             self._load(directory.read(FILE))
 
@@ -49,6 +51,21 @@ class Admin:
     def overrides(self) -> Mapping[str, Override]:
         """Those of members that are gone included."""
         return self._overrides
+
+    def paused(self, members: Iterable[str]) -> bool:
+        """Whether the node that these members are was paused from here, as far as is remembered."""
+        return any(uid in self._paused for uid in members)
+
+    def remember_paused(self, members: Iterable[str], *, paused: bool) -> None:
+        """The node that these members are was paused from here, or is no longer."""
+        before, now = dict(self._paused), self._clock()
+        for uid in members:
+            if paused:
+                self._paused.setdefault(uid, now)
+            else:
+                self._paused.pop(uid, None)
+        if self._paused != before:
+            self._save()
 
     def set(self, changed: Mapping[str, Override]) -> None:
         """Go by these from now on; one that overrides nothing is dropped."""
@@ -61,27 +78,33 @@ class Admin:
 
     def present(self, uids: Collection[str]) -> None:
         """These members are in the configuration, and no others."""
-        now, before = self._clock(), (dict(self._gone_since), len(self._overrides))
+        now, before = self._clock(), (dict(self._gone_since), len(self._overrides), len(self._paused))
         gone = {uid: self._gone_since.get(uid, now) for uid in self._overrides if uid not in uids}
         for uid, since in gone.items():
             if now - since > KEPT:
                 log.info("an override is dropped: its node left the configuration a day ago", extra={"member": uid})
                 del self._overrides[uid]
         self._gone_since = {uid: since for uid, since in gone.items() if uid in self._overrides}
-        if (self._gone_since, len(self._overrides)) != before:
+        self._paused = {uid: at for uid, at in self._paused.items() if uid in uids or now - at <= KEPT}
+        if (self._gone_since, len(self._overrides), len(self._paused)) != before:
             self._save()
 
     def _load(self, text: bytes | None) -> None:
         if text is None:
             return
         try:
-            for entry in _members(json.loads(text)):
-                self._overrides[str(entry["uid"])] = _override(entry)
+            document = json.loads(text)
+            for entry in _members(document):
+                self._overrides[str(entry["uid"])] = _override(entry, self._clock())
                 if entry["goneSince"] is not None:
                     self._gone_since[str(entry["uid"])] = float(entry["goneSince"])
+            self._paused = {str(uid): float(at) for uid, at in document.get("paused", {}).items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self._overrides, self._gone_since = {}, {}
+            self._overrides, self._gone_since, self._paused = {}, {}, {}
             log.warning("%s is left aside, no node is overridden: %s", FILE, error)
+            return
+        if any(entry.get("state") and entry.get("since") is None for entry in _members(document)):
+            self._save()  # the next start is to find when the order began
 
     def _save(self) -> None:
         if self._directory is None:
@@ -90,7 +113,8 @@ class Admin:
             {"uid": uid, **override.as_json(), "goneSince": self._gone_since.get(uid)}
             for uid, override in sorted(self._overrides.items())
         ]
-        self._directory.write(FILE, json.dumps({"format": _FORMAT, "members": members}, indent=1))
+        document = {"format": _FORMAT, "members": members, "paused": self._paused}
+        self._directory.write(FILE, json.dumps(document, indent=1))
 
 
 def _members(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -100,12 +124,14 @@ def _members(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return members
 
 
-def _override(entry: Mapping[str, Any]) -> Override:
-    state, weight = entry["state"], entry["weight"]
+def _override(entry: Mapping[str, Any], now: float) -> Override:
+    """One that was kept; since when a state is wanted that an older version kept is not known: since ``now``."""
+    state, weight, since = entry["state"], entry["weight"], entry.get("since")
     if state not in _STATES:
         raise ValueError(f"unknown state {state!r}")
     resources = {str(name): int(limit) for name, limit in entry["resources"].items()}
-    return Override(state, None if weight is None else int(weight), resources)
+    began = None if state is None else now if since is None else float(since)
+    return Override(state, None if weight is None else int(weight), resources, began)
 
 
 def without_resource(override: Override, name: str) -> Override:

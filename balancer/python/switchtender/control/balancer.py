@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from switchtender._core import ConfigError, Core
 from switchtender.config.limits import WHOLE, Part, counted, own_cap
 from switchtender.config.names import Resolved
-from switchtender.config.overrides import Override, Wanted, overridden, strictest
+from switchtender.config.overrides import Override, Wanted, drained_since, overridden, strictest
 from switchtender.config.plan import EslTarget, Plan, nodes_behind
 from switchtender.config.snapshot import GroupMembers, snapshot
 from switchtender.config.state_dir import TokenKey
@@ -29,6 +29,8 @@ from switchtender.control.probing import Prober, target_of, thresholds
 from switchtender.control.scores import Scores
 from switchtender.control.watch import Watch
 from switchtender.drivers.reports import Probe
+from switchtender.load import drains
+from switchtender.load.drains import Drain, Terms
 from switchtender.load.model import Policy, WhenStale
 from switchtender.telemetry.journal import Journal, Place
 from switchtender.telemetry.traces import Traces
@@ -50,17 +52,19 @@ _EJECTIONS = {"node_ejected": True, "node_returned": False}
 @dataclass(frozen=True, slots=True)
 class _Said:
     """What a plan says of a node: its groups and members, which never change in place, its Event Socket, and what an
-    operator wants of it.
+    operator wants of it, to be drained since then.
     """
 
     objects: tuple[BalancerGroup | SetMember, ...]
     esl: EslTarget | None
     wanted: Wanted | None
+    drained_since: float | None
 
     def same_as(self, other: _Said) -> bool:
         """Whether it is known without a look into the objects, which may be large, that nothing changed."""
         same = len(self.objects) == len(other.objects) and all(map(operator.is_, self.objects, other.objects))
-        return same and (self.esl, self.wanted) == (other.esl, other.wanted)
+        ours, theirs = ((said.esl, said.wanted, said.drained_since) for said in (self, other))
+        return same and ours == theirs
 
 
 class Balancer:
@@ -179,15 +183,16 @@ class Balancer:
         affected: list[Watch] = []
         for uid, groups in self._groups_of.items():
             members, target = self._members_of[uid], esl.get(uid)
-            wanted = strictest(self.admin.overrides.get(member.uid) for member in members)
-            said = _Said((*(entry.group for entry in groups), *members), target, wanted)
+            overrides = [self.admin.overrides.get(member.uid) for member in members]
+            wanted, since = strictest(overrides), drained_since(overrides)
+            said = _Said((*(entry.group for entry in groups), *members), target, wanted, since)
             self._taken_up[uid] = said
             if uid not in self.watches:
                 self.watches[uid] = self._watch(uid, joined)
             elif uid in before and said.same_as(before[uid]):
                 continue
             self.watches[uid].places = tuple(map(_place, groups, members))
-            policy = replace(_policy(groups, members, target), admin=wanted)
+            policy = replace(_policy(groups, members, target, since), admin=wanted)
             self.watches[uid].take_up(policy, target, _poll_interval(groups))
             affected.append(self.watches[uid])
         return affected
@@ -203,8 +208,17 @@ class Balancer:
             journal=self.journal,
             changed=self._changed,
             reported=reported,
+            claimed=self._claimed,
             joined=joined,
+            paused=self.admin.paused(self._same_node(uid)),
         )
+
+    def _same_node(self, uid: str) -> list[str]:
+        """The uids of all members that are this node."""
+        return [member for member, behind in self._node_of.items() if behind == uid]
+
+    def _claimed(self, uid: str, ours: bool) -> None:  # noqa: FBT001 - a callback's
+        self.admin.remember_paused(self._same_node(uid), paused=ours)
 
     async def override(self, changed: Mapping[str, Override]) -> None:
         """Go by these overrides of members from now on, and keep them. Raises ConfigError; nothing has changed then."""
@@ -218,8 +232,7 @@ class Balancer:
 
     def same_node(self, member: str) -> list[str]:
         """The uids of all members that are the same node as this one, whether or not an address is known of it."""
-        node = self._node_of[member]
-        return [other for other, behind in self._node_of.items() if behind == node]
+        return self._same_node(self._node_of[member])
 
     def probed(self, uid: str, probe: Probe) -> None:
         """An OPTIONS to a node has come to its end."""
@@ -258,6 +271,8 @@ class Balancer:
                     self.journal.settle()
                 self.traces.settle()
                 self._publish(self.watches.values())
+                for watch in self.watches.values():
+                    watch.follow_drain()
         finally:
             loop.remove_reader(self.core.event_fd)
 
@@ -398,12 +413,17 @@ def _logins(plan: Plan, node_of: Mapping[str, str]) -> dict[str, EslTarget]:
     return logins
 
 
-def _policy(groups: Sequence[GroupMembers], members: Sequence[SetMember], esl: EslTarget | None) -> Policy:
+def _policy(
+    groups: Sequence[GroupMembers],
+    members: Sequence[SetMember],
+    esl: EslTarget | None,
+    drained_since: float | None = None,
+) -> Policy:
     """What the groups of a node, and its entries in them, say of it together, the strictest where they differ.
 
     Two are not a matter of degree: headroom is learned unless every group fixes one, and a ``staleAfter`` that a
     group gives stands before Auto. The node is drained when every group drains it; one group alone keeps its own
-    calls away, which is the packet core's business.
+    calls away, which is the packet core's business. ``drained_since``: when an operator ordered it to be drained.
     """
     specs = [entry.group.spec for entry in groups]
     caps = [spec.capacity.max_sessions for spec in specs if spec.capacity.max_sessions is not None]
@@ -411,6 +431,7 @@ def _policy(groups: Sequence[GroupMembers], members: Sequence[SetMember], esl: E
     caps += (cap for cap in own if cap is not None)
     fixed = [float(spec.capacity.headroom) for spec in specs if spec.capacity.headroom != "Auto"]
     stale = [spec.health.stale_after.total_seconds() for spec in specs if spec.health.stale_after != "Auto"]
+    terms = _terms(groups)
     return Policy(
         legs_per_call=max(spec.capacity.legs_per_call for spec in specs),
         cap=float(min(caps)) if caps else None,
@@ -423,7 +444,40 @@ def _policy(groups: Sequence[GroupMembers], members: Sequence[SetMember], esl: E
         probing=thresholds(groups),
         slow_start=max(spec.health.slow_start.total_seconds() for spec in specs),
         login="Known" if esl is None or esl.password is not None else "Awaited" if esl.awaited else "Missing",
+        drain=_wanted_drain(members, terms, drained_since),
+        terms=terms,
     )
+
+
+def _terms(groups: Iterable[GroupMembers]) -> Terms:
+    """The shortest deadline, and Hold where one group holds: all of them give the node free with its calls, or none."""
+    said = [entry.group.spec.drain for entry in groups]
+    return Terms(
+        timeout=min(drain.timeout.total_seconds() for drain in said),
+        on_timeout="Hold" if any(drain.on_timeout == "Hold" for drain in said) else "Release",
+        pause=any(drain.pause_node for drain in said),
+    )
+
+
+def _wanted_drain(members: Sequence[SetMember], terms: Terms, drained_since: float | None) -> drains.Wanted | None:
+    """What is wanted of the whole node. One that a group still sends calls to is not paused for another's sake."""
+    configured = [member.drain for member in members if member.drain is not None]
+    ordered = None if drained_since is None else terms.begun(drained_since, drains.ORDERED)
+    causes = [drain_of(member) for member in members] if len(configured) == len(members) else []
+    drain = drains.together((*causes, ordered))
+    if drain is None:
+        return None
+    return drains.Wanted(
+        drain,
+        pause=(bool(causes) and any(one.pause for one in configured)) or (ordered is not None and terms.pause),
+        paused_by_us=any(one.paused_by_us for one in configured),
+    )
+
+
+def drain_of(member: SetMember) -> Drain | None:
+    """The drain that the configuration wants of a member, or its life in Kubernetes."""
+    drain = member.drain
+    return None if drain is None else Drain(drain.since.timestamp(), drain.deadline.timestamp(), drain.reason)
 
 
 def _place(entry: GroupMembers, member: SetMember) -> Place:

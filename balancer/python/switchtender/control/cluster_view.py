@@ -12,11 +12,13 @@ from typing import Any
 from switchtender._core import __version__
 from switchtender.config.assembly import Rejection
 from switchtender.config.destination_sets import Key, SeenSet
+from switchtender.control.balancer import drain_of
 from switchtender.control.cluster import Cluster
 from switchtender.control.kubectl import command, ours
 from switchtender.control.orders import places
 from switchtender.control.views import BalancerView, core_nodes, display_state
 from switchtender.http.views import BadQuestionError, Json, Metrics, NotHereError, View
+from switchtender.load.drains import Drain, together
 from switchtender.telemetry.journal import Journal, Place
 from switchtender.telemetry.traces import Traces
 
@@ -272,6 +274,7 @@ def _nodes(cluster: Cluster, places: _Places, now: float) -> Iterator[Json]:
             watch, place = cluster.balancer.watches[uid], seen[uid][1]
             state_name, reason = display_state(watch, place)
             report = watch.model.report
+            drain = together((drain_of(member), watch.drain))
             yield {
                 "namespace": namespace,
                 "group": group,
@@ -285,5 +288,10 @@ def _nodes(cluster: Cluster, places: _Places, now: float) -> Iterator[Json]:
                 "capacity": place["capacity"],
                 "effective": place["effective"],
                 "verdict": place["verdict"],
-                "pausedByUs": False,
+                "pausedByUs": watch.pausing.ours,
+                "drain": None if drain is None else _drain(drain),
             }
+
+
+def _drain(drain: Drain) -> Json:
+    return {"since": round(drain.since, 3), "deadline": round(drain.deadline, 3), "reason": drain.reason}

@@ -65,8 +65,10 @@ def changes(
     order: Json,
     overrides: Mapping[str, Override],
     siblings: Callable[[str], Iterable[str]],
+    now: float,
 ) -> dict[str, Override]:
-    """The overrides that follow, by member uid. ``siblings`` gives the uids of all members that are the same node.
+    """The overrides that follow, by member uid, of an order given ``now`` (seconds of the epoch). ``siblings`` gives
+    the uids of all members that are the same node.
 
     Raises BadQuestionError for an order that cannot be carried out, and for a name that means several nodes.
     """
@@ -76,7 +78,7 @@ def changes(
     if verb in STATES:
         uids = {frozenset(siblings(place.member.uid)) for place in named}
         _unambiguous(named, len(uids))
-        return {uid: _with_state(overrides.get(uid, Override()), verb) for uid in sorted(frozenset().union(*uids))}
+        return {uid: _with_state(overrides.get(uid, Override()), verb, now) for uid in sorted(frozenset().union(*uids))}
     _unambiguous(named, len(named))
     [place] = named
     before = overrides.get(place.member.uid, Override())
@@ -90,10 +92,11 @@ def _unambiguous(named: list[Place], meant: int) -> None:
         raise BadQuestionError(f"group: needed, for {named[0].member.name} is a node of several: {groups}")
 
 
-def _with_state(before: Override, verb: str) -> Override:
+def _with_state(before: Override, verb: str, now: float) -> Override:
+    """An order that is given again changes nothing: its deadline is not put off."""
     if verb in _ENDS:
-        return replace(before, state=None) if before.state == _ENDS[verb] else before
-    return replace(before, state=STATES[verb])
+        return replace(before, state=None, since=None) if before.state == _ENDS[verb] else before
+    return before if before.state == STATES[verb] else replace(before, state=STATES[verb], since=now)
 
 
 def _weighted(before: Override, order: Json) -> Override:

@@ -17,11 +17,12 @@ from switchtender._core import ConfigError, Core, __version__
 from switchtender.config.limits import counted
 from switchtender.config.overrides import Override
 from switchtender.config.snapshot import GroupMembers
-from switchtender.control.balancer import Balancer
+from switchtender.control.balancer import Balancer, drain_of
 from switchtender.control.flow import GroupCalls, group_calls
 from switchtender.control.orders import changes, places
 from switchtender.control.watch import ESL_ERRORS, PROBE_RESULTS, Watch
 from switchtender.http.views import BadQuestionError, Json, Metrics
+from switchtender.load import drains
 from switchtender.load.states import STATES, StateName, current
 from switchtender.telemetry.journal import Journal, Place
 from switchtender.telemetry.traces import Traces
@@ -254,7 +255,7 @@ class BalancerView:
         balancer = self._balancer
         named = places([] if balancer.plan is None else balancer.plan.groups, node, details.get("group"))
         before = dict(balancer.admin.overrides)
-        changed = changes(verb, named, details, before, balancer.same_node)
+        changed = changes(verb, named, details, before, balancer.same_node, time.time())
         try:
             await balancer.override(changed)
         except ConfigError as error:
@@ -316,6 +317,9 @@ def _node(
 ) -> Json:
     state, reason = display_state(watch, place)
     report = watch.model.report
+    heard, drain = current(watch.model, watch.policy, now), _drain(node, place, member, watch, now)
+    if drain is not None and drain["expired"] and reason in {"Drained", "Draining"}:
+        reason = "DrainExpired"
     return {
         "namespace": place["namespace"],
         "group": place["name"],
@@ -331,7 +335,7 @@ def _node(
         "probe": _probe(watch, now),
         "link": watch.model.link,
         "linkDetail": watch.model.link_detail,
-        "heard": current(watch.model, watch.policy, now),
+        "heard": heard,
         "eslLogins": watch.logins.as_json(),
         "eslErrors": {reason: watch.errors[reason] for reason in ESL_ERRORS},
         "sessions": None if report is None else report.sessions,
@@ -361,18 +365,32 @@ def _node(
         "resources": {
             name: {"inUse": entry["in_use"], "limit": entry["limit"]} for name, entry in node["resources"].items()
         },
-        "drain": _drain(member),
+        "drain": drain,
         "idleCPU": watch.model.idle_cpu,
         "coreUUID": watch.model.core_uuid,
     }
 
 
-def _drain(member: SetMember) -> Json | None:
-    """Since when the node is drained by a lifecycle that has begun, and until when; seconds of the epoch."""
-    drain = member.drain
+def _drain(node: Json, place: Json, member: SetMember, watch: Watch, now: float) -> Json | None:
+    """How far the drain of the node is, by this group's word, an order, or its own will; seconds of the epoch."""
+    drain = drains.together((drain_of(member), watch.drain))
     if drain is None:
         return None
-    return {"since": drain.since.timestamp(), "deadline": drain.deadline.timestamp()}
+    report = watch.model.report
+    left = drains.remaining(
+        fresh=current(watch.model, watch.policy, now),
+        reported=None if report is None else report.sessions,
+        effective=place["effective"],
+        in_setup=node["in_flight"],
+    )
+    return {
+        "since": round(drain.since, 3),
+        "deadline": round(drain.deadline, 3),
+        "reason": drain.reason,
+        "expired": drains.phase(drain, left, time.time()) == "expired",
+        "sessions": left,
+        "onTimeout": watch.policy.terms.on_timeout,
+    }
 
 
 def _probe(watch: Watch, now: float) -> Json | None:
@@ -410,6 +428,7 @@ def _group(group: BalancerGroup, by_group: dict[tuple[str, str], list[Json]]) ->
         "states": {state: sum(node["state"] == state for node in nodes) for state in STATES},
         "sessions": _reported(serving),
         "drainingSessions": _reported(node for node in nodes if node["state"] == "draining"),
+        "expiredDrains": sum(node["drain"] is not None and node["drain"]["expired"] for node in nodes),
         "effective": effective,
         "capacity": capacity,
         "eligible": sum(node["eligible"] for node in nodes),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass, replace
@@ -19,11 +20,14 @@ from switchtender.config.plan import EslTarget
 from switchtender.drivers.esl.driver import EslDriver, Timing
 from switchtender.drivers.esl.session import Pace
 from switchtender.drivers.esl.wire import Credentials
-from switchtender.drivers.reports import Event, Link, LinkState, Probe, Report
+from switchtender.drivers.reports import Event, Link, LinkState, PauseAnswer, Probe, Readiness, Report
+from switchtender.load import drains, pausing
 from switchtender.load.age import report_age
+from switchtender.load.drains import Drain, Phase
 from switchtender.load.model import NodeModel, Policy, observe, observe_report
+from switchtender.load.pausing import Intent, Pausing
 from switchtender.load.probing import Probes
-from switchtender.load.states import Published, State, heard, publish, unchanging_until
+from switchtender.load.states import Published, State, current, heard, publish, unchanging_until, will
 from switchtender.telemetry.journal import Journal, Place, Severity
 
 log = logging.getLogger(__name__)
@@ -48,6 +52,12 @@ _ESL_REASONS: dict[LinkState, str] = {
     "reset": "ConnectionReset",
 }
 """The same in the words of the states that follow from them."""
+
+_WHO_WAITS: dict[drains.OnTimeout, str] = {
+    "Hold": "whoever waits for it goes on waiting (onTimeout: Hold)",
+    "Release": "whoever waits for it may go on without (onTimeout: Release)",
+}
+_ALLOW = "allow the user the api command fsctl (esl-allowed-api), for drain.pauseNode needs it"
 
 PROBE_RESULTS = ("answered", "refused", "unanswered")
 """What an OPTIONS may come to; refused: by a status that does not count as an answer."""
@@ -78,10 +88,10 @@ class Logins:
 
 class Watch:
     """The watch over one node. ``changed`` is called after each of its drivers' events, ``reported`` with each of its
-    reports, in the event loop.
+    reports, ``claimed`` when the node was paused from here or is no longer, in the event loop.
 
     ``joined``: since when the node is a new one in a running pool, which starts slowly; None in a pool that is new
-    itself.
+    itself. ``paused``: it was paused from here in an earlier life. ``calendar`` gives seconds of the epoch.
     """
 
     def __init__(
@@ -94,7 +104,10 @@ class Watch:
         journal: Journal,
         changed: Callable[[Watch], None],
         reported: Callable[[str, Report], None],
+        claimed: Callable[[str, bool], None] = lambda _uid, _ours: None,
         joined: float | None = None,
+        paused: bool = False,
+        calendar: Callable[[], float] = time.time,
     ) -> None:
         self.uid = uid
         self.name = name
@@ -111,6 +124,10 @@ class Watch:
         self.errors: Counter[str] = Counter()
         self.logins = Logins()
         self.probe_results: Counter[str] = Counter()
+        self.pausing = Pausing(ours=paused)
+        self._will_since: float | None = None
+        self._told: frozenset[Phase] = frozenset()
+        self._told_unpausable = False
         self._published: Published | None = None
         self._derived_from: object = None
         self._unchanging_until = -math.inf
@@ -119,6 +136,8 @@ class Watch:
         self._journal = journal
         self._changed = changed
         self._reported = reported
+        self._claimed = claimed
+        self._calendar = calendar
         self._driver: EslDriver | None = None
         self._task: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -137,6 +156,8 @@ class Watch:
         if policy.probing is None:
             self.model = replace(self.model, probes=Probes())  # who is probed again later is found out anew
         self.policy = self._still_awaited(policy)
+        if policy.drain is not None and policy.drain.paused_by_us:
+            self._set_pausing(pausing.told(self.pausing))
         if policy.admin == "Disabled":
             self._leave_alone(esl, poll_interval)
             return
@@ -204,6 +225,49 @@ class Watch:
             details={"state": state.name, "before": before.name, **self._load(published)},
         )
 
+    @property
+    def drain(self) -> Drain | None:
+        """What drains the node in all of its groups: what is wanted of it, and its own will."""
+        wanted = self.policy.drain
+        reason = will(self.model) if self.policy.measured else None
+        own = None if reason is None or self._will_since is None else (self._will_since, reason)
+        if reason == "Paused" and self.pausing.ours:
+            own = None  # ours: it ends with the drain that it is part of
+        return drains.together(
+            (None if wanted is None else wanted.drain, None if own is None else self.policy.terms.begun(*own))
+        )
+
+    def follow_drain(self) -> None:
+        """Tell, once in a drain each, that the node is empty, and that the deadline passed before it was."""
+        drain = self.drain
+        if drain is None or self._published is None:
+            self._told = frozenset()
+            return
+        left = drains.remaining(
+            fresh=current(self.model, self.policy, self._clock()),
+            reported=None if self.model.report is None else self.model.report.sessions,
+            effective=self._load(self._published)["effective"] or 0.0,
+        )
+        phase = drains.phase(drain, left, self._calendar())
+        if left is None or phase == "draining" or phase in self._told:
+            return
+        self._told |= {phase}
+        deadline, on_timeout = round(drain.deadline, 3), self.policy.terms.on_timeout
+        details = {"drain": drain.reason, "drainSince": round(drain.since, 3), "deadline": deadline, "sessions": left}
+        if phase == "drained":
+            self._journal.record(
+                "NodeDrained", "Drained", "node is drained: no session remains", places=self.places, details=details
+            )
+            return
+        self._journal.record(
+            "NodeDrainExpired",
+            on_timeout,
+            f"node still has {left} sessions at the deadline of its drain: they go on, and {_WHO_WAITS[on_timeout]}",
+            severity="warning",
+            places=self.places,
+            details={**details, "onTimeout": on_timeout},
+        )
+
     def _load(self, published: Published) -> dict[str, float | None]:
         """The numbers that stand behind a state: as reported, as the packet core reckons, and calls in total."""
         totals, report = self._core.baseline(self.uid, 0.0), self.model.report
@@ -237,10 +301,69 @@ class Watch:
                 self.errors[event.state] += 1
                 self.logins.ended()
                 self._on_trouble(event)
+                self._set_pausing(pausing.unanswered(self.pausing))
             elif isinstance(event, Probe):
                 self.probe_results["answered" if event.answered else "refused" if event.status else "unanswered"] += 1
             self.model = observe(self.model, event, self.policy)
+        self._note_will()
+        if isinstance(event, PauseAnswer):
+            self._on_pause_answer(event)
+        elif isinstance(event, Readiness):
+            self._see_to_pause(event)
         self._changed(self)
+
+    def _note_will(self) -> None:
+        """Since when the node wants no more calls: since when it was first heard to."""
+        if will(self.model) is None:
+            self._will_since = None
+        elif self._will_since is None:
+            self._will_since = self._calendar()
+
+    # Inbound calls paused on the node itself
+
+    @property
+    def _intent(self) -> Intent:
+        wanted = self.policy.drain
+        if self.policy.admin == "Disabled":
+            return "Keep"
+        return "Resume" if wanted is None else "Pause" if wanted.pause else "Keep"
+
+    def _see_to_pause(self, readiness: Readiness) -> None:
+        """Pause the node, or resume it, where it is not as it should be. What a check says is of after our last wish:
+        the driver asks in that order.
+        """
+        intent = self._intent
+        if readiness.paused_inbound is None:
+            if intent == "Pause" and not self._told_unpausable:
+                self._told_unpausable = True
+                self._tell_of_pause("Unknown", f"whether the node is paused cannot be asked, so it is not: {_ALLOW}")
+            return
+        self._told_unpausable = False
+        known, wish = pausing.seen(self.pausing, intent, self._clock(), paused=readiness.paused_inbound)
+        self._set_pausing(known)
+        if wish is not None and (self._driver is None or not self._driver.set_paused(paused=wish)):
+            self._set_pausing(pausing.unanswered(known))
+
+    def _on_pause_answer(self, answer: PauseAnswer) -> None:
+        before = self.pausing
+        if before.asked is None:
+            return  # of a wish that a connection took with it
+        self._set_pausing(pausing.answered(before, accepted=answer.accepted))
+        verb = "paused" if before.asked else "resumed"
+        if answer.accepted:
+            self._tell_of_pause(verb.capitalize(), f"inbound calls {verb} on the node")
+        elif before.attempts <= 1:  # it is asked again, ever more seldom, and what it says is not worth an event each
+            self._tell_of_pause(
+                "Refused", f"inbound calls cannot be {verb}, the node says {answer.detail}: {_ALLOW}", "warning"
+            )
+
+    def _tell_of_pause(self, reason: str, message: str, severity: Severity = "info") -> None:
+        self._journal.record("NodePause", reason, message, severity=severity, places=self.places)
+
+    def _set_pausing(self, known: Pausing) -> None:
+        before, self.pausing = self.pausing, known
+        if before.ours != known.ours:
+            self._claimed(self.uid, known.ours)
 
     def _on_trouble(self, link: Link) -> None:
         """The Event Socket failed. The driver logs that, and its every attempt is not worth an event."""
@@ -315,6 +438,7 @@ class Watch:
             return
         leaving, self._task, self._driver = self._task, None, None
         self.logins.ended()
+        self._set_pausing(pausing.unanswered(self.pausing))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
         leaving.cancel()
@@ -326,6 +450,7 @@ class Watch:
         log.error("the driver failed and starts anew", exc_info=driver.exception(), extra={"node": self.name})
         self._task = self._driver = None
         self.logins.ended()
+        self._set_pausing(pausing.unanswered(self.pausing))
         asyncio.get_running_loop().call_later(_RESTART, self._drive)
 
     def _on_report(self, report: Report) -> None:
@@ -335,6 +460,7 @@ class Watch:
         restarts = self.model.restarts
         self.model = observe_report(self.model, report, clock=clock, age=age, totals=totals, policy=self.policy)
         if self.model.restarts != restarts:
+            self._set_pausing(pausing.restarted(self.pausing))
             self._journal.record(
                 "NodeRestarted",
                 "Restarted",

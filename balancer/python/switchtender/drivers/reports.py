@@ -102,6 +102,18 @@ class Shutdown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PauseAnswer:
+    """The node was asked to pause inbound calls, or to resume them, and did so (`accepted`) or refused.
+
+    `detail` is one line for people: the node's own words.
+    """
+
+    accepted: bool
+    detail: str
+    received: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PollTimeout:
     """Two polls in a row went unanswered; a `Link` in state `silent` follows."""
 
@@ -129,7 +141,7 @@ class Probe:
         return None if self.status is None else self.received - self.sent
 
 
-Event = Report | Readiness | Link | Shutdown | PollTimeout | Probe
+Event = Report | Readiness | Link | Shutdown | PauseAnswer | PollTimeout | Probe
 """All that a driver delivers."""
 
 Listener = Callable[[Event], None]

@@ -91,7 +91,7 @@ _NODE: Final = record(
         "ejectedSeconds": "number",
         "score": "number?",
         "resources": _by_name(record({"inUse": "integer", "limit": "integer?"})),
-        "drain": _or_null({"type": "object", "properties": {"since": _SECONDS, "deadline": _or_null(_SECONDS)}}),
+        "drain": _or_null(reference("Drain")),
         "idleCPU": "number?",
         "coreUUID": "string?",
         "callsPerSecond": "number",
@@ -110,6 +110,7 @@ _GROUP: Final = record(
         "states": _by_name("integer"),
         "sessions": "integer",
         "drainingSessions": "integer",
+        "expiredDrains": "integer",
         "effective": "number",
         "capacity": "number",
         "eligible": "integer",
@@ -280,8 +281,21 @@ SCHEMAS: Final[dict[str, Json]] = {
         }
     ),
     "Override": record(
-        {"state": "string?", "weight": "integer?", "resources": _by_name("integer")},
+        {"state": "string?", "since": "number?", "weight": "integer?", "resources": _by_name("integer")},
         description="What an operator wants of a member; null and nothing where it is as configured.",
+    ),
+    "Drain": record(
+        {
+            "since": "number",
+            "deadline": "number",
+            "reason": "string",
+            "expired": "boolean",
+            "sessions": "integer?",
+            "onTimeout": {"enum": ["Hold", "Release"]},
+        },
+        description="The drain of a node: since when (seconds of the epoch) it takes no new calls, until when its "
+        "calls are waited for and what then, and why. sessions: what remains, 0 once it is empty, null where nobody "
+        "knows; expired: the deadline has passed and it is not known to be empty.",
     ),
     "Logins": record({"up": "boolean", "connects": "integer", "disconnects": "integer"}),
     "Probe": record(

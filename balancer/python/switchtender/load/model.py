@@ -9,9 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from switchtender.drivers.reports import Event, Link, LinkState, PollTimeout, Probe, Readiness, Report, Shutdown
+from switchtender.drivers.reports import (
+    Event,
+    Link,
+    LinkState,
+    PauseAnswer,
+    PollTimeout,
+    Probe,
+    Readiness,
+    Report,
+    Shutdown,
+)
 from switchtender.load import learning
 from switchtender.load.age import OLDEST, Rhythm, StampClock, beat, interrupted
+from switchtender.load.drains import Terms, Wanted
 from switchtender.load.learning import Learned, Step, learn
 from switchtender.load.probing import Probes, Thresholds, probed
 
@@ -65,6 +76,7 @@ class Policy:
 
     ``not_ready``: Kubernetes says that the pod is not; evidence of being unreachable, not a will of the node.
     ``admin``: what an operator asked for. ``probing`` None: OPTIONS say nothing of the node. ``slow_start``: seconds.
+    ``drain``: of the whole node, as configured and ordered. ``terms``: of every drain, the node's own will too.
     """
 
     legs_per_call: int = 2
@@ -79,6 +91,8 @@ class Policy:
     admin: Admin | None = None
     probing: Thresholds | None = None
     slow_start: float = SLOW_START
+    drain: Wanted | None = None
+    terms: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +138,15 @@ def observe(model: NodeModel, event: Event, policy: Policy) -> NodeModel:
             # `shutdown cancel` is seen here; once SHUTDOWN itself came, nothing takes it back but a new process.
             requested = model.shutdown_requested if event.shutdown_requested is None else event.shutdown_requested
             return replace(model, readiness=event, shutdown_requested=requested)
-        case Shutdown(requested=True):
-            return replace(model, shutdown_requested=True)
         case Shutdown():
-            return replace(model, shutting_down=True)
+            requested, at_once = event.requested, not event.requested
+            return replace(
+                model,
+                shutdown_requested=model.shutdown_requested or requested,
+                shutting_down=model.shutting_down or at_once,
+            )
+        case PauseAnswer():
+            return model  # the check that follows tells whether it is paused
         case PollTimeout():
             return replace(model, silence="PollsUnanswered")
         case Probe():

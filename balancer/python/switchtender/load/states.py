@@ -41,6 +41,7 @@ Reason = Literal[
     "ConnectionRefused",
     "ConnectionReset",
     "Disabled",
+    "DrainExpired",
     "Drained",
     "Draining",
     "Ejected",
@@ -67,6 +68,7 @@ REASONS: dict[Reason, str] = {
     "ConnectionRefused": "The Event Socket cannot be reached: refused, no route, or no answer.",
     "ConnectionReset": "The Event Socket connection broke; no report since.",
     "Disabled": "An operator disabled the node (switchtender disable): it is neither logged in to nor probed.",
+    "DrainExpired": "The deadline of the drain (drain.timeout) has passed, and the node is not known to be empty.",
     "Drained": "An operator drained the node (switchtender drain).",
     "Draining": "The configuration drains the node.",
     "Ejected": "Calls failed on the node several times in a row (health.ejection); it is tried again after a while.",
@@ -155,6 +157,14 @@ def current(model: NodeModel, policy: Policy, now: float) -> bool:
         return True
     late = model.report is None or now - model.report.received > stale_after(model, policy)
     return not late and model.silence is None and _connection(model) is None
+
+
+def will(model: NodeModel) -> Reason | None:
+    """By what the node itself wants no more calls, for good: what counts down as a drain. That it is not ready is no
+    such will: it may not have booted yet.
+    """
+    found = _will(model)
+    return None if found is None or found.reason == "NotReady" else found.reason
 
 
 def _wanted(policy: Policy) -> State | None:

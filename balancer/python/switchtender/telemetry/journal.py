@@ -30,6 +30,9 @@ Severity = Literal["info", "warning", "error"]
 EventType = Literal[
     "NodeState",
     "NodeRestarted",
+    "NodeDrained",
+    "NodeDrainExpired",
+    "NodePause",
     "NodeRefused",
     "NodeTimedOut",
     "NodeTransportError",

@@ -75,10 +75,15 @@ class EslDriver:
         self._node = node or host
         self._failure: tuple[LinkState, str] | None = None
         self._remarked: set[str] = set()
+        self._current: _Connection | None = None
 
     def renew(self, credentials: Credentials) -> None:
         """Log in with these from the next connection on; one that stands is left alone."""
         self._credentials = credentials
+
+    def set_paused(self, *, paused: bool) -> bool:
+        """Pause inbound calls on the node, or resume them; False where it is not logged in now."""
+        return self._current is not None and self._current.set_paused(paused=paused)
 
     async def run(self) -> None:
         """Watch the node until canceled; see `reports.Driver`."""
@@ -100,12 +105,14 @@ class EslDriver:
         try:
             if (failure := await self._connect(new_connection)) is not None:
                 return failure
+            self._current = made[-1]
             return await asyncio.shield(made[-1].ended)
         except asyncio.CancelledError:
             for connection in made:
                 await connection.say_goodbye()
             raise
         finally:
+            self._current = None
             for connection in made:  # also one that the event loop had made but not yet handed over
                 connection.abort()
 
@@ -213,6 +220,12 @@ class _Connection(asyncio.Protocol):
         self._settle()
 
     # What the driver calls
+
+    def set_paused(self, *, paused: bool) -> bool:
+        """Pause inbound calls, or resume them; False where there is no login."""
+        asked = self._session.set_paused(_now(), paused=paused)
+        self._settle()
+        return asked
 
     async def say_goodbye(self) -> None:
         """End in order: `exit`, then wait a little for the node to close. Nothing is told any more."""

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from switchtender.drivers.esl import parse, wire
 from switchtender.drivers.esl.wire import Credentials, Frame, FramingError
-from switchtender.drivers.reports import Event, Link, LinkState, PollTimeout, Readiness, Shutdown
+from switchtender.drivers.reports import Event, Link, LinkState, PauseAnswer, PollTimeout, Readiness, Shutdown
 
 # Four small events and no more: a client that does not keep up can freeze the whole node, and channel events are
 # tens of kilobytes a call. Names that an older node does not know are skipped by it.
@@ -24,6 +24,8 @@ READY_CHECK: Final = "api fsctl ready_check"
 PAUSE_CHECK: Final = "api fsctl pause_check inbound"
 SHUTDOWN_CHECK: Final = "api fsctl shutdown_check"
 CHECKS: Final = (READY_CHECK, PAUSE_CHECK, SHUTDOWN_CHECK)
+PAUSE: Final = "api fsctl pause inbound"
+RESUME: Final = "api fsctl resume inbound"
 EXIT: Final = "exit"
 _LOGIN: Final = "login"  # stands for the login command, which holds the password
 
@@ -116,6 +118,16 @@ class Session:
         if self.ending is None and self._phase != "leaving":
             self._phase = "leaving"
             self._output += wire.command(EXIT)
+
+    def set_paused(self, now: float, *, paused: bool) -> bool:
+        """Pause inbound calls on the node, or resume them; False where there is no login. A `PauseAnswer` follows, then
+        a `Readiness` of after it.
+        """
+        if self.ending is not None or self._phase != "open":
+            return False
+        self._ask(PAUSE if paused else RESUME, now)
+        self._ask(PAUSE_CHECK, now)
+        return True
 
     def end(self, state: LinkState, detail: str, now: float) -> None:
         """The session is over, for a reason of its own or one from outside; the first one given stands."""
@@ -217,12 +229,14 @@ class Session:
         if frame.content_type == wire.API_RESPONSE and not is_api:
             self.end("protocol_error", f"an api response as the answer to '{asked.command}'", now)
             return
-        if frame.content_type == wire.COMMAND_REPLY and is_api:
+        if frame.content_type == wire.COMMAND_REPLY and is_api and asked.command not in {PAUSE, RESUME}:
             self._on_denied(asked.command, frame.reply_text, now)
         handlers: dict[str, Callable[[Frame, _Asked, float], None]] = {
             _LOGIN: self._on_login,
             SUBSCRIBE: self._on_subscribe,
             STATUS: self._on_status,
+            PAUSE: self._on_paused,
+            RESUME: self._on_paused,
         }
         handlers.get(asked.command, self._on_check)(frame, asked, now)
 
@@ -264,6 +278,12 @@ class Session:
             self._events.append(status.report)
         else:
             self._events.append(Remark("status text", f"unreadable output of 'status': {self._quote(frame.text)}"))
+
+    def _on_paused(self, frame: Frame, _: _Asked, now: float) -> None:
+        """Refused to this user, by a command reply, or by the command itself."""
+        said = frame.text if frame.content_type == wire.API_RESPONSE else frame.reply_text
+        accepted = frame.content_type == wire.API_RESPONSE and said.startswith("+OK")
+        self._events.append(PauseAnswer(accepted=accepted, detail=self._quote(said), received=now))
 
     def _on_check(self, frame: Frame, asked: _Asked, now: float) -> None:
         self._checks[asked.command] = parse.check(frame.text)

@@ -7,6 +7,7 @@ export const REASONS = {
   ConnectionRefused: "The Event Socket cannot be reached: refused, no route, or no answer.",
   ConnectionReset: "The Event Socket connection broke; no report since.",
   Disabled: "An operator disabled the node (switchtender disable): it is neither logged in to nor probed.",
+  DrainExpired: "The deadline of the drain (drain.timeout) has passed, and the node is not known to be empty.",
   Drained: "An operator drained the node (switchtender drain).",
   Draining: "The configuration drains the node.",
   Ejected: "Calls failed on the node several times in a row (health.ejection); it is tried again after a while.",
