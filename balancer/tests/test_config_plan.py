@@ -59,10 +59,10 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path):
     assert "cannot be read: No such file or directory" in problem
 
 
-def test_what_is_not_built_yet_is_refused_and_not_ignored(config_file, config_text):
-    [problem] = refused(config_file, config_text + "  drain: {pauseNode: true}\n")
-    assert "spec.drain.pauseNode" in problem
-    assert "not built yet" in problem
+def test_what_a_file_cannot_have_is_refused_and_not_ignored(config_file, config_text):
+    [problem] = refused(config_file, config_text + "  autoscale: {target: {name: fs}, min: 1, max: 2}\n")
+    assert "spec.autoscale" in problem
+    assert "only in Kubernetes" in problem
 
 
 def test_a_claim_above_the_allowed_priority_is_refused(config_file, config_text):
@@ -72,8 +72,8 @@ def test_a_claim_above_the_allowed_priority_is_refused(config_file, config_text)
 
 
 def test_all_problems_come_at_once(config_file, config_text):
-    text = config_text + "  drain: {pauseNode: true, onTimeout: Release}\n"
-    assert len(refused(config_file, text, environ={})) == 3
+    text = config_text + "  autoscale: {target: {name: fs}, min: 1, max: 2}\n"
+    assert len(refused(config_file, text, environ={})) == 2
 
 
 OTHER_GROUP = """\

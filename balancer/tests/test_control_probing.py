@@ -167,9 +167,11 @@ async def test_the_admin_state_is_shown_with_the_node(balancer, drivers, view):
     await view.order("drain", "fs1", {}, "127.0.0.1")
     await view.order("weight", "fs1", {"weight": 3}, "127.0.0.1")
     shown = {node["node"]: node["admin"] for node in view.nodes()}
+    since = shown["fs1"].pop("since")
+    assert since == pytest.approx(time.time(), abs=60)
     assert shown == {
         "fs1": {"state": "Drained", "weight": 3, "resources": {}},
-        "fs2": {"state": None, "weight": None, "resources": {}},
+        "fs2": {"state": None, "since": None, "weight": None, "resources": {}},
     }
 
 

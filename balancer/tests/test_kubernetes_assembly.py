@@ -121,7 +121,6 @@ def test_the_policy_switches_with_the_head_and_whole():
 BAD_POLICIES = {
     "an enum value of a newer version": {"routing": {"algorithm": "Astrology"}},
     "a value out of bounds": {"match": {"priority": -1}},
-    "something not built": {"drain": {"pauseNode": True}},
     "a password beside the Secrets": {"esl": {"passwordFrom": {"env": "ESL_PASSWORD"}}},
     "a priority that is not allowed": {"match": {"priority": 1001}},
 }

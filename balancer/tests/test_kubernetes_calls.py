@@ -52,7 +52,8 @@ async def test_calls_follow_sets_and_secrets(tmp_path):
             drain = {"since": "2026-01-01T00:00:00Z", "deadline": "2026-01-01T02:00:00Z", "reason": "Terminating"}
             gone = [one.member(state="Draining", drain=drain), two.member(state="NotReady")]
             place.api.merge("destinationsets", "voice", "ivr", {"spec": {"members": gone}})
-            await place.until({"fs-0": ("draining", "Draining"), "fs-1": ("down", "PodNotReady"), "fs-2": REPORTING})
+            expired, not_ready = ("draining", "DrainExpired"), ("down", "PodNotReady")
+            await place.until({"fs-0": expired, "fs-1": not_ready, "fs-2": REPORTING})
             before = place.handled()
             await all_well(place)
             after = place.handled()

@@ -110,6 +110,7 @@ _NODE = (
     Column("CALLS/S", lambda node: _rate(node.get("callsPerSecond")), number=True),
     Column("CALLS%", lambda node: _percent(node.get("callShare")), number=True),
     Column("AGE", lambda node: _seconds(node["reportAge"]), number=True),
+    Column("DRAIN", lambda node: drain(node.get("drain"))),
     Column("ADMIN", lambda node: _admin(node.get("admin"))),
 )
 _NODE_WIDE = (
@@ -211,6 +212,21 @@ def resources(entry: dict[str, Any] | None) -> str:
         used, limit = numbers.get("inUse", numbers.get("in_use")), numbers["limit"]
         parts.append(f"{name} {used}/{'-' if limit is None else limit}")
     return ", ".join(parts) or "-"
+
+
+def drain(known: dict[str, Any] | None) -> str:
+    """What remains on a node that drains, and for how long it is waited for, by the clock of this host."""
+    if not known:
+        return "-"
+    sessions = known.get("sessions")
+    if sessions == 0:
+        return "drained"
+    remain = "? left" if sessions is None else f"{sessions} left"
+    if known.get("expired"):
+        return f"{remain}, expired"
+    minutes, seconds = divmod(max(0, round(known["deadline"] - time.time())), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{remain}, " + (f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s")
 
 
 def _admin(override: dict[str, Any] | None) -> str:

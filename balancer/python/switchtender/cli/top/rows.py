@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from switchtender.cli.forms import printable
-from switchtender.cli.tables import COLORS, load, room, state, states
+from switchtender.cli.tables import COLORS, drain, load, room, state, states
 
 Entry = dict[str, Any]
 
@@ -176,6 +176,8 @@ def detail(node: Entry, events: list[Entry]) -> Text:
     text.append(f"sessions {_or_dash(node['sessions'])}/{_or_dash(node['maxSessions'])} reported, ")
     text.append(f"{node['effective']:.1f} effective of {node.get('capacity', 0):.1f}; ")
     text.append(f"{rate} of {_or_dash(node.get('sessionsPerSecondLimit'))} sessions/s\n")
+    if node.get("drain"):
+        text.append(f"drain {node['drain'].get('reason') or ''}: {drain(node['drain'])}\n")
     admin = node.get("admin") or {}
     text.append(f"weight {node.get('weight', 1):g}, priority {node.get('priority', 0)}")
     text.append(f", ordered: {admin['state'].lower()}" if admin.get("state") else "")

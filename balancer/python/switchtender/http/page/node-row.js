@@ -115,6 +115,9 @@ function say(element, text) {
 function drainText(node, now) {
   if (!node.drain?.deadline) return "";
   const left = node.drain.deadline - now;
+  const { sessions } = node.drain;
+  if (sessions === 0) return "Drained: no session remains.";
+  const remain = sessions === null ? "" : ` ${count(sessions)} remain.`;
   const until = `Drain ends ${moment(node.drain.deadline, now)}`;
-  return left >= 0 ? `${until}, in ${duration(left)}.` : `${until}: ${duration(-left)} ago, and calls still stand.`;
+  return left >= 0 ? `${until}, in ${duration(left)}.${remain}` : `${until}: ${duration(-left)} ago, and calls still stand.${remain}`;
 }

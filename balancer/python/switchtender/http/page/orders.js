@@ -9,8 +9,11 @@ import { hold, token } from "./token.js";
 
 const WORDS = { drain: "Drain", undrain: "Undrain" };
 
+/** Drains that are the node's own will: no order ends them. */
+const OWN_WILL = new Set(["Paused", "ShutdownRequested", "ShuttingDown"]);
+
 /** Whether new calls are kept from the node by an order. */
-export const isDrained = (node) => node.admin.state === "Drained" || Boolean(node.drain);
+export const isDrained = (node) => node.admin.state === "Drained" || (Boolean(node.drain) && !OWN_WILL.has(node.drain.reason));
 
 /** What is to be known before the order is given. */
 export function consequences(verb, node, view) {
