@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from switchtender_api.v1alpha1.autoscale import Autoscale
@@ -28,6 +29,8 @@ from tests.autoscaling.controllers import Target
 MIDNIGHT = datetime(2026, 1, 5, tzinfo=UTC)
 PERIOD = 2.0
 STALE_AFTER = 10.0
+#: Seconds from the write of a deletion cost until whoever watches pods reads it.
+WRITTEN = 1.0
 Decide = Callable[[ScaleWorld, ScaleHistory], tuple[ScaleDecision, ScaleHistory]]
 
 
@@ -98,6 +101,10 @@ def _state(pod: Pod, sessions: int | None, capacity: int) -> str:
     if pod.drain_since is not None or not pod.active:
         return "draining"
     return "full" if sessions >= capacity else "ready"
+
+
+def _cost(pod: Pod, cost: int) -> None:
+    pod.cost = cost
 
 
 class Marker:
@@ -176,6 +183,7 @@ class Autoscaler:
         for uid in decision.drain:
             self._cluster.drain(pods[uid], self._cluster.now)
         for uid in decision.lowest:
-            pods[uid].cost = LOWEST_COST
+            # A ReplicaSet reads it from a watch, as late as the operator reads it back.
+            self._cluster.at(self._cluster.now + WRITTEN, partial(_cost, pods[uid], LOWEST_COST))
         if decision.replicas is not None:
             self._target.scale(decision.replicas)

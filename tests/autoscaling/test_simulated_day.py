@@ -8,13 +8,17 @@ import pytest
 
 from switchtender_operator.domain.autoscale import ScaleDecision, ScaleHistory, ScaleWorld, decide
 from tests.autoscaling.calls import SHORT_DAY, Day, day
-from tests.autoscaling.cluster import Site
+from tests.autoscaling.cluster import Cluster, Site
+from tests.autoscaling.controllers import Target
+from tests.autoscaling.operating import MIDNIGHT, Autoscaler, Group, Readings
 from tests.autoscaling.play import (
     BOUNDS,
     PLAIN,
+    Incident,
     Outcome,
     Policy,
     autoscale,
+    autoscale_spec,
     by_name,
     ideal,
     play,
@@ -148,6 +152,38 @@ def test_the_simulation_sees_what_a_fault_in_the_planning_costs() -> None:
     assert faulty(impatient).cut > 0
     assert faulty(greedy).pod_hours > 1.2 * sound.pod_hours
     assert faulty(lazy).rejected > 5 * sound.rejected + 50
+
+
+def test_no_replica_is_taken_while_no_deletion_cost_can_be_written() -> None:
+    def uncosted(world: ScaleWorld, history: ScaleHistory) -> tuple[ScaleDecision, ScaleHistory]:
+        decision, history = decide(world, history)
+        return replace(decision, lowest=()), history
+
+    def attach(cluster: Cluster, target: Target, calls: Day, seed: int) -> None:
+        spec = autoscale_spec(ordinal=False, hurry=calls.shape.hurry)
+        Autoscaler(cluster, target, spec, Readings(cluster, Group()), Group(), uncosted)
+
+    run = play(ours(attach=attach), evening(9), 9)
+    assert run.cut == 0
+    assert run.pods_by_minute[-1] == run.peak
+
+
+@pytest.mark.parametrize("changed", [0.2, 0.5])
+def test_a_new_leader_drains_nothing_before_it_saw_a_whole_window(changed: float) -> None:
+    calls = day(replace(evening(7).shape, hurry=3.0), 7)
+    begun: list[float] = []
+
+    def watched(world: ScaleWorld, history: ScaleHistory) -> tuple[ScaleDecision, ScaleHistory]:
+        decision, history = decide(world, history)
+        if decision.drain:
+            begun.append((world.now - MIDNIGHT).total_seconds())
+        return decision, history
+
+    play(ours(attach=autoscale(Incident(new_leader=(changed,)), plan=watched)), calls, 7)
+    start = changed * calls.shape.seconds
+    window = autoscale_spec(ordinal=False, hurry=calls.shape.hurry).scale_in.stabilization_window.total_seconds()
+    assert [at for at in begun if start <= at < start + window] == []
+    assert any(at >= start + window for at in begun)
 
 
 def test_the_same_seed_plays_the_same_day() -> None:
