@@ -74,7 +74,7 @@ async def test_a_node_drains_gets_the_lowest_cost_and_then_goes() -> None:
         assert (stand.replicas, stand.writes("pods")) == (3, 1), "it has calls"
         stand.sessions["fs-1"] = 0
         order = len(stand.api.requests)
-        await stand.rounds(leader, 10)
+        await stand.rounds(leader, 15)
         assert stand.annotations("fs-1")[COST] == "-1000"
         assert stand.replicas == 2
         writes = [f"{one.verb} {one.resource}" for one in stand.api.requests[order:] if one.verb in {"patch", "list"}]

@@ -113,3 +113,9 @@ def settled(seen: ScaleWorld) -> ScaleDecision:
 def fresh_leader(seen: ScaleWorld) -> ScaleDecision:
     """What a leader decides that sees this world first."""
     return decide(seen, ScaleHistory())[0]
+
+
+def soon(seen: ScaleWorld) -> ScaleDecision:
+    """What a leader decides that saw this world for the first time a few seconds ago."""
+    _, history = decide(replace(seen, now=seen.now - timedelta(seconds=4)), ScaleHistory())
+    return decide(seen, replace(history, drained=(), revived=(), added=()))[0]

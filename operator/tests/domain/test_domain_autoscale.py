@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from scale_worlds import NOW, after_a_window, fresh_leader, node, ours, settled, starting, theirs, world
+from scale_worlds import NOW, after_a_window, fresh_leader, node, ours, settled, soon, starting, theirs, world
 
 from switchtender_api.status import (
     AUTOSCALE_ACTIVE,
@@ -231,17 +231,24 @@ class TestRemoval:
     """The replicas go down by one where whatever Kubernetes could choose may go."""
 
     def test_an_empty_node_is_marked_and_removed_once_the_mark_is_read_back(self) -> None:
-        decision = fresh_leader(world(almost_gone(cost=None)))
+        decision = soon(world(almost_gone(cost=None)))
         assert (decision.lowest, decision.replicas) == (("uid-b",), None)
-        decision = fresh_leader(world(almost_gone()))
+        decision = soon(world(almost_gone()))
         assert (decision.lowest, decision.replicas) == ((), 1)
 
+    def test_the_controller_is_given_time_to_learn_of_the_mark(self) -> None:
+        history, replicas = ScaleHistory(), []
+        for seconds in (0, 2, 3):
+            decision, history = decide(world(almost_gone(), now=NOW + timedelta(seconds=seconds)), history)
+            replicas.append(decision.replicas)
+        assert replicas == [None, None, 1]
+
     def test_the_mark_is_waited_for_even_where_no_other_cost_is_as_low(self) -> None:
-        decision = fresh_leader(world([node("a", 30, cost=30), ours("b")]))
+        decision = soon(world([node("a", 30, cost=30), ours("b")]))
         assert (decision.lowest, decision.replicas) == (("uid-b",), None)
 
     def test_one_at_a_time(self) -> None:
-        assert fresh_leader(world([*almost_gone(), ours("c", 0, **GOING)])).replicas == 2
+        assert soon(world([*almost_gone(), ours("c", 0, **GOING)])).replicas == 2
 
     @pytest.mark.parametrize(
         "why",
@@ -253,7 +260,7 @@ class TestRemoval:
         ],
     )
     def test_not_before_the_last_change_is_done(self, why: dict[str, Any]) -> None:
-        assert fresh_leader(world(almost_gone(), **why)).replicas is None
+        assert soon(world(almost_gone(), **why)).replicas is None
 
     @pytest.mark.parametrize(
         "node_b",
@@ -269,7 +276,7 @@ class TestRemoval:
         ],
     )
     def test_not_while_it_may_have_a_call(self, node_b: dict[str, Any]) -> None:
-        assert fresh_leader(world(almost_gone(**node_b))).replicas is None
+        assert soon(world(almost_gone(**node_b))).replicas is None
 
     @pytest.mark.parametrize(
         "other",
@@ -283,46 +290,46 @@ class TestRemoval:
         ],
     )
     def test_not_while_another_pod_stands_first_in_line(self, other: ScaleNode) -> None:
-        decision = fresh_leader(world([*almost_gone(), other]))
+        decision = soon(world([*almost_gone(), other]))
         assert decision.replicas is None
         assert "pod c would be removed first" in decision.message
 
     def test_a_pod_on_its_way_out_stands_in_no_line(self) -> None:
         gone = theirs("c", 7, terminating=True, ready=False)
-        assert fresh_leader(world([*almost_gone(), gone])).replicas == 1
+        assert soon(world([*almost_gone(), gone])).replicas == 1
 
     def test_past_the_deadline_hold_waits_and_release_removes(self) -> None:
         nodes = almost_gone(sessions=4, expired=True)
-        assert fresh_leader(world(nodes)).replicas is None
-        assert fresh_leader(world(nodes, on_timeout="Release")).replicas == 1
+        assert soon(world(nodes)).replicas is None
+        assert soon(world(nodes, on_timeout="Release")).replicas == 1
 
     def test_a_pod_that_was_never_ready_needs_no_report(self) -> None:
         drain = {"drained_by_us": True, "draining": True, "since": NOW - timedelta(seconds=1), "pending": True}
-        decision = fresh_leader(world([node("a", 30), starting("b", **drain)]))
+        decision = soon(world([node("a", 30), starting("b", **drain)]))
         assert (decision.lowest, decision.replicas) == (("uid-b",), None)
-        assert fresh_leader(world([node("a", 30), starting("b", **drain, **GOING)])).replicas == 1
+        assert soon(world([node("a", 30), starting("b", **drain, **GOING)])).replicas == 1
 
     def test_by_ordinal_only_the_highest_and_without_a_mark(self) -> None:
         nodes = [node("fs-0", 30), ours("fs-1"), ours("fs-2", 2)]
-        decision = fresh_leader(world(nodes, ordinal=True))
+        decision = soon(world(nodes, ordinal=True))
         assert (decision.lowest, decision.replicas) == ((), None)
         nodes[2] = ours("fs-2")
-        assert fresh_leader(world(nodes, ordinal=True)).replicas == 2
+        assert soon(world(nodes, ordinal=True)).replicas == 2
 
     def test_by_ordinal_a_pod_that_is_not_ready_below_is_no_hindrance(self) -> None:
         nodes = [node("fs-0", 30), node("fs-1", 3, ready=False), ours("fs-2")]
-        assert fresh_leader(world(nodes, ordinal=True)).replicas == 2
+        assert soon(world(nodes, ordinal=True)).replicas == 2
 
     def test_by_ordinal_the_top_pod_drained_by_its_user_stays_even_empty(self) -> None:
-        assert fresh_leader(world([node("fs-0", 30), ours("fs-1"), theirs("fs-2")], ordinal=True)).replicas is None
+        assert soon(world([node("fs-0", 30), ours("fs-1"), theirs("fs-2")], ordinal=True)).replicas is None
 
     def test_a_node_that_is_needed_again_is_not_removed(self) -> None:
-        decision = fresh_leader(world([node("a", 90), *almost_gone()[1:]], spec={"min": 2}))
+        decision = soon(world([node("a", 90), *almost_gone()[1:]], spec={"min": 2}))
         assert (decision.revive, decision.lowest, decision.replicas) == (("uid-b",), (), None)
 
     def test_its_removal_is_not_taken_for_a_shortage(self) -> None:
         seen = world([node("a", 90), node("c", 90), ours("b", 0, **GOING)], replicas=2, status_replicas=3)
-        assert fresh_leader(seen).replicas is None
+        assert soon(seen).replicas is None
 
 
 class TestUnknownAndFailed:
@@ -420,7 +427,7 @@ class TestLeader:
     """What one leader knows and the next does not."""
 
     def test_a_new_leader_finishes_what_the_last_began(self) -> None:
-        assert fresh_leader(world(almost_gone())).replicas == 1
+        assert soon(world(almost_gone())).replicas == 1
 
     @pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(seconds=-1), timedelta(hours=1)])
     def test_a_clock_that_was_set_makes_a_leader_begin_anew(self, jump: timedelta) -> None:

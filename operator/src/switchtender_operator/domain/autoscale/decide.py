@@ -17,8 +17,8 @@ from switchtender_operator.domain.autoscale.fleet import FAILED_AFTER, SETTLED, 
 from switchtender_operator.domain.autoscale.grow import Growth, grow
 from switchtender_operator.domain.autoscale.history import SAMPLE_EVERY, ScaleHistory
 from switchtender_operator.domain.autoscale.need import Need, all_sessions, need_of, per_node
-from switchtender_operator.domain.autoscale.shrink import begun, blocked, may_go, to_drain, to_mark
-from switchtender_operator.domain.autoscale.world import ScaleDecision, ScaleWorld
+from switchtender_operator.domain.autoscale.shrink import MARK_KNOWN, begun, blocked, may_go, to_drain, to_mark
+from switchtender_operator.domain.autoscale.world import LOWEST_COST, ScaleDecision, ScaleWorld
 
 _IDLE: Growth = Growth((), 0, limited=False)
 
@@ -36,7 +36,11 @@ def decide(world: ScaleWorld, history: ScaleHistory) -> tuple[ScaleDecision, Sca
     if world.target.replicas == 0:
         return _scaled_to_zero(world), ScaleHistory(at=world.now, per=history.per)
     fleet = fleet_of(world, history)
-    history = history.failed(world.now, (node.uid for node in (*fleet.failing, *fleet.failed)))
+    history = history.saw(
+        world.now,
+        failing=(node.uid for node in (*fleet.failing, *fleet.failed)),
+        marked=(node.uid for node in fleet.ours if node.cost == LOWEST_COST),
+    )
     per = per_node(fleet, history.per)
     if per is None:
         return _without_load(world, fleet, history)
@@ -94,7 +98,7 @@ def _decided(
     if growth.add:
         replicas = world.target.replicas + growth.add
     elif gone and not growth.revive and not drain and not fleet.unknown and not fleet.rolling:
-        wait = blocked(world, fleet)
+        wait = blocked(world, fleet, history)
         replicas = world.target.replicas - 1 if wait is None else None
     desired = _bounded(need.now, world)
     revived = set(growth.revive)
@@ -166,5 +170,6 @@ def _wake_after(world: ScaleWorld, fleet: Fleet, history: ScaleHistory) -> float
         due += [window.since + span] if window.since is not None else []
     due += [node.since + SETTLED for node in fleet.ours if node.since is not None]
     due += [since + FAILED_AFTER for _, since in history.failing]
+    due += [since + MARK_KNOWN for _, since in history.marked]
     waits = [at - world.now for at in due if at > world.now]
     return max(min([SAMPLE_EVERY, *waits]), timedelta(milliseconds=100)).total_seconds()

@@ -69,7 +69,7 @@ class ScaleHistory:
     `highs` of what may be kept and `lows` of what is missing, in nodes; `sessions` of all nodes, while the nodes
     whose sessions are not known stay the same (`unknown`); `begun`: drains this leader began, by uid, and
     `drained`, `revived`: what it asked for and may not see yet; `added` nodes; `failing`: nodes that took no calls
-    since when; `per`: sessions a node last took.
+    since when; `marked`: nodes whose lowest deletion cost is read back since when; `per`: sessions a node last took.
     """
 
     at: datetime | None = None
@@ -82,6 +82,7 @@ class ScaleHistory:
     revived: tuple[tuple[str, datetime], ...] = ()
     added: tuple[tuple[datetime, int], ...] = ()
     failing: tuple[tuple[str, datetime], ...] = ()
+    marked: tuple[tuple[str, datetime], ...] = ()
     per: float | None = None
 
     def looked(self, now: datetime) -> ScaleHistory:
@@ -102,10 +103,9 @@ class ScaleHistory:
             kept = (*kept, (now, sessions))
         return replace(self, sessions=kept, unknown=unknown)
 
-    def failed(self, now: datetime, uids: Iterable[str]) -> ScaleHistory:
-        """Return the history with these nodes taking no calls at `now`, and no others."""
-        since = dict(self.failing)
-        return replace(self, failing=tuple((uid, since.get(uid, now)) for uid in uids))
+    def saw(self, now: datetime, *, failing: Iterable[str], marked: Iterable[str]) -> ScaleHistory:
+        """Return the history with these nodes, and no others, failing and marked at `now`."""
+        return replace(self, failing=_since(self.failing, now, failing), marked=_since(self.marked, now, marked))
 
     def rise(self, now: datetime, sessions: int) -> float:
         """Return by how many sessions a second all nodes together gain, 0 or more.
@@ -143,3 +143,11 @@ class ScaleHistory:
             begun=tuple(begun for begun in self.begun if now - begun[1] < scale_in),
             added=tuple(added for added in self.added if now - added[0] < lead),
         )
+
+
+def _since(
+    known: tuple[tuple[str, datetime], ...], now: datetime, uids: Iterable[str]
+) -> tuple[tuple[str, datetime], ...]:
+    """Return since when each of the nodes is what it is."""
+    since = dict(known)
+    return tuple((uid, since.get(uid, now)) for uid in uids)

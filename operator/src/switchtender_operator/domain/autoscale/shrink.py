@@ -10,6 +10,11 @@ from switchtender_operator.domain.autoscale.history import ScaleHistory
 from switchtender_operator.domain.autoscale.ordinals import from_the_top
 from switchtender_operator.domain.autoscale.world import LOWEST_COST, ScaleNode, ScaleWorld
 
+MARK_KNOWN = timedelta(seconds=3)
+"""After so long the target's controller knows a deletion cost that was read back: it reads pods by a watch of its own,
+which may lag behind that of the replicas.
+"""
+
 
 def may_go(node: ScaleNode, world: ScaleWorld) -> bool:
     """Return whether the node may be removed: autoscaling drains it, and nothing is lost with it.
@@ -69,7 +74,7 @@ def to_mark(world: ScaleWorld, fleet: Fleet) -> tuple[str, ...]:
     return tuple(node.uid for node in fleet.ours if node.cost != LOWEST_COST and may_go(node, world))
 
 
-def blocked(world: ScaleWorld, fleet: Fleet) -> str | None:
+def blocked(world: ScaleWorld, fleet: Fleet, history: ScaleHistory) -> str | None:
     """Return why the replicas cannot go down by one now, None where whichever pod is hit may go."""
     target = world.target
     if not target.replicas == target.status_replicas == len(fleet.alive):
@@ -80,9 +85,10 @@ def blocked(world: ScaleWorld, fleet: Fleet) -> str | None:
     staying = next((node for node in hit if not may_go(node, world)), None)
     if staying is not None:
         return f"pod {staying.name} would be removed first"
-    unmarked = next((node for node in hit if node.cost != LOWEST_COST), None)
+    known = {uid for uid, since in history.marked if world.now - since >= MARK_KNOWN}
+    unmarked = next((node for node in hit if node.uid not in known), None)
     if unmarked is not None and not target.ordinal:
-        return f"the deletion cost of pod {unmarked.name} is not read back yet"
+        return f"the deletion cost of pod {unmarked.name} is too new for the target's controller to know"
     return None
 
 
