@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from switchtender.cli import tables
 from switchtender.load.drains import Drain, Terms, phase, remaining, together
 
 times = st.floats(0, 1e10)
@@ -58,3 +59,18 @@ def test_a_node_is_empty_only_where_a_fresh_report_says_so_and_nothing_was_place
 )
 def test_what_is_not_known_to_be_empty_expires_and_what_is_empty_never_does(left, now, found):
     assert phase(Drain(1000.0, 1600.0, "Requested"), left, now) == found
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (None, "-"),
+        ({"sessions": 0, "deadline": 0.0, "expired": False}, "drained"),
+        ({"sessions": 3, "deadline": 7260.0, "expired": False}, "3 left, 2h00m"),
+        ({"sessions": None, "deadline": 95.0, "expired": False}, "? left, 0m35s"),
+        ({"sessions": 2, "deadline": 10.0, "expired": True}, "2 left, expired"),
+    ],
+)
+def test_what_remains_is_shown_with_the_time_that_is_left(monkeypatch, known, words):
+    monkeypatch.setattr("switchtender.cli.tables.time.time", lambda: 60.0)
+    assert tables.drain(known) == words
