@@ -5,6 +5,7 @@ Pure; decides nothing. Nothing here is remembered: a new leader sees the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,7 +65,7 @@ def _node(
     if drain is not None and drain.deadline is not None:
         deadlines.append(drain.deadline)
     deadline = min(deadlines, default=None)
-    sessions = None if report.sessions is None else report.sessions + int(report.pending)
+    sessions = None if report.sessions is None else report.sessions + math.floor(report.pending + 0.5)
     return ScaleNode(
         uid=pod.uid,
         name=pod.name,
