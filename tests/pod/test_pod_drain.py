@@ -186,6 +186,43 @@ def test_a_password_of_another_node_is_told(nodes, drain):
     assert phase(nodes, "password") == "running"
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"DRAIN_TIMEOUT": "0090"}, "seconds left: 90"),
+        ({"DRAIN_TIMEOUT": "00"}, "seconds left: 0"),
+        ({"DRAIN_TIMEOUT": "99999999999999999999"}, "accepted: whole seconds; 7200 are used"),
+        ({"DRAIN_PATIENCE": "soon"}, "DRAIN_PATIENCE is soon, accepted: seconds; 5 are used"),
+    ],
+)
+def test_an_odd_number_gives_up_no_call(drain, tmp_path, shell, variables, said):
+    script = tmp_path / "bin" / "fs_cli"
+    script.parent.mkdir()
+    script.write_text("""#!/bin/sh\necho "2 session(s) - peak 9, last 5min 9"\n""")
+    script.chmod(0o755)
+    draining = drain("idle", shell=shell.split(), PATH=f"{script.parent}:{os.environ['PATH']}", **variables)
+    if said.endswith("left: 0"):
+        assert draining.ends() == 1
+        assert said in draining.log
+        return
+    draining.says("sessions: 2")
+    assert said in draining.log
+    assert draining.process.poll() is None
+
+
+def test_an_interval_that_is_none_is_a_second(tools):
+    script = (tools / "switchtender-drain").read_text()
+    pause = next(line for line in script.splitlines() if line.strip().startswith("sleep "))
+    done = subprocess.run(
+        ["dash", "-c", f'poll=soon; sleep() {{ echo "$1"; [ "$1" != soon ]; }}; {pause}'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["soon", "1"]
+
+
 def test_without_a_log_of_the_container_it_speaks_on_standard_output(nodes, drain):
     draining = drain("password", ESL_PASSWORD="other", DRAIN_LOG="/nowhere/log")
     assert draining.ends() == 2
