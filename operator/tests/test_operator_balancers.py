@@ -192,6 +192,24 @@ def test_of_a_drain_the_earliest_start_and_the_most_calls_on_their_way_count() -
     assert (merged.age, merged.pending, merged.empty) == (0.2, 2.0, False)
 
 
+def test_a_node_is_empty_once_the_last_balancer_keeps_new_calls_from_it() -> None:
+    observations = Observations()
+    closed = state("a", age=0.2, sessions=0, effective=0.0, state="draining")
+    for at, others, empty in ((0.0, "ready", False), (1.0, "unknown", False), (2.0, "draining", True)):
+        states = {"a": closed, "b": state("b", age=3.0, sessions=0, effective=0.0, state=others)}
+        observations.heard("default", [A, B], states, at)
+        assert observations.observe(KEY, "default", at, WALL) is (at != 1.0)
+        assert observations.of(KEY).nodes["u1"].empty is empty  # type: ignore[union-attr]
+
+
+def test_a_report_that_is_young_again_is_news_of_an_empty_node() -> None:
+    observations = Observations()
+    for at, age, news in ((0.0, 40.0, True), (1.0, 41.0, False), (2.0, 0.4, True), (3.0, 0.5, False)):
+        states = {"a": state(age=age, sessions=0, effective=0.0, state="draining")}
+        observations.heard("default", [A], states, at)
+        assert observations.observe(KEY, "default", at, WALL) is news
+
+
 def test_small_steps_add_up_to_news() -> None:
     observations = Observations(step=0.05)
     woken = 0

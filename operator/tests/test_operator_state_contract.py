@@ -22,7 +22,7 @@ def test_every_field_of_the_contract_is_read():
     nodes = state.nodes["voice/ivr"]
     assert nodes["22222222-0000-4000-8000-000000000001"] == NodeReport(
         name="fs-0", state="ready", reason="Reporting", age=0.412, sessions=12, capacity=97.0, effective=12.5,
-        max_sessions=100, verdict="Eligible", paused_by_us=False, pending=0.5,
+        max_sessions=100, verdict="Eligible", paused_by_us=False, pending=0.5, open=True,
     )  # fmt: skip
     silent = nodes["22222222-0000-4000-8000-000000000002"]
     assert (silent.state, silent.age, silent.sessions) == ("unknown", None, None)

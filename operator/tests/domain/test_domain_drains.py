@@ -341,6 +341,42 @@ def test_many_nodes_are_one_event():
     assert event[2].endswith("and 4 more")
 
 
+def test_more_nodes_than_a_status_names_are_told_of_once():
+    names = [f"fs-{n:02}" for n in range(60)]
+    pods = [raw_pod(name, f"10.0.1.{n + 1}", annotations=AT_ELEVEN) for n, name in enumerate(names)]
+    cluster = drains(*pods, raw_pod("z", "10.0.1.99"))
+    told_of = []
+    for left, elsewhere in ((9, 10), (0, 30), (0, 60), (0, 90)):
+        reports = {name: report(name, "draining", sessions=0 if n else left) for n, name in enumerate(names)}
+        cluster.observe(reports | {"z": report("z", sessions=elsewhere)})
+        told_of += told(cluster.settle())
+    assert [event[1] for event in told_of] == ["Drained", "Drained"], "at first of many, then of the one that was left"
+
+
+def test_more_nodes_that_are_down_than_a_status_names_are_told_of_once():
+    names = [f"fs-{n:02}" for n in range(60)]
+    cluster = drains(*(raw_pod(name, f"10.0.1.{n + 1}") for n, name in enumerate((*names, "z"))))
+    told_of = []
+    for state, elsewhere in (("ready", 10), ("down", 30), ("down", 60), ("down", 90)):
+        reports = {name: report(name, state) for name in names}
+        cluster.observe(reports | {"z": report("z", sessions=elsewhere)})
+        told_of += [event.reason for event in cluster.settle().events if event.reason.startswith("Node")]
+    assert told_of == ["NodeDown"]
+
+
+@pytest.mark.parametrize("unheard", [{"state": "ready"}, {"state": "unknown"}, {"open": True}])
+def test_a_node_is_not_drained_before_every_balancer_keeps_new_calls_from_it(unheard: dict[str, Any]):
+    cluster = drains(raw_pod("p"))
+    cluster.observe({"p": report("p", sessions=0)})
+    cluster.settle()
+    cluster.add(raw_pod("p", annotations=AT_ELEVEN))
+    cluster.observe({"p": report("p", **{"state": "draining", "sessions": 0, **unheard})})
+    assert [event[1] for event in told(cluster.settle())] == ["Draining"]
+    assert shown(cluster)["drained"] is False
+    cluster.observe({"p": report("p", "draining", sessions=0)})
+    assert [event[1] for event in told(cluster.settle())] == ["Drained"]
+
+
 def test_nodes_that_drain_are_listed_before_all_others():
     pods = [raw_pod(f"fs-{n:02}", f"10.0.1.{n + 1}", ready=False) for n in range(60)]
     cluster = drains(*pods, raw_pod("z", "10.0.1.99", annotations=AT_ELEVEN))

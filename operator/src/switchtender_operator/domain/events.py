@@ -185,12 +185,14 @@ def of_countdowns(nodes: Iterable[Node], before: Mapping[str, Any], policy: Drai
     """Yield what became of drains since the status before: done, or not done in time.
 
     Of a node that drains of its own will also that it began and ended, which no set says. One that the status before
-    does not know by name is new, unless there was no room for it: then it was in service.
+    does not know by name is new, unless there was no room for it: then it did not drain, or nothing is told, for which
+    of more draining nodes than a status has room for did so before is not known.
     """
     was = summaries(before)
+    others_served = bool(before.get("truncated")) and _last_state(before) != "draining"
     begun, ended, drained, expired = [], [], [], []
     for node in nodes:
-        if node.name not in was and not before.get("truncated"):
+        if node.name not in was and not others_served:
             continue
         old = was.get(node.name, {"state": "ready", "reason": ""})
         text, drain, former = f"{node.name} ({node.reason})", node.drain, _drain_of(old)
@@ -221,6 +223,11 @@ def _remaining(sessions: int | None) -> str:
     return f"{sessions} session" + ("" if sessions == 1 else "s")
 
 
+def _last_state(status: Mapping[str, Any]) -> str | None:
+    """Return the state of the last node that a status names: others are in service as much as that one."""
+    return next((summary["state"] for summary in reversed(summaries(status).values())), None)
+
+
 def _drain_of(summary: Mapping[str, Any]) -> Mapping[str, Any]:
     drain = summary.get("drain")
     return drain if isinstance(drain, Mapping) else {}
@@ -238,10 +245,10 @@ def of_nodes(nodes: Iterable[Node], before: Mapping[str, Any]) -> Iterator[Event
     """Yield one Event for the nodes that are full, stale, down or ready again since the status before.
 
     Drains have their own Events. A node that is new has no state before, and one that the status before had no room for
-    was ready: it names those out of service first.
+    was ready, for it names those out of service first; if these alone are more than it has room for, that is not known.
     """
     was = {name: summary["state"] for name, summary in summaries(before).items()}
-    unlisted = "ready" if before.get("truncated") else None
+    unlisted = "ready" if before.get("truncated") and _last_state(before) in SERVING else None
     changed: dict[str, list[str]] = {}
     for node in nodes:
         old = was.get(node.name, unlisted)

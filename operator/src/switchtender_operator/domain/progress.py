@@ -51,7 +51,8 @@ def progress(
 
 
 def is_empty(report: NodeReport | None, policy: GroupPolicy | None) -> bool | None:
-    """Return whether no call is left on a node and none on its way there; None where no fresh report says.
+    """Return whether no call is left on a node and none on its way there, for no balancer has one for it any more; None
+    where no fresh report says.
 
     A report is fresh up to health.staleAfter; for Auto up to three questions on the Event Socket, at least 3 s.
     """

@@ -104,8 +104,9 @@ _ONE_CALL = 0.5
 class NodeReport:
     """What the balancer with the youngest report says about a member. `age` of that report in seconds, None without.
 
-    Of any balancer, not of that one alone: `paused_by_us`, `drain_since` (the earliest, None unless it drains) and
-    `pending`, the most sessions of calls that one placed and the report does not have yet.
+    Of any balancer, not of that one alone: `paused_by_us`, `drain_since` (the earliest, None unless it drains),
+    `pending`, the most sessions of calls that one placed and the report does not have yet, and `open`: one has not
+    taken up that the node drains.
     """
 
     name: str
@@ -120,11 +121,13 @@ class NodeReport:
     paused_by_us: bool = False
     drain_since: datetime | None = None
     pending: float = 0.0
+    open: bool = False
 
     @property
     def empty(self) -> bool:
-        """Whether the report, however old, says that no call is left, and none is on its way there."""
-        return self.sessions is not None and self.sessions <= 0 and self.pending < _ONE_CALL
+        """Whether the report, however old, says that no call is left, none is on its way there, and none will be."""
+        closed = self.state == "draining" and not self.open
+        return closed and self.sessions is not None and self.sessions <= 0 and self.pending < _ONE_CALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 LONGEST_ANSWER = 16 << 20
 STATE_PATH = "/api/v1/state"
+_YOUNG = 3.0
+"""Age in seconds of a report that any health.staleAfter takes: of an empty node such a one is news."""
+
 _END_OF_TIME = datetime(2999, 1, 1, tzinfo=UTC).timestamp()
 """Later times cannot be written to a status and read back."""
 
@@ -161,7 +164,7 @@ class _Digest:
                 uid: (node.state, node.reason, node.paused_by_us, node.max_sessions, node.drain_since)
                 for uid, node in nodes.items()
             },
-            {uid for uid, node in nodes.items() if node.state == "draining" and node.empty},
+            {uid: node.age is not None and node.age <= _YOUNG for uid, node in nodes.items() if node.empty},
         )
         sessions = sum(node.sessions or 0 for node in nodes.values())
         capacity = sum(node.capacity or 0.0 for node in nodes.values())
@@ -333,6 +336,7 @@ def read_state(raw: Mapping[str, Any]) -> BalancerState:
             paused_by_us=bool(entry.get("pausedByUs")),
             drain_since=_drain_since(entry.get("drain")),
             pending=max(0.0, (_real(entry.get("effective")) or 0.0) - (_real(entry.get("sessions")) or 0.0)),
+            open=entry["state"] != "draining",
         )
     return BalancerState(str(raw["instance"]), groups, assigned, nodes)
 
@@ -356,7 +360,8 @@ def _whole(value: Any) -> int | None:
 def _youngest(key: str, heard: Iterable[_Heard], now: float) -> dict[str, NodeReport]:
     """Return each node's report with the smallest age as of now.
 
-    That a balancer paused the node counts from any, and so do the earliest start of a drain and the most pending calls.
+    That a balancer paused the node counts from any, and so do the earliest start of a drain, the most pending calls and
+    that new ones still come.
     """
     found: dict[str, NodeReport] = {}
     for one in heard:
@@ -374,6 +379,7 @@ def _youngest(key: str, heard: Iterable[_Heard], now: float) -> dict[str, NodeRe
                 paused_by_us=known.paused_by_us or aged.paused_by_us,
                 drain_since=min(starts, default=None),
                 pending=max(known.pending, aged.pending),
+                open=known.open or aged.open,
             )
     return found
 
