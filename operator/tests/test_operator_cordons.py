@@ -103,9 +103,28 @@ def test_a_change_wakes_the_groups_on_that_node_and_no_other() -> None:
     cordoned.changed("v", None, again)
     cordoned.changed("u", held, None)
     assert dict(cordoned.since()) == {"w": None}, "the new node of the name is cordoned, too"
-    cordoned.changed("v", again, None)
+    cordoned.changed("v", again, KubernetesNode("v", "w"))
     assert dict(cordoned.since()) == {}
     assert set(woken) == {"voice/ivr"}
+
+
+def test_a_cordoned_node_that_is_removed_gives_its_pods_no_calls_back() -> None:
+    woken: list[str] = []
+    on = {"w": ["voice/ivr"]}
+    cordoned = CordonedNodes(lambda name: on.get(name, []), woken.append)
+    held, next_one = KubernetesNode("u", "w", unschedulable=True), KubernetesNode("v", "w")
+    cordoned.changed("u", None, held)
+    cordoned.changed("u", held, None)
+    assert (woken, dict(cordoned.since())) == (["voice/ivr"], {"w": None}), "the drain goes on"
+    on.clear()
+    assert dict(cordoned.since()) == {}, "and is forgotten with the last pod"
+    cordoned.changed("u", None, held)
+    on["w"] = ["voice/ivr"]
+    cordoned.changed("u", held, None)
+    cordoned.changed("v", None, next_one)
+    assert dict(cordoned.since()) == {}, "another node of the name takes pods"
+    cordoned.changed("v", next_one, None)
+    assert dict(cordoned.since()) == {}
 
 
 class _Reflector:
