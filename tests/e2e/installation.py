@@ -124,6 +124,9 @@ class Installation:
         for document in self.documents_of("ClusterRole", "ClusterRoleBinding"):
             plural = f"{document['kind'].lower()}s"
             self.cluster.delete(f"/apis/rbac.authorization.k8s.io/v1/{plural}/{document['metadata']['name']}")
+        # The next may want the same address for its Service before the namespace is gone.
+        for document in self.documents_of("Service"):
+            self.cluster.delete(f"/api/v1/namespaces/{self.namespace}/services/{document['metadata']['name']}")
 
     def document(self, kind: str, name: str) -> Json:
         """A rendered object by name."""
