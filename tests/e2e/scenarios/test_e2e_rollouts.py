@@ -128,6 +128,7 @@ def ringing(installed, voice, switches, user):
         yield lambda seconds: switches.change(answer_delay=seconds)
 
 
+@pytest.mark.full
 def test_calls_in_set_up_when_their_balancer_is_told_to_go(
     installed, switches, ringing, user, tmp_path, cluster, record_property
 ):
