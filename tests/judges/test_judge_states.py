@@ -94,7 +94,7 @@ CASES = {
     "no-heartbeat": Case(fault(no_heartbeat=True), [], fault(no_heartbeat=False), after=(), taken=True),
 }
 NODES = [Node(name, 80 + number, {"max-sessions": 50}) for number, name in enumerate(CASES)]
-STATE = re.compile(r"node is (\w+): (\w+) .*?node=(\S+)")
+STATE = re.compile(r"node is (unknown|ready|full|draining|stale|down): (\w+) .*?node=(\S+)")
 REST = 2.5
 """Seconds in which nothing more may happen: more than two polls."""
 
