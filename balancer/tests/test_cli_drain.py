@@ -17,6 +17,7 @@ from switchtender.cli.exits import Failure
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DRAIN = "switchtender.dev/drain"
 BY = "switchtender.dev/drained-by"
+STANDS = {DRAIN: "2026-03-01T12:00:00Z"}
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +82,13 @@ def cluster(api, run, tmp_path):
 
 def annotations(api, name):
     return api.object("pods", "voice", name)["metadata"].get("annotations") or {}
+
+
+async def looked(api):
+    """Once more, at least: the first question is what the status says before the order."""
+    before = len(api.calls("get", "balancergroups"))
+    while len(api.calls("get", "balancergroups")) < before + 2:
+        await asyncio.sleep(0.01)
 
 
 async def test_a_pod_is_annotated_and_the_annotation_is_taken_away(api, cluster):
@@ -252,9 +260,10 @@ async def test_a_member_or_group_that_is_none_is_told_with_those_near(api, clust
 
 async def test_waiting_ends_with_the_last_session(api, cluster):
     async def ends():
-        await asyncio.sleep(0.05)
+        await looked(api)
         api.merge("balancergroups", "voice", "ivr", {"status": {"nodeSummaries": [summary("fs-0", 0)]}})
 
+    api.put(pod("fs-0", annotations=STANDS))
     ending = asyncio.create_task(ends())
     done = await cluster("drain", "fs-0", "--wait", "--timeout", "1h")
     await ending
@@ -265,6 +274,7 @@ async def test_waiting_ends_with_the_last_session(api, cluster):
 
 
 async def test_waiting_ends_where_the_group_releases_the_node_and_not_where_it_holds_it(api, cluster):
+    api.put(pod("fs-0", annotations=STANDS))
     api.put(group(on_timeout="Hold", summaries=[summary("fs-0", 3, expired=True)]))
     held = await cluster("drain", "fs-0", "--wait", "--timeout", "20ms", "-o", "json")
     assert held.exit_code == 3
@@ -283,11 +293,11 @@ async def test_a_pod_that_is_gone_has_no_calls(api, cluster):
     api.put(group(summaries=[]))
 
     async def goes():
-        await asyncio.sleep(0.05)
+        await looked(api)
         api.remove("pods", "voice", "fs-0")
 
     going = asyncio.create_task(goes())
-    done = await cluster("drain", "fs-0", "--wait")
+    done = await cluster("drain", "fs-0", "--wait", "--timeout", "20s")
     await going
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == "voice/fs-0: gone"
@@ -295,14 +305,65 @@ async def test_a_pod_that_is_gone_has_no_calls(api, cluster):
 
 async def test_a_drain_that_somebody_ends_is_not_waited_for(api, cluster):
     async def cancels():
-        await asyncio.sleep(0.05)
+        await looked(api)
+        api.put(pod("fs-0"))
         api.merge("balancergroups", "voice", "ivr", {"status": {"nodeSummaries": [summary("fs-0", 3, drains=False)]}})
 
+    api.put(pod("fs-0", annotations=STANDS))
     cancelling = asyncio.create_task(cancels())
-    done = await cluster("drain", "fs-0", "--wait")
+    done = await cluster("drain", "fs-0", "--wait", "--timeout", "20s")
     await cancelling
     assert done.exit_code == 1
     assert done.stdout.splitlines()[-1] == "voice/fs-0: takes calls again: somebody ended the drain"
+
+
+async def test_what_the_status_says_of_a_drain_before_is_not_believed(api, cluster):
+    """Drained, taken back and drained again within a moment: the status still tells of the first time."""
+    api.put(group(summaries=[summary("fs-0", 0)]))
+    assert (await cluster("drain", "fs-0", "--wait", "--timeout", "30ms")).exit_code == 3
+    api.put(pod("fs-0"))
+
+    async def catches_up():
+        for sessions in (2, 0):
+            await looked(api)
+            told = summary("fs-0", sessions)
+            told["drain"]["since"] = annotations(api, "fs-0")[DRAIN]
+            api.merge("balancergroups", "voice", "ivr", {"status": {"nodeSummaries": [told]}})
+
+    catching_up = asyncio.create_task(catches_up())
+    done = await cluster("drain", "fs-0", "--wait", "--timeout", "20s")
+    assert done.exit_code == 0
+    assert done.stderr.splitlines()[0] == "voice/fs-0: 0 sessions, not seen to drain yet"
+    assert catching_up.done(), "not before the status tells of this drain"
+
+
+async def test_a_pod_that_the_status_has_no_room_for_any_more_still_drains(api, cluster):
+    api.put(pod("fs-0", annotations=STANDS))
+    others = [summary(f"a-{place}", 1) for place in range(50)]
+
+    async def crowds():
+        await looked(api)
+        api.merge("balancergroups", "voice", "ivr", {"status": {"nodeSummaries": others, "truncated": True}})
+
+    crowding = asyncio.create_task(crowds())
+    done = await cluster("drain", "fs-0", "--wait", "--timeout", "1s")
+    await crowding
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (3, "voice/fs-0: still drains")
+
+
+async def test_a_pod_that_another_one_took_the_name_of_is_gone(api, cluster):
+    api.put(pod("fs-0", annotations=STANDS))
+
+    async def goes():
+        await looked(api)
+        api.remove("pods", "voice", "fs-0")
+        api.put(pod("fs-0"))
+        api.merge("balancergroups", "voice", "ivr", {"status": {"nodeSummaries": [summary("fs-0", 1, drains=False)]}})
+
+    going = asyncio.create_task(goes())
+    done = await cluster("drain", "fs-0", "--wait", "--timeout", "20s")
+    await going
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "voice/fs-0: gone")
 
 
 async def test_names_are_completed_from_the_cluster(api, run, tmp_path):

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import difflib
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self, TypeVar
 
 from switchtender.cli.exits import Failure, fail
@@ -127,13 +127,16 @@ class Cluster:
         listed = self._run(self._client.list(PODS.path(self.namespace)), "list", PODS)
         return [pod.name for pod in (self._pod(raw, groups) for raw in listed["items"]) if pod.groups]
 
-    def exists(self, node: Node) -> bool:
-        """Whether it is still there: that very pod, or a member of that name."""
+    def again(self, node: Node) -> Node | None:
+        """As it is now, None if it is gone: that very pod, or the member of that name."""
         if node.kind == "StaticMember":
             raw = self.group(node.groups[0])
-            return raw is not None and _place(raw, node.name) is not None
+            place = None if raw is None else _place(raw, node.name)
+            return None if raw is None or place is None else replace(node, drain=_static(raw)[place].get("drain"))
         found = self._found(PODS, node.name)
-        return found is not None and found["metadata"]["uid"] == node.uid
+        if found is None or found["metadata"]["uid"] != node.uid:
+            return None
+        return replace(self._pod(found, ()), groups=node.groups)
 
     # --- what is wanted of it ---------------------------------------------------------------------------------
 

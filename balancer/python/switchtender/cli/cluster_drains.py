@@ -5,6 +5,7 @@ far they are is what the operator says in the group's status.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from switchtender_api.v1alpha1.units import format_time
 
 Json = dict[str, Any]
 Note = Callable[[str], None]
+
+_Said = tuple[object, object]
 
 _IN_SERVICE: Final = "takes calls"
 
@@ -56,7 +59,12 @@ class ClusterDrains:
     """Implements ``countdown.Drains`` on the nodes of a cluster.
 
     ``since`` None ends their drains. ``moved``: a drain that stands is to begin at ``since``, too; else it goes on as
-    it is, for its deadline is not to move because somebody said the same once more.
+    it is, for its deadline is not to move because somebody said the same once more. ``counted``: the calls are going to
+    be waited for.
+
+    A status is written some time after what it tells of. So of a node that begins to drain by this order, what the
+    status said before it is of another drain, and counts for nothing; and whether a drain was ended is asked of the
+    node itself, which the status may also have no room for.
     """
 
     def __init__(
@@ -67,6 +75,7 @@ class ClusterDrains:
         note: Note,
         *,
         moved: bool = False,
+        counted: bool = False,
         wide: bool = False,
     ) -> None:
         self._cluster = cluster
@@ -74,6 +83,9 @@ class ClusterDrains:
         self._since = since
         self._note = note
         self._moved = moved
+        self._counted = counted
+        self._outdated: dict[tuple[str, str], _Said] = {}
+        self._begun: set[str] = set()
         self._wide = wide
 
     def order(self) -> Ordered:
@@ -81,10 +93,13 @@ class ClusterDrains:
         lines: list[str] = []
         entries: list[Json] = []
         failures: list[str] = []
+        groups = self._groups() if self._counted else {}
         for node in self._nodes:
             drain = self._wanted(node)
             self._remark(node)
             try:
+                if self._begins(node):
+                    self._outdate(node, groups)
                 if drain != node.drain or node.drained_by is not None:
                     self._cluster.want(node, drain)
             except Failure as failure:
@@ -96,20 +111,42 @@ class ClusterDrains:
         return Ordered(tuple(lines), {"verb": verb, "nodes": entries}, tuple(failures))
 
     def look(self) -> list[Progress]:
-        """Each node as the status of its groups has it; one that is not there, and is no pod or member any more, is
-        gone.
-        """
-        groups = {
-            name: self._cluster.group(name) for name in sorted({name for node in self._nodes for name in node.groups})
-        }
+        """Each node as the status of its groups has it; or as it is itself, where that tells of no drain."""
+        groups = self._groups()
         return [self._seen(node, [group for name in node.groups if (group := groups[name])]) for node in self._nodes]
 
+    def _groups(self) -> dict[str, Json | None]:
+        return {
+            name: self._cluster.group(name) for name in sorted({name for node in self._nodes for name in node.groups})
+        }
+
     def _seen(self, node: Node, groups: Sequence[Json]) -> Progress:
-        found = [(group, summary) for group in groups if (summary := _summary(group, node.name)) is not None]
-        if not found and not self._cluster.exists(node):
-            return Progress(node.key, Phase.GONE)
-        told = [_progress(node.key, group, summary) for group, summary in found]
-        return together(node.key, told) if told else Progress(node.key, Phase.AWAITED)
+        found = [
+            _progress(node.key, group, summary, self._outdated.get((node.key, group["metadata"]["name"])))
+            for group in groups
+            if (summary := _summary(group, node.name)) is not None
+        ]
+        told = together(node.key, found) if found else Progress(node.key, Phase.AWAITED)
+        if told.phase is not Phase.AWAITED:
+            self._begun.add(node.key)
+            return told
+        now = self._cluster.again(node)
+        if now is None:
+            return replace(told, phase=Phase.GONE)
+        if now.drain is None and not now.terminating:
+            return replace(told, phase=Phase.CANCELLED)
+        return replace(told, phase=Phase.DRAINING) if node.key in self._begun else told
+
+    def _begins(self, node: Node) -> bool:
+        """Whether it is this order that the node drains by."""
+        stands = moment(node.drain)
+        return self._since is not None and not node.terminating and (stands is None or stands > self._since)
+
+    def _outdate(self, node: Node, groups: Mapping[str, Json | None]) -> None:
+        for name in node.groups:
+            group = groups.get(name)
+            if group is not None and (said := _said(_summary(group, node.name) or {})):
+                self._outdated[node.key, name] = said
 
     def _wanted(self, node: Node) -> str | None:
         if self._since is None:
@@ -151,13 +188,20 @@ def _words(drain: str | None) -> str:
     return _IN_SERVICE if drain is None else f"drains since {drain}"
 
 
+def _said(summary: Mapping[str, Any]) -> _Said | None:
+    """Which drain a status tells of: since when, and why."""
+    drain = summary.get("drain")
+    return (drain.get("since"), summary.get("reason")) if isinstance(drain, Mapping) else None
+
+
 def _summary(group: Json, name: str) -> Mapping[str, Any] | None:
     listed = (group.get("status") or {}).get("nodeSummaries") or ()
     return next((each for each in listed if isinstance(each, Mapping) and each.get("name") == name), None)
 
 
-def _progress(key: str, group: Json, summary: Mapping[str, Any]) -> Progress:
-    drain = summary.get("drain")
+def _progress(key: str, group: Json, summary: Mapping[str, Any], outdated: _Said | None) -> Progress:
+    said = _said(summary)
+    drain = None if said is None or said == outdated else summary["drain"]
     drained = isinstance(drain, Mapping) and drain.get("drained") is True
     return progress_of(key, drain, summary.get("sessions"), drained=drained, releases=_releases(group))
 

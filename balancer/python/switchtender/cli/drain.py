@@ -133,7 +133,7 @@ def _cluster(where: dict[str, Any], which: dict[str, Any], *, wide: bool) -> Ope
             nodes: list[Node] = chosen(
                 cluster, _each_once(which["node"]), which["selector"], which["group"], _note, counted=counted
             )
-            yield ClusterDrains(cluster, nodes, since, _note, moved=moved, wide=wide)
+            yield ClusterDrains(cluster, nodes, since, _note, moved=moved, counted=counted, wide=wide)
 
     return opened
 
