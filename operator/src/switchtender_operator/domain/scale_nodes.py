@@ -82,6 +82,7 @@ def _node(
         age=None if report.age is None else report.age + elapsed,
         cost=_cost(pod),
         created=pod.created,
+        open=report.open,
     )
 
 

@@ -39,6 +39,7 @@ from switchtender_operator.domain.force import in_force, own_sets
 from switchtender_operator.domain.members import written_bodies
 from switchtender_operator.domain.pods import Pod, project
 from switchtender_operator.domain.scale_nodes import Bodies, drained_by_us, scale_nodes, stale_after
+from switchtender_operator.domain.selectors import Matches
 from switchtender_operator.domain.world import GroupObject, GroupWorld, Observation, Scaling, ScalingFigures, Settings
 from switchtender_operator.reconcile.cluster import Cluster
 from switchtender_operator.reconcile.marker import Marker
@@ -86,10 +87,12 @@ Tell = Callable[[GroupObject, EventNote], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Known:
-    """What one leader remembers of one group."""
+    """What one leader remembers of one group; `matches` tells the pods of the target, None while that was not read."""
 
+    target: tuple[str, str, str]
     history: ScaleHistory = field(default_factory=ScaleHistory)
     scaling: Scaling | None = None
+    matches: Matches | None = None
     failures: int = 0
     not_before: float = 0.0
 
@@ -215,20 +218,30 @@ class Autoscaler:
                 await self.round()
             except NotLeader:
                 return
+            except Exception:  # one round that fails ends neither the next nor the operator
+                log.exception("a round of scaling and marking failed")
             await self._sleep(self._interval * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
 
     async def round(self) -> None:
         """Look at every group once. Raises NotLeader alone."""
         keys = sorted(self._cluster.group_keys())
-        self._known = {key: known for key, known in self._known.items() if key in keys}
+        self._known = {key: self._known[key] for key in keys if key in self._known}
         balancers = self._cluster.balancers()
-        judged = [found for key in keys if (found := self._judged(key, balancers)) is not None]
+        judged: list[tuple[GroupWorld, Acceptance]] = []
+        for key in keys:
+            await asyncio.sleep(0)
+            if (found := self._judged(key, balancers)) is not None:
+                judged.append(found)
         claims = [
             _Claim(world.group, accepted.spec.autoscale)
             for world, accepted in ((world, acceptance.group) for world, acceptance in judged)
             if accepted is not None and accepted.spec.autoscale is not None
         ]
-        seen = [one for world, acceptance in judged if (one := self._seen(world, acceptance)) is not None]
+        seen: list[_Group] = []
+        for world, acceptance in judged:
+            await asyncio.sleep(0)
+            if (one := self._seen(world, acceptance)) is not None:
+                seen.append(one)
         self._marker.begin()
         slots = asyncio.Semaphore(_AT_ONCE)
         outcomes = await asyncio.gather(
@@ -239,12 +252,19 @@ class Autoscaler:
             if isinstance(outcome, BaseException):
                 raise outcome
         for one in seen:
-            await self._release(one, claims)
-            now = self._wall()
-            nodes = one.nodes(one.pods.values(), now)
-            await self._marker.mark(
-                one.pods, nodes, one.policy, stale_after=one.stale_after, now=now, clock=self._clock()
-            )
+            await asyncio.sleep(0)  # others have their turn: hundreds of groups take a while
+            try:
+                await self._release(one, claims)
+                await self._mark(one)
+            except NotLeader:
+                raise
+            except Exception:
+                log.exception("a group's pods could not be marked; the others go on", extra={"group": one.group.key})
+
+    async def _mark(self, one: _Group) -> None:
+        now = self._wall()
+        nodes = one.nodes(one.pods.values(), now)
+        await self._marker.mark(one.pods, nodes, one.policy, stale_after=one.stale_after, now=now, clock=self._clock())
 
     def _judged(
         self, key: str, balancers: Mapping[str, BalancerConfigSpec | str]
@@ -277,10 +297,12 @@ class Autoscaler:
         """Return what is to be done for the group, None if it is not scaled, or it is too soon after a failure."""
         if one.spec is None or one.spec.autoscale is None:
             return None
-        known = self._known.setdefault(one.group.key, _Known())
+        mine = _Claim(one.group, one.spec.autoscale)
+        known = self._known.setdefault(one.group.key, _Known(mine.target))
+        if known.target != mine.target:  # what was learned of the one before says nothing of another
+            known.target, known.history, known.matches, known.not_before = mine.target, ScaleHistory(), None, 0.0
         if self._clock() < known.not_before:
             return None
-        mine = _Claim(one.group, one.spec.autoscale)
         first = min((claim for claim in claims if claim.target == mine.target), key=lambda claim: claim.age)
         return _Job(one, one.spec, one.spec.autoscale, first, known)
 
@@ -293,7 +315,7 @@ class Autoscaler:
                 scaling = await self._scale(job)
         except UnfitError as error:
             scaling = job.said(error.reason, str(error))
-            known.failures = 0
+            known.failures, known.matches = 0, _no_pod
         except ApiError as error:
             scaling = self._refused(job, error)
         except Unreachable as error:
@@ -333,6 +355,7 @@ class Autoscaler:
             message = f"group {job.first.group.name} scales the same target, and is older"
             raise UnfitError(AUTOSCALE_TARGET_TAKEN, message)
         target = await self._targets.read(namespace, wanted)
+        known.matches = target.matches
         _check_pods(job.one, target)
         pods = {uid: pod for uid, pod in job.one.pods.items() if target.matches(dict(pod.labels))}
         name = rival(await self._targets.rivals(namespace), wanted)
@@ -342,6 +365,8 @@ class Autoscaler:
         world = job.world(target, pods.values(), self._wall())
         decision, history = decide(world, known.history)
         replicas = await self._carry_out(job, world, decision, target, pods)
+        if replicas is None:  # nothing was added, or came too late: then it is no step that others wait for
+            history = replace(history, added=known.history.added)
         known.history = history  # not before all is written: a drain that failed is not to count as begun
         figures = ScalingFigures(
             replicas=target.seen.replicas if replicas is None else replicas,
@@ -393,19 +418,33 @@ class Autoscaler:
         return again.replicas == decision.replicas
 
     async def _release(self, one: _Group, claims: Sequence[_Claim]) -> None:
-        """Take back what was drained by autoscaling, once nothing in the namespace that is scaled has the pod."""
-        if one.spec is None or one.spec.autoscale is not None:
-            return
+        """Take back what was drained by autoscaling, once the pod is of no target that is scaled.
+
+        By nobody: spec.autoscale is gone, or names another target, or is refused, or its target is not to be scaled.
+        """
         held = [pod for pod in one.pods.values() if drained_by_us(pod) and pod.deletion is None]
         for pod in held:
-            others = (self._pods.pods(claim.group.key) for claim in claims)
-            if any(pods is None or pod.uid in pods for pods in others):
+            if any(self._may_scale(claim, pod) for claim in claims):
                 continue
             try:
                 await self._writer.revive(pod)
             except (ApiError, Unreachable) as error:
                 log.warning("a drain could not be taken back", extra={"pod": pod.name, "error": str(error)})
                 return
+
+    def _may_scale(self, claim: _Claim, pod: Pod) -> bool:
+        """Return whether the pod is of the target that is claimed; as long as that is not known, it may be."""
+        if claim.group.namespace != pod.namespace:
+            return False
+        pods, known = self._pods.pods(claim.group.key), self._known.get(claim.group.key)
+        if pods is None or known is None:
+            return True
+        return pod.uid in pods and (known.matches is None or known.matches(dict(pod.labels)))
+
+
+def _no_pod(_: Mapping[str, str]) -> bool:
+    """Of a target that is not scaled."""
+    return False
 
 
 def _check_pods(one: _Group, target: Target) -> None:

@@ -35,8 +35,11 @@ def released(node: ScaleNode, on_timeout: Literal["Hold", "Release"]) -> bool:
 
 
 def settled_empty(node: ScaleNode, now: datetime) -> bool:
-    """Return whether the last report is from after every balancer knew of the drain, and says that there are none."""
-    if node.sessions != 0 or node.since is None or node.age is None:
+    """Return whether the last report is from after every balancer knew of the drain, and says that there are none.
+
+    Ten seconds are what balancers need; one that says it still sends calls there is believed however long that takes.
+    """
+    if node.open or node.sessions != 0 or node.since is None or node.age is None:
         return False
     return now - timedelta(seconds=node.age) >= node.since + SETTLED
 

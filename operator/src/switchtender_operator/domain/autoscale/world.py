@@ -20,6 +20,7 @@ class ScaleNode:
     `ready`: scheduled and Ready. `pending`: in phase Pending, so it never was Ready and never had a call.
     `draining` by whatever reason, `since` when; `drained_by_us` where autoscaling asked for it; `expired`: past its
     deadline. `state` is a balancer's word: unknown, ready, full, draining, stale, down. `sessions` as reported,
+    `open`: some balancer has not taken up that the node drains, and may send calls there.
     `capacity` in sessions, `age` of that report in seconds; None is not known. `cost` is the deletion cost as read
     back, None without.
     """
@@ -39,6 +40,7 @@ class ScaleNode:
     cost: int | None
     created: datetime | None
     pending: bool = False
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
