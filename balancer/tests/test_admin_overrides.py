@@ -80,6 +80,26 @@ def test_a_node_that_was_paused_from_here_is_known_after_a_restart_by_any_of_its
     assert not Admin(directory).paused([FS2])
 
 
+def test_a_pause_that_lasts_for_days_is_known_for_a_day_after_its_node_left_the_configuration():
+    now = [1000.0]
+    directory = Directory()
+    admin = Admin(directory, lambda: now[0])
+    admin.remember_paused([FS1], paused=True)
+    admin.present({FS1})
+    now[0] += 3 * KEPT
+    admin.present(set())
+    assert Admin(directory, lambda: now[0]).paused([FS1])
+    now[0] += KEPT - 1
+    admin.present({FS1})
+    now[0] += KEPT - 1
+    admin.present(set())
+    assert admin.paused([FS1]), "it was there again in between"
+    again = Admin(directory, lambda: now[0])
+    now[0] += KEPT + 1
+    again.present(set())
+    assert not Admin(directory).paused([FS1])
+
+
 def test_a_claim_that_changes_nothing_writes_nothing():
     directory = Directory()
     admin = Admin(directory)

@@ -260,6 +260,56 @@ def test_a_user_who_may_not_run_fsctl_pauses_nothing_and_that_is_told_once():
     on_a_node(test, users=[user])
 
 
+def test_that_a_user_may_not_run_fsctl_is_told_of_a_drain_that_begins_later():
+    user = {"name": "lb@example.com", "password": "ClueCon", "api": ["status"]}
+
+    async def test(pool):
+        watch = pool.balancer(SERVING, user="lb@example.com")
+        await asyncio.sleep(10.0)
+        for policy in (DRAINED, PAUSED_BEFORE):
+            pool.wants(watch, policy)
+            await asyncio.sleep(10.0)
+        assert [event.reason for event in watch._journal.after(0) if event.type == "NodePause"] == ["Unknown"]
+
+    on_a_node(test, users=[user])
+
+
+def test_a_new_process_that_is_known_late_for_one_is_resumed_as_well():
+    """Without `status` only a heartbeat tells that it is another one: by then it is paused."""
+    user = {"name": "lb@example.com", "password": "ClueCon", "api": ["fsctl"]}
+
+    async def test(pool):
+        watch = pool.balancer(DRAINED, user="lb@example.com")
+        await pool.until(paused=True)
+        await asyncio.sleep(30.0)
+        pool.node.crash()
+        await asyncio.sleep(1.0)
+        await pool.node.start(at_once=True)
+        await pool.until(paused=True)
+        assert watch.model.restarts == 0
+        await asyncio.sleep(60.0)
+        assert (watch.model.restarts, watch.pausing.ours) == (1, True)
+        pool.wants(watch, SERVING)
+        await pool.until(paused=False)
+
+    on_a_node(test, esl="127.0.0.196:8021", heartbeat_interval=20.0, users=[user])
+
+
+def test_a_node_that_is_asked_to_end_is_not_opened_to_new_calls_until_that_is_taken_back():
+    async def test(pool):
+        watch = pool.balancer(DRAINED)
+        await pool.until(paused=True)
+        pool.node.request_shutdown("elegant")
+        await asyncio.sleep(5.0)
+        pool.wants(watch, SERVING)
+        await asyncio.sleep(30.0)
+        assert (pool.paused, watch.state.reason) == (True, "ShutdownRequested")
+        pool.node.cancel_shutdown()
+        await pool.until(paused=False)
+
+    on_a_node(test, background_sessions=1)
+
+
 def test_a_node_that_refuses_is_asked_ever_more_seldom_and_stays_logged_in():
     async def test(pool):
         run_api, asked = pool.node.run_api, []

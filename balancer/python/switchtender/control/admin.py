@@ -43,7 +43,8 @@ class Admin:
         self._clock = clock
         self._overrides: dict[str, Override] = {}
         self._gone_since: dict[str, float] = {}
-        self._paused: dict[str, float] = {}
+        self._paused: dict[str, float | None] = {}
+        """Since when each is gone from the configuration; None: it is in there."""
         if directory is not None:
             self._load(directory.read(FILE))
 
@@ -58,10 +59,10 @@ class Admin:
 
     def remember_paused(self, members: Iterable[str], *, paused: bool) -> None:
         """The node that these members are was paused from here, or is no longer."""
-        before, now = dict(self._paused), self._clock()
+        before = dict(self._paused)
         for uid in members:
             if paused:
-                self._paused.setdefault(uid, now)
+                self._paused.setdefault(uid, None)
             else:
                 self._paused.pop(uid, None)
         if self._paused != before:
@@ -78,15 +79,16 @@ class Admin:
 
     def present(self, uids: Collection[str]) -> None:
         """These members are in the configuration, and no others."""
-        now, before = self._clock(), (dict(self._gone_since), len(self._overrides), len(self._paused))
+        now, before = self._clock(), (dict(self._gone_since), len(self._overrides), dict(self._paused))
         gone = {uid: self._gone_since.get(uid, now) for uid in self._overrides if uid not in uids}
         for uid, since in gone.items():
             if now - since > KEPT:
                 log.info("an override is dropped: its node left the configuration a day ago", extra={"member": uid})
                 del self._overrides[uid]
         self._gone_since = {uid: since for uid, since in gone.items() if uid in self._overrides}
-        self._paused = {uid: at for uid, at in self._paused.items() if uid in uids or now - at <= KEPT}
-        if (self._gone_since, len(self._overrides), len(self._paused)) != before:
+        away = {uid: None if uid in uids else now if since is None else since for uid, since in self._paused.items()}
+        self._paused = {uid: since for uid, since in away.items() if since is None or now - since <= KEPT}
+        if (self._gone_since, len(self._overrides), self._paused) != before:
             self._save()
 
     def _load(self, text: bytes | None) -> None:
@@ -98,7 +100,8 @@ class Admin:
                 self._overrides[str(entry["uid"])] = _override(entry, self._clock())
                 if entry["goneSince"] is not None:
                     self._gone_since[str(entry["uid"])] = float(entry["goneSince"])
-            self._paused = {str(uid): float(at) for uid, at in document.get("paused", {}).items()}
+            paused = document.get("paused", {}).items()
+            self._paused = {str(uid): None if since is None else float(since) for uid, since in paused}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self._overrides, self._gone_since, self._paused = {}, {}, {}
             log.warning("%s is left aside, no node is overridden: %s", FILE, error)

@@ -158,6 +158,8 @@ class Watch:
         self.policy = self._still_awaited(policy)
         if policy.drain is not None and policy.drain.paused_by_us:
             self._set_pausing(pausing.told(self.pausing))
+        if self.model.readiness is not None and self.model.readiness.paused_inbound is None:
+            self._advise()  # who may not ask hears of readiness when it changes, which may be never
         if policy.admin == "Disabled":
             self._leave_alone(esl, poll_interval)
             return
@@ -330,19 +332,28 @@ class Watch:
 
     def _see_to_pause(self, readiness: Readiness) -> None:
         """Pause the node, or resume it, where it is not as it should be. What a check says is of after our last wish:
-        the driver asks in that order.
+        the driver asks in that order. One that boots or ends says that it is not paused, whatever it is; and one that
+        is to end when its calls have ended is not opened to new ones.
         """
         intent = self._intent
         if readiness.paused_inbound is None:
-            if intent == "Pause" and not self._told_unpausable:
-                self._told_unpausable = True
-                self._tell_of_pause("Unknown", f"whether the node is paused cannot be asked, so it is not: {_ALLOW}")
+            self._advise()
             return
         self._told_unpausable = False
+        if self.model.shutting_down or not (readiness.ready or readiness.paused_inbound):
+            return
+        if intent == "Resume" and self.model.shutdown_requested:
+            return
         known, wish = pausing.seen(self.pausing, intent, self._clock(), paused=readiness.paused_inbound)
         self._set_pausing(known)
         if wish is not None and (self._driver is None or not self._driver.set_paused(paused=wish)):
             self._set_pausing(pausing.unanswered(known))
+
+    def _advise(self) -> None:
+        """Say once what keeps the node from being paused where that is wanted: nobody may ask."""
+        if self._intent == "Pause" and not self._told_unpausable:
+            self._told_unpausable = True
+            self._tell_of_pause("Unknown", f"whether the node is paused cannot be asked, so it is not: {_ALLOW}")
 
     def _on_pause_answer(self, answer: PauseAnswer) -> None:
         before = self.pausing

@@ -23,12 +23,14 @@ LONGEST_GAP: Final = 300.0
 class Pausing:
     """``ours``: inbound calls are paused there because of a drain, and are to be resumed after it. ``asked``: what the
     node was asked for and has not answered yet, True to pause. ``attempts``: those since it was last as it should be.
+    ``here``: it is ours by what was asked on the connection that stands, whose other end is one process.
     """
 
     ours: bool = False
     asked: bool | None = None
     attempts: int = 0
     not_before: float = -math.inf
+    here: bool = False
 
 
 def seen(known: Pausing, intent: Intent, now: float, *, paused: bool) -> tuple[Pausing, bool | None]:
@@ -39,12 +41,13 @@ def seen(known: Pausing, intent: Intent, now: float, *, paused: bool) -> tuple[P
         return known, None
     wish = _wish(known, intent, paused=paused)
     if wish is None:
-        return Pausing(ours=known.ours and paused), None
+        ours = known.ours and paused
+        return Pausing(ours=ours, here=ours and known.here), None
     if now < known.not_before:
         return known, None
     gap = min(FIRST_GAP * 2.0 ** min(known.attempts, 30), LONGEST_GAP)
     # Ours from the moment of asking: the answer may be lost, and a node that we paused is not to stay so.
-    return Pausing(wish or known.ours, wish, known.attempts + 1, now + gap), wish
+    return Pausing(wish or known.ours, wish, known.attempts + 1, now + gap, here=wish or known.here), wish
 
 
 def _wish(known: Pausing, intent: Intent, *, paused: bool) -> bool | None:
@@ -55,12 +58,13 @@ def _wish(known: Pausing, intent: Intent, *, paused: bool) -> bool | None:
 
 def answered(known: Pausing, *, accepted: bool) -> Pausing:
     """The node did what it was asked for, or refused it."""
-    return replace(known, ours=accepted if known.asked else known.ours, asked=None)
+    ours = accepted if known.asked else known.ours
+    return replace(known, ours=ours, asked=None, here=ours and known.here)
 
 
 def unanswered(known: Pausing) -> Pausing:
     """The connection is gone; what was asked on it may or may not have come to pass."""
-    return replace(known, asked=None)
+    return replace(known, asked=None, here=False)
 
 
 def told(known: Pausing) -> Pausing:
@@ -69,5 +73,7 @@ def told(known: Pausing) -> Pausing:
 
 
 def restarted(known: Pausing) -> Pausing:
-    """The node is another process: what it was is void, and so is what kept us from asking again."""
-    return Pausing(asked=known.asked)
+    """The node is another process than before the connection that stands: what that one was is void, and so is what
+    kept us from asking again. What was asked since is this one's: its first heartbeat may tell only later which it is.
+    """
+    return Pausing(ours=known.here, asked=known.asked, here=known.here)
