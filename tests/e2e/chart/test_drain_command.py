@@ -63,7 +63,8 @@ def somebody(nodes, namespace, helm, tmp_path):
     def run(account, *arguments):
         kubeconfig = nodes.service_account_kubeconfig(namespace, account, tmp_path / account)
         given = [*arguments, "--kubeconfig", str(kubeconfig), "-n", namespace]
-        return CliRunner().invoke(main, given, catch_exceptions=False)
+        with nodes.inside():
+            return CliRunner().invoke(main, given, catch_exceptions=False)
 
     yield run
     for role in roles:
