@@ -4,8 +4,10 @@ The Deployment and its pods are real, and so are the controllers that make and d
 simulated node for each pod. Scaled once by the operator, once by a HorizontalPodAutoscaler.
 """
 
+import collections
 import dataclasses
 import threading
+import time
 
 import pytest
 
@@ -69,14 +71,19 @@ def switchboard(voice, tmp_path):
     assert not found.troubles
 
 
+KNOWN_LATE = 6
+"""Seconds that what a node carries may be on its way to the operator: to a heartbeat, to a status, to a round."""
+
+
 @dataclasses.dataclass
 class Departure:
-    """A pod that is about to go, and what was on the nodes when that was seen."""
+    """A pod that is about to go, and what was on the nodes in the seconds before that was seen."""
 
     name: str
     sessions: int
+    """The fewest that it had."""
     others: dict[str, int]
-    """Sessions of those that stay."""
+    """The most that each of those had that stay."""
 
 
 class Watcher:
@@ -98,8 +105,12 @@ class Watcher:
         self._thread.join(10)
 
     def _watch(self):
-        seen = set()
+        seen, lately = set(), collections.deque()
         while not self._over.wait(0.2):
+            now = time.monotonic()
+            lately.append((now, {name: int(node["sessions"]) for name, node in self._switchboard.nodes().items()}))
+            while lately[0][0] < now - KNOWN_LATE:
+                lately.popleft()
             pods = self._voice.pods()
             gone = {
                 name
@@ -108,9 +119,12 @@ class Watcher:
             }
             self.most = max(self.most, len(pods) - len(gone))
             if gone - seen:
-                sessions = {name: int(node["sessions"]) for name, node in self._switchboard.nodes().items()}
-                others = {name: each for name, each in sessions.items() if name not in gone}
-                self.departures += [Departure(name, sessions.get(name, 0), others) for name in sorted(gone - seen)]
+                fewest, most = (
+                    {name: pick(each[name] for _, each in lately if name in each) for name in lately[-1][1]}
+                    for pick in (min, max)
+                )
+                others = {name: each for name, each in most.items() if name not in gone}
+                self.departures += [Departure(name, fewest.get(name, 0), others) for name in sorted(gone - seen)]
             seen |= gone
 
 
