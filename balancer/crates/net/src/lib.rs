@@ -31,6 +31,7 @@ mod sys;
 mod tcp;
 mod tracer;
 mod traces;
+pub mod udp;
 mod views;
 mod worker;
 

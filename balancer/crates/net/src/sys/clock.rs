@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchtender_select::Time;
 
 /// Now, in nanoseconds of `CLOCK_MONOTONIC`.
-pub(crate) fn monotonic() -> Time {
+pub fn monotonic() -> Time {
     Time::ZERO + read(libc::CLOCK_MONOTONIC)
 }
 

@@ -8,11 +8,15 @@ const MAX_EVENTS: usize = 32;
 
 /// One ready descriptor, by the token it was added with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ready {
-    pub(crate) token: u64,
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-    pub(crate) error: bool,
+pub struct Ready {
+    /// As given when the descriptor was added.
+    pub token: u64,
+    /// There is something to read.
+    pub readable: bool,
+    /// There is room to write.
+    pub writable: bool,
+    /// There is an error to be told: of a datagram socket, in its error queue.
+    pub error: bool,
 }
 
 /// What a descriptor is watched for; errors are always told.
@@ -35,12 +39,16 @@ impl Interest {
 
 /// An epoll instance.
 #[derive(Debug)]
-pub(crate) struct Epoll {
+pub struct Epoll {
     fd: OwnedFd,
 }
 
 impl Epoll {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// An epoll instance that watches nothing yet.
+    ///
+    /// # Errors
+    /// No descriptor can be had.
+    pub fn new() -> io::Result<Self> {
         // SAFETY: no pointers; the result is checked.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
@@ -51,7 +59,10 @@ impl Epoll {
     }
 
     /// Watch a descriptor for input. It is forgotten when it is closed.
-    pub(crate) fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The descriptor is not open, or watched already.
+    pub fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, token, Interest::READ)
     }
 
@@ -73,30 +84,67 @@ impl Epoll {
     }
 
     /// Wait, rounding the time up to whole milliseconds; `None` waits for ever. A signal ends the wait with nothing.
-    pub(crate) fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        ready.clear();
+    ///
+    /// # Errors
+    /// None with descriptors that are open.
+    pub fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let timeout = match timeout {
             None => -1,
             Some(time) => i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX),
         };
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; MAX_EVENTS];
         #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "32")]
-        // SAFETY: `events` has room for MAX_EVENTS entries and outlives the call.
-        let count =
-            unsafe { libc::epoll_wait(self.fd.as_raw_fd(), events.as_mut_ptr(), MAX_EVENTS as libc::c_int, timeout) };
-        let Ok(count) = usize::try_from(count) else {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
-        };
-        #[allow(clippy::cast_sign_loss, reason = "bit masks")]
-        let (input, output, trouble) =
-            (libc::EPOLLIN as u32, libc::EPOLLOUT as u32, (libc::EPOLLERR | libc::EPOLLHUP) as u32);
-        ready.extend(events.iter().take(count).map(|event| {
-            let (flags, token) = (event.events, event.u64);
-            Ready { token, readable: flags & input != 0, writable: flags & output != 0, error: flags & trouble != 0 }
-        }));
-        Ok(())
+        wait_with(ready, |events| {
+            // SAFETY: `events` has room for MAX_EVENTS entries and outlives the call.
+            unsafe { libc::epoll_wait(self.fd.as_raw_fd(), events.as_mut_ptr(), MAX_EVENTS as libc::c_int, timeout) }
+        })
     }
+
+    /// Wait, to the nanosecond as far as the kernel's timer slack allows: for what is due between milliseconds. A signal
+    /// ends the wait with nothing. It needs Linux 5.11 (`epoll_pwait2`).
+    ///
+    /// # Errors
+    /// `ENOSYS` before that Linux.
+    pub fn wait_precisely(&self, timeout: Duration, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let timeout = libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "32")]
+        wait_with(ready, |events| {
+            // SAFETY: `events` has room for MAX_EVENTS entries; it and `timeout` outlive the call; a null mask leaves the
+            // signal mask as it is.
+            unsafe {
+                libc::epoll_pwait2(
+                    self.fd.as_raw_fd(),
+                    events.as_mut_ptr(),
+                    MAX_EVENTS as libc::c_int,
+                    &raw const timeout,
+                    std::ptr::null(),
+                )
+            }
+        })
+    }
+}
+
+type Events = [libc::epoll_event; MAX_EVENTS];
+
+/// Fill `ready` from what a call of the `epoll_wait` family wrote.
+fn wait_with(ready: &mut Vec<Ready>, wait: impl FnOnce(&mut Events) -> libc::c_int) -> io::Result<()> {
+    ready.clear();
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; MAX_EVENTS];
+    let count = wait(&mut events);
+    let Ok(count) = usize::try_from(count) else {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
+    };
+    #[allow(clippy::cast_sign_loss, reason = "bit masks")]
+    let (input, output, trouble) =
+        (libc::EPOLLIN as u32, libc::EPOLLOUT as u32, (libc::EPOLLERR | libc::EPOLLHUP) as u32);
+    ready.extend(events.iter().take(count).map(|event| {
+        let (flags, token) = (event.events, event.u64);
+        Ready { token, readable: flags & input != 0, writable: flags & output != 0, error: flags & trouble != 0 }
+    }));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -118,6 +166,18 @@ mod tests {
         second.drain();
         epoll.wait(Some(Duration::ZERO), &mut ready).unwrap();
         assert_eq!(ready, []);
+    }
+
+    #[test]
+    fn a_precise_wait_ends_in_time_or_with_what_is_ready() {
+        let (epoll, counter) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(counter.as_raw_fd(), 1).unwrap();
+        let mut ready = Vec::new();
+        epoll.wait_precisely(Duration::from_nanos(1), &mut ready).unwrap();
+        assert_eq!(ready, []);
+        counter.signal();
+        epoll.wait_precisely(Duration::MAX, &mut ready).unwrap();
+        assert_eq!(ready, [Ready { token: 1, readable: true, writable: false, error: false }]);
     }
 
     #[test]

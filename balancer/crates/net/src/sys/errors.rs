@@ -13,17 +13,20 @@ struct Control([u8; 256]);
 
 /// One ICMP error, or one of the local stack's.
 #[derive(Debug)]
-pub(crate) struct Complaint<'a> {
+pub struct Complaint<'a> {
     /// Where the datagram was going.
-    pub(crate) to: SocketAddr,
+    pub to: SocketAddr,
     /// As errno: `ECONNREFUSED` for ICMP port unreachable.
-    pub(crate) errno: i32,
+    pub errno: i32,
     /// The beginning of the datagram, as the network quoted it.
-    pub(crate) quoted: &'a [u8],
+    pub quoted: &'a [u8],
 }
 
 /// Take the oldest complaint from the socket's error queue; `None` when there is no more.
-pub(crate) fn next_complaint<'a>(socket: &impl AsRawFd, buffer: &'a mut [u8]) -> io::Result<Option<Complaint<'a>>> {
+///
+/// # Errors
+/// The socket is none that has such a queue.
+pub fn next_complaint<'a>(socket: &impl AsRawFd, buffer: &'a mut [u8]) -> io::Result<Option<Complaint<'a>>> {
     // SAFETY: all-zero bytes are a valid sockaddr_storage and msghdr.
     let mut name: libc::sockaddr_storage = unsafe { zeroed() };
     // SAFETY: as above.

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod address;
+mod affinity;
 mod clock;
 mod epoll;
 mod errors;
@@ -15,15 +16,19 @@ mod signals;
 mod socket;
 mod tcp;
 
-pub(crate) use clock::{monotonic, wall_clock};
-pub(crate) use epoll::{Epoll, Interest, Ready};
-pub(crate) use errors::{Complaint, next_complaint};
+pub use affinity::pin_to_cpu;
+pub use clock::monotonic;
+pub(crate) use clock::wall_clock;
+pub(crate) use epoll::Interest;
+pub use epoll::{Epoll, Ready};
+pub use errors::{Complaint, next_complaint};
 pub(crate) use event_fd::EventFd;
-pub(crate) use receive::{ReceiveBatch, Received};
-pub(crate) use send::{SendBatch, SendFailure};
+pub use receive::{ReceiveBatch, Received};
+pub use send::{Flushed, SendBatch, SendFailure};
 pub(crate) use signals::leave_to_main_thread;
-pub(crate) use socket::{UdpSocket, source_towards};
+pub use socket::UdpSocket;
+pub(crate) use socket::source_towards;
 pub(crate) use tcp::{TcpAcceptor, TcpStream};
 
 /// Datagrams moved by one system call.
-pub(crate) const BATCH: usize = 32;
+pub const BATCH: usize = 32;

@@ -17,14 +17,17 @@ struct Control([u8; 64]);
 
 /// One datagram. Addresses of IPv4 stand in their own shape, whatever the socket's family.
 #[derive(Debug)]
-pub(crate) struct Received<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) source: SocketAddr,
-    pub(crate) local_ip: Option<IpAddr>,
+pub struct Received<'a> {
+    /// The whole of it.
+    pub bytes: &'a [u8],
+    /// Where it came from.
+    pub source: SocketAddr,
+    /// The local address it was sent to.
+    pub local_ip: Option<IpAddr>,
 }
 
 /// Reusable room for one batch (2 MiB, touched only as far as datagrams reach).
-pub(crate) struct ReceiveBatch {
+pub struct ReceiveBatch {
     bytes: Box<[u8]>,
     names: Box<[libc::sockaddr_storage; BATCH]>,
     controls: Box<[Control; BATCH]>,
@@ -32,8 +35,15 @@ pub(crate) struct ReceiveBatch {
     taken: Vec<(usize, SocketAddr, Option<IpAddr>)>,
 }
 
+impl Default for ReceiveBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ReceiveBatch {
-    pub(crate) fn new() -> Self {
+    /// Room for one batch.
+    pub fn new() -> Self {
         Self {
             bytes: vec![0; BATCH * SLOT].into_boxed_slice(),
             // SAFETY: all-zero bytes are a valid sockaddr_storage (it is integers and padding).
@@ -44,7 +54,10 @@ impl ReceiveBatch {
     }
 
     /// Take what waits at the socket, at most one batch; 0 when nothing does.
-    pub(crate) fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
+    ///
+    /// # Errors
+    /// What `recvmmsg` says of the socket, or of an earlier datagram's way.
+    pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
         self.taken.clear();
         // SAFETY: all-zero bytes are valid iovecs and mmsghdrs (null pointers with zero lengths).
         let mut pieces: [libc::iovec; BATCH] = unsafe { zeroed() };
@@ -77,7 +90,7 @@ impl ReceiveBatch {
     }
 
     /// The datagrams of the last batch.
-    pub(crate) fn datagrams(&self) -> impl Iterator<Item = Received<'_>> {
+    pub fn datagrams(&self) -> impl Iterator<Item = Received<'_>> {
         self.taken.iter().zip(self.bytes.chunks_exact(SLOT)).filter_map(|(&(length, source, local_ip), slot)| {
             Some(Received { bytes: slot.get(..length)?, source, local_ip })
         })

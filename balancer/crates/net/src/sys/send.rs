@@ -24,29 +24,34 @@ struct Outgoing {
 
 /// A datagram that the kernel would not send, twice.
 #[derive(Debug)]
-pub(crate) struct SendFailure {
-    pub(crate) to: SocketAddr,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) error: io::Error,
+pub struct SendFailure {
+    /// Where it was going.
+    pub to: SocketAddr,
+    /// The whole of it.
+    pub bytes: Vec<u8>,
+    /// Why it did not leave.
+    pub error: io::Error,
 }
 
 /// Datagrams waiting to leave through one socket.
 #[derive(Default)]
-pub(crate) struct SendBatch {
+pub struct SendBatch {
     arena: Vec<u8>,
     waiting: Vec<Outgoing>,
 }
 
 /// What became of a flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flushed {
-    pub(crate) sent: u64,
+pub struct Flushed {
+    /// Taken by the kernel.
+    pub sent: u64,
     /// Dropped because the send buffer was full: to SIP the same as loss on the way, repaired the same way.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
 }
 
 impl SendBatch {
-    pub(crate) fn push(&mut self, to: SocketAddr, from: Option<IpAddr>, bytes: &[u8]) {
+    /// A datagram that is copied. `from`: the local address to send from, on a socket bound to a wildcard.
+    pub fn push(&mut self, to: SocketAddr, from: Option<IpAddr>, bytes: &[u8]) {
         let start = self.arena.len();
         self.arena.extend_from_slice(bytes);
         self.waiting.push(Outgoing { bytes: start..self.arena.len(), to, from });
@@ -54,7 +59,7 @@ impl SendBatch {
 
     /// A datagram that is written in place. `compose` appends to what is there, or says that it did not; then there is
     /// none.
-    pub(crate) fn compose(&mut self, to: SocketAddr, compose: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+    pub fn compose(&mut self, to: SocketAddr, compose: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         let start = self.arena.len();
         let composed = compose(&mut self.arena);
         if composed {
@@ -63,18 +68,19 @@ impl SendBatch {
         composed
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Time to flush.
-    pub(crate) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.waiting.len() >= BATCH || self.arena.len() >= ARENA_BYTES
     }
 
     /// Send everything. An error may belong to an earlier datagram (a queued ICMP error is told by the next call), so a
     /// datagram is tried again once before its failure counts.
-    pub(crate) fn flush(&mut self, socket: &UdpSocket, failures: &mut Vec<SendFailure>) -> Flushed {
+    pub fn flush(&mut self, socket: &UdpSocket, failures: &mut Vec<SendFailure>) -> Flushed {
         let mut flushed = Flushed::default();
         let mut next = 0;
         let mut tried_again = false;

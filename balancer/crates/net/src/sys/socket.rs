@@ -12,14 +12,17 @@ const BUFFER_BYTES: usize = 4 << 20;
 /// A bound, non-blocking UDP socket that tells each datagram's local address and queues the network's errors. One of
 /// IPv6 that is not `only_v6` serves IPv4 peers as well, if it is bound to `::`.
 #[derive(Debug)]
-pub(crate) struct UdpSocket {
+pub struct UdpSocket {
     socket: Socket,
     local: SocketAddr,
 }
 
 impl UdpSocket {
     /// Bind alone: fails where any other socket, of another process too, holds the address.
-    pub(crate) fn bind(address: SocketAddr, only_v6: bool) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The address is taken or not this machine's, or no socket can be had.
+    pub fn bind(address: SocketAddr, only_v6: bool) -> io::Result<Self> {
         Self::open(address, only_v6, false)
     }
 
@@ -70,12 +73,12 @@ impl UdpSocket {
     }
 
     /// The address as bound, with the port that the kernel picked.
-    pub(crate) fn local(&self) -> SocketAddr {
+    pub fn local(&self) -> SocketAddr {
         self.local
     }
 
     /// Datagrams that the kernel dropped at this socket so far, mostly for a full receive buffer.
-    pub(crate) fn dropped(&self) -> u64 {
+    pub fn dropped(&self) -> u64 {
         const DROPS: usize = 8; // SK_MEMINFO_DROPS in linux/sock_diag.h
         const SO_MEMINFO: libc::c_int = 55;
         let mut figures = [0_u32; DROPS + 1];
