@@ -49,9 +49,9 @@ def test_samples_are_valid(sample):
 
 
 def test_the_readme_shows_the_sample_as_it_is():
-    shown = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    shown = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     sample = (ROOT / "docs" / "samples" / "standalone.yaml").read_text()
-    assert shown == "".join(line for line in sample.splitlines(keepends=True) if not line.startswith("# "))
+    assert "".join(line for line in sample.splitlines(keepends=True) if not line.startswith("# ")) in shown
 
 
 @pytest.mark.parametrize("sample", GROUPS, ids=lambda sample: sample.name)

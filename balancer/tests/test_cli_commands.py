@@ -120,7 +120,7 @@ def test_nodes_as_a_table_have_a_line_each_and_nothing_is_cut_off_in_a_pipe(run,
     assert result.exit_code == 0
     header, first, second, third = result.stdout.splitlines()
     assert header.split()[:4] == ["GROUP", "NODE", "STATE", "REASON"]
-    assert " ".join(first.split()) == "voice/ivr fs1 ready Reporting 12% 12/100 12.5 84.5 - - 0.4s -"
+    assert " ".join(first.split()) == "voice/ivr fs1 ready Reporting 12% 12/100 12.5 84.5 - - 0.4s - -"
     assert second.split()[5] == "-/-"
     assert third.split()[:4] == [f"voice/{long['group']}", long["node"], "ready", "AuthenticationFailed"]
 
@@ -274,7 +274,7 @@ def test_nodes_show_what_operators_want_what_options_came_to_and_what_is_in_use(
     }
     stub.gives("/api/v1/nodes", {"nodes": [{**NODE, **more}, silent]})
     _, first, _ = run("nodes", "--url", stub.url).stdout.splitlines()
-    assert " ".join(first.split()).endswith("0.4s drained, weight 3, conf 2")
+    assert " ".join(first.split()).endswith("0.4s - drained, weight 3, conf 2")
     _, first, second = run("nodes", "--url", stub.url, "-o", "wide").stdout.splitlines()
     assert " ".join(first.split()).endswith("- TCP 503 - - conf 1/2, rec 4/-")
     assert " ".join(second.split()).endswith("- UDP no answer - - -")
