@@ -173,6 +173,44 @@ async def test_a_scale_that_changed_meanwhile_is_looked_at_again() -> None:
         assert 'scales_total{direction="out",result="applied"} 1.0' in leader.metrics.page()[0].decode()
 
 
+async def test_a_drain_that_came_too_late_is_tried_again_at_once() -> None:
+    async with scaling() as stand:
+        stand.target(3)
+        stand.sessions = {"fs-0": 50, "fs-1": 20, "fs-2": 60}
+        stand.put_group(autoscale=asked())
+        leader = stand.leader()
+        await stand.rounds(leader, 55)
+        conflict = stand.api.fail("pods", "patch", 409, times=1, reason="Conflict")
+        await stand.rounds(leader, 15)
+        assert conflict.hits == 1
+        assert stand.annotations("fs-1")[BY] == "autoscale", "it does not count as one that began"
+
+
+async def test_a_revival_that_came_too_late_is_tried_again_at_once() -> None:
+    async with scaling() as stand:
+        leader = await emptied(stand)
+        stand.sessions |= {"fs-0": 105, "fs-2": 105}
+        conflict = stand.api.fail("pods", "patch", 409, times=1, reason="Conflict")
+        await stand.rounds(leader, 10)
+        assert conflict.hits == 1
+        assert DRAIN not in stand.annotations("fs-1")
+        assert (stand.replicas, stand.writes("deployments")) == (3, 0)
+
+
+async def test_pods_that_a_stateful_set_makes_for_another_kind_go_by_the_highest_ordinal() -> None:
+    async with scaling() as stand:
+        stand.target(3)
+        for name in stand.names():
+            stand.api.merge(
+                "pods", NAMESPACE, name, {"metadata": {"labels": {"statefulset.kubernetes.io/pod-name": name}}}
+            )
+        stand.sessions = {"fs-0": 5, "fs-1": 20, "fs-2": 60}
+        stand.put_group(autoscale=asked())
+        leader = stand.leader()
+        await stand.rounds(leader, 70)
+        assert [name for name in stand.names() if BY in stand.annotations(name)] == ["fs-2"], "not the emptiest"
+
+
 async def test_a_pod_that_went_meanwhile_is_no_fault() -> None:
     async with scaling() as stand:
         leader = await emptied(stand)

@@ -39,6 +39,10 @@ ROLLING_SETS = {"currentRevision": "a", "updateRevision": "b", "replicas": 4}
         ),
         ("Rollout", whole({"replicas": 3}, replicas=3), False),
         ("Rollout", whole({"replicas": 2}, replicas=3), True),
+        ("Rollout", whole({"replicas": 5, "updatedReplicas": 1}, replicas=5), True),
+        ("Rollout", whole({"observedGeneration": "4", "replicas": 3, "updatedReplicas": 3}, replicas=3), False),
+        ("Rollout", whole({"observedGeneration": "3", "replicas": 3, "updatedReplicas": 3}, replicas=3), True),
+        ("Rollout", whole({"observedGeneration": "6b8f9", "replicas": 3, "updatedReplicas": 3}, replicas=3), False),
         ("Deployment", whole({}), False),
     ],
 )
@@ -60,6 +64,9 @@ def test_a_target_is_its_scale_and_the_labels_of_its_pods() -> None:
     assert not target.matches({"app": "other"})
     stateful = read_target(SHORT_TARGETS["StatefulSet"], Resource("apps", "v1", "statefulsets"), whole({}), scale)
     assert (stateful.seen.ordinal, stateful.template) == (True, None)
+    kruise = ScalableKind("apps.kruise.io", "v1beta1", "statefulsets", "StatefulSet")
+    advanced = read_target(kruise, Resource("apps.kruise.io", "v1beta1", "statefulsets"), whole({}), scale)
+    assert advanced.seen.ordinal, "it goes by ordinals as well"
 
 
 @pytest.mark.parametrize("selector", [None, "", "app in fs"])

@@ -24,7 +24,8 @@ ANNOTATION_NETWORK_STATUS = "k8s.v1.cni.cncf.io/network-status"
 
 _OURS = f"{GROUP}/"
 _MARKS = frozenset({ANNOTATION_DELETION_COST, ANNOTATION_SAFE_TO_EVICT})
-_OF_ONE_POD = frozenset({"statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"})
+_LABEL_NUMBERED = "statefulset.kubernetes.io/pod-name"
+_OF_ONE_POD = frozenset({_LABEL_NUMBERED, "apps.kubernetes.io/pod-index"})
 """Labels that no two pods share, and by which nobody selects the pods of a workload."""
 
 _LABEL_ZONE = "topology.kubernetes.io/zone"
@@ -35,9 +36,10 @@ _GONE = frozenset({"Succeeded", "Failed"})
 class Pod:
     """A pod. Addresses are canonical, without brackets; `grace` is that of a deletion under way.
 
-    `problems` says what of the object could not be read, each as a sentence's end. `labels` are for selectors and
-    `marks` are the annotations that tell others how much the pod is needed: what is made of a pod for balancers depends
-    on neither.
+    `problems` says what of the object could not be read, each as a sentence's end. `labels` are for selectors,
+    `numbered` tells one of a StatefulSet, which removes the highest number whatever the others cost, and `marks` are
+    the annotations that tell others how much the pod is needed: what is made of a pod for balancers depends on none of
+    the three.
     """
 
     namespace: str
@@ -54,6 +56,7 @@ class Pod:
     grace: timedelta = timedelta()
     annotations: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
+    numbered: bool = field(default=False, hash=False)
     labels: tuple[tuple[str, str], ...] = field(default=(), hash=False)
     marks: tuple[tuple[str, str], ...] = field(default=(), hash=False)
 
@@ -72,7 +75,7 @@ class Pod:
 
     def same_node(self, other: Pod) -> bool:
         """Whether both are one and the same node to balancers."""
-        return self == replace(other, labels=self.labels, marks=self.marks)
+        return self == replace(other, labels=self.labels, marks=self.marks, numbered=self.numbered)
 
 
 def project(raw: Mapping[str, Any], *, keep: frozenset[str] = frozenset()) -> Pod | None:
@@ -100,6 +103,7 @@ def project(raw: Mapping[str, Any], *, keep: frozenset[str] = frozenset()) -> Po
         created=_time(metadata, "creationTimestamp", problems),
         deletion=_time(metadata, "deletionTimestamp", problems),
         grace=timedelta(seconds=grace) if isinstance(grace, int) and 0 <= grace < 2**31 else timedelta(),
+        numbered=_LABEL_NUMBERED in _mapping(metadata.get("labels")),
         annotations=tuple(_annotations(metadata.get("annotations"), keep)),
         labels=_shared(tuple(_labels(metadata.get("labels")))),
         marks=tuple(_texts(metadata.get("annotations"), _MARKS)),

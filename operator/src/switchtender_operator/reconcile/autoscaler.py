@@ -154,13 +154,15 @@ class _Job:
         return Scaling(generation=self.one.group.generation, reason=reason, message=message, last_scale=last)
 
     def world(self, target: Target, pods: Iterable[Pod], now: datetime) -> ScaleWorld:
-        """Return what the plan starts from."""
+        """Return what the plan starts from. A kind of whoever's making may have a StatefulSet make its pods."""
+        pods = list(pods)
+        ordinal = target.seen.ordinal or any(pod.numbered for pod in pods)
         return ScaleWorld(
             now=now,
             spec=self.autoscale,
             legs_per_call=self.spec.capacity.legs_per_call,
             on_timeout=self.spec.drain.on_timeout,
-            target=target.seen,
+            target=replace(target.seen, ordinal=ordinal),
             nodes=self.one.nodes(pods, now),
             stale_after=self.one.stale_after,
         )
@@ -364,7 +366,8 @@ class Autoscaler:
             raise UnfitError(AUTOSCALE_HPA_PRESENT, f"HorizontalPodAutoscaler {name} scales the same target")
         world = job.world(target, pods.values(), self._wall())
         decision, history = decide(world, known.history)
-        replicas = await self._carry_out(job, world, decision, target, pods)
+        replicas, late = await self._carry_out(job, world, decision, target, pods)
+        history = history.without(late, world.now)
         if replicas is None:  # nothing was added, or came too late: then it is no step that others wait for
             history = replace(history, added=known.history.added)
         known.history = history  # not before all is written: a drain that failed is not to count as begun
@@ -385,14 +388,19 @@ class Autoscaler:
 
     async def _carry_out(
         self, job: _Job, world: ScaleWorld, decision: ScaleDecision, target: Target, pods: Mapping[str, Pod]
-    ) -> int | None:
-        """Write what was decided; the replicas that the target was told to have, None if it was not."""
-        for uid in decision.revive:
-            await self._writer.revive(pods[uid])
-        for uid in decision.drain:
-            await self._writer.drain(pods[uid], world.now)
+    ) -> tuple[int | None, frozenset[str]]:
+        """Write what was decided; the replicas that the target was told to have, None if it was not, and the pods whose
+        drain or revival came too late.
+        """
+        taken = {uid: await self._writer.revive(pods[uid]) for uid in decision.revive}
+        taken |= {uid: await self._writer.drain(pods[uid], world.now) for uid in decision.drain}
         for uid in decision.lowest:
             await self._marker.lowest(pods[uid], LOWEST_COST, world.now)
+        replicas = await self._replicas(job, decision, target)
+        return replicas, frozenset(uid for uid, done in taken.items() if not done)
+
+    async def _replicas(self, job: _Job, decision: ScaleDecision, target: Target) -> int | None:
+        """Set the replicas that were decided; None if there was nothing to set, or it came too late."""
         replicas, present = decision.replicas, target.seen.replicas
         if replicas is None or replicas == present:
             return None

@@ -116,7 +116,7 @@ def read_target(kind: ScalableKind, resource: Resource, whole: Json, scale: Json
         status_replicas=_count(status, "replicas"),
         rolling=rolling(kind.kind, whole),
         resource_version=str(_mapping(scale.get("metadata")).get("resourceVersion", "")),
-        ordinal=kind == SHORT_TARGETS["StatefulSet"],
+        ordinal=kind.kind == "StatefulSet",  # of whichever group: OpenKruise has one, too
     )
     template = _mapping(_mapping(whole.get("spec")).get("template"))
     labels = _mapping(template.get("metadata")).get("labels") if template else None
@@ -127,16 +127,18 @@ def rolling(kind: str, whole: Json) -> bool:
     """Return whether a roll-out of the object is in progress, as `kubectl rollout status` would say.
 
     That pods are missing is none: it is told from the pods themselves. A StatefulSet that is updated by hand
-    (OnDelete), or down to a partition, has no roll-out past that.
+    (OnDelete), or down to a partition, has no roll-out past that. Of other kinds, all pods have to be there, and of the
+    present template where the status says of how many pods that is so.
     """
     metadata, spec, status = (_mapping(whole.get(part)) for part in ("metadata", "spec", "status"))
-    if "observedGeneration" in status and status["observedGeneration"] < metadata.get("generation", 0):
+    observed = _generation(status.get("observedGeneration"))
+    if observed is not None and observed < _count(metadata, "generation"):
         return True
     replicas, updated = _count(status, "replicas"), _count(status, "updatedReplicas")
     if kind == "Deployment":
         return updated < replicas
     if kind != "StatefulSet":
-        return replicas != _count(spec, "replicas")
+        return replicas != _count(spec, "replicas") or ("updatedReplicas" in status and updated < replicas)
     strategy = _mapping(spec.get("updateStrategy"))
     if strategy.get("type") == "OnDelete":
         return False
@@ -160,6 +162,13 @@ def rival(found: Iterable[Json], wanted: ScaleTarget) -> str | None:
 def _group(api_version: Any) -> str:
     group, slash, _ = str(api_version).partition("/")
     return group if slash else ""
+
+
+def _generation(value: Any) -> int | None:
+    """Return a generation, None where there is none. Argo's Rollouts have theirs as a text."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value)
+    return value if isinstance(value, int) else None
 
 
 def _mapping(value: Any) -> Json:

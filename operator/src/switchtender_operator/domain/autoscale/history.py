@@ -6,7 +6,7 @@ Made anew by every leader. All that is forgotten so makes it wait longer, never 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import combinations
@@ -135,6 +135,16 @@ class ScaleHistory:
             revived=(*(a for a in self.revived if a[0] not in undone), *((uid, now) for uid in revive)),
             added=(*self.added, (now, added)) if added else self.added,
         )
+
+    def without(self, uids: Collection[str], now: datetime) -> ScaleHistory:
+        """Return the history without the drains and revivals of these nodes that were asked for at `now` in vain."""
+
+        def kept(asked: tuple[tuple[str, datetime], ...]) -> tuple[tuple[str, datetime], ...]:
+            return tuple(each for each in asked if each[0] not in uids or each[1] != now)
+
+        if not uids:
+            return self
+        return replace(self, begun=kept(self.begun), drained=kept(self.drained), revived=kept(self.revived))
 
     def recent(self, now: datetime, *, scale_in: timedelta, lead: timedelta) -> ScaleHistory:
         """Return the history with only those drains and additions that still count against the steps."""
