@@ -47,13 +47,13 @@ mod tests {
         assert_eq!(pace.take(Time::from_millis(4999)), None);
         assert_eq!(pace.take(start), Some(Duration::ZERO));
         assert_eq!(pace.take(start), None);
-        assert_eq!(pace.due(), start + Duration::from_nanos(666_666));
+        assert_eq!(pace.due(), start + Duration::from_nanos(666_667));
         let mut taken = 1;
         while pace.take(Time::from_secs(6)).is_some() {
             taken += 1;
         }
         assert_eq!(taken, 1501, "one at the start and one at the end of the second");
-        assert_eq!(pace.due(), Time::from_secs(6) + Duration::from_nanos(666_666));
+        assert_eq!(pace.due(), Time::from_secs(6) + Duration::from_nanos(666_667));
     }
 
     #[test]
