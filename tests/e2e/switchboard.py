@@ -17,18 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from tests.e2e.providers.cluster import ApiError, Json, UnreachableError
 from tests.e2e.switches import ROOMY
 from tests.e2e.voice import APP, Voice
+from tests.stand import drain_hook
 from tests.stand.nodes import Nodes
 from tests.stand.process import StandError, child, command
 
 CONTROL = 9100
 """Port of the simulator's control interface, at each pod's address."""
-ROOT = Path(__file__).parents[2]
-_HOOK = "switchtender-drain"
 _LOOK = 0.2
 """Seconds between two looks at the pods and at a node that is about to end."""
 _LAST_WORDS = 3.0
@@ -78,18 +75,6 @@ class Life:
     """The node, as its simulator showed it last."""
 
 
-def _pod_tools(folder: Path) -> Path:
-    """A folder with the preStop hook out of the samples' ConfigMap, and an fs_cli for it."""
-    tools = folder / "pod-tools"
-    tools.mkdir()
-    documents = yaml.safe_load_all((ROOT / "deploy/samples/freeswitch/configuration.yaml").read_text())
-    (tools / _HOOK).write_text(next(document["data"][_HOOK] for document in documents if _HOOK in document["data"]))
-    stand_in = tools / "fs_cli"
-    stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {ROOT / "tests/stand/fs_cli.py"} "$@"\n')
-    stand_in.chmod(0o755)
-    return tools
-
-
 class Switchboard:
     """Runs the pods of an app in a namespace, from entering the block to its end."""
 
@@ -101,7 +86,9 @@ class Switchboard:
         self.app = app
         self._password = password
         self._folder = folder
-        self._tools = _pod_tools(folder)
+        tools = folder / "pod-tools"
+        tools.mkdir()
+        self._hook = drain_hook.put_into(tools, sys.executable)
         self.lives: dict[str, Life] = {}
         """Every pod that was ever run here, by uid, oldest first."""
         self.troubles: list[str] = []
@@ -247,13 +234,13 @@ class Switchboard:
         """Run the hook of the product's pods and look at the node as long as it does; the hook shuts the node down."""
         left = max(0, int(deadline - time.monotonic() - _LAST_WORDS))
         environment = {
-            "PATH": f"{self._tools}:/usr/bin:/bin",
+            "PATH": f"{self._hook.parent}:/usr/bin:/bin",
             "POD_IP": life.address,
             "ESL_PASSWORD": self._password,
             "DRAIN_TIMEOUT": str(left),
             "DRAIN_LOG": str(self._folder / f"{life.name}-drain.log"),
         }
-        with subprocess.Popen(["/bin/sh", str(self._tools / _HOOK)], stdin=subprocess.DEVNULL, env=environment) as hook:
+        with subprocess.Popen(["/bin/sh", str(self._hook)], stdin=subprocess.DEVNULL, env=environment) as hook:
             while hook.poll() is None:
                 if self._over.is_set() or time.monotonic() > deadline:
                     hook.kill()
