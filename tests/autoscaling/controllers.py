@@ -65,16 +65,35 @@ def _power(seconds: float) -> int:
     return int(math.log2(seconds * 1e9)) if seconds > 0 else -1
 
 
-class Deployment:
+class _Workload:
+    """What has pods by a template: told to have so many, or of a new template, it acts at once."""
+
+    def __init__(self, cluster: Cluster, replicas: int) -> None:
+        self.replicas = replicas
+        self._cluster = cluster
+        self._revision = 1
+
+    def scale(self, replicas: int) -> None:
+        self._cluster.note_scale(self.replicas, replicas)
+        self.replicas = replicas
+        self._reconcile()
+
+    def roll(self) -> None:
+        self._revision += 1
+        self._reconcile()
+
+    def _reconcile(self) -> None:
+        raise NotImplementedError
+
+
+class Deployment(_Workload):
     """A Deployment with its ReplicaSets: one for each revision of the template."""
 
     ordinal = False
 
     def __init__(self, cluster: Cluster, replicas: int, *, surge: int = 1, unavailable: int = 0) -> None:
-        self.replicas = replicas
-        self._cluster = cluster
+        super().__init__(cluster, replicas)
         self._surge, self._unavailable = surge, unavailable
-        self._revision = 1
         for _ in range(replicas):
             cluster.start(revision=1, running=True)
         cluster.changed = self._reconcile
@@ -86,15 +105,6 @@ class Deployment:
     @property
     def rolling(self) -> bool:
         return any(pod.revision != self._revision for pod in self._cluster.active)
-
-    def scale(self, replicas: int) -> None:
-        self._cluster.note_scale(self.replicas, replicas)
-        self.replicas = replicas
-        self._reconcile()
-
-    def roll(self) -> None:
-        self._revision += 1
-        self._reconcile()
 
     def _reconcile(self) -> None:
         active = self._cluster.active
@@ -115,15 +125,13 @@ class Deployment:
                 self._cluster.terminate(pod)
 
 
-class StatefulSet:
+class StatefulSet(_Workload):
     """A StatefulSet whose pods start and go at once (podManagementPolicy Parallel), the highest ordinal first."""
 
     ordinal = True
 
     def __init__(self, cluster: Cluster, replicas: int) -> None:
-        self.replicas = replicas
-        self._cluster = cluster
-        self._revision = 1
+        super().__init__(cluster, replicas)
         for ordinal in range(replicas):
             cluster.start(name=f"fs-{ordinal}", ordinal=ordinal, revision=1, running=True)
         cluster.changed = self._reconcile
@@ -135,15 +143,6 @@ class StatefulSet:
     @property
     def rolling(self) -> bool:
         return any(pod.revision != self._revision for pod in self._cluster.pods)
-
-    def scale(self, replicas: int) -> None:
-        self._cluster.note_scale(self.replicas, replicas)
-        self.replicas = replicas
-        self._reconcile()
-
-    def roll(self) -> None:
-        self._revision += 1
-        self._reconcile()
 
     def _reconcile(self) -> None:
         there = {pod.ordinal: pod for pod in self._cluster.pods}
