@@ -303,6 +303,16 @@ async def test_a_node_that_may_not_be_asked_is_not_paused_and_that_is_told_once(
     assert told(balancer, "NodePause") == [("NodePause", "Unknown")]
 
 
+async def test_a_node_that_ends_is_not_paused_again_whatever_it_says(balancer, drivers):
+    await up(balancer, drivers, ivr(pauseNode=True))
+    one = driver(drivers, "fs1")
+    one.checks(paused=True)
+    await order(balancer, "drain")
+    one.say(Shutdown(requested=False, received=time.monotonic()))
+    one.checks(paused=False)
+    assert (one.asked, told(balancer, "NodePause")) == ([], []), "somebody else paused it, and so it stays theirs"
+
+
 async def test_members_that_are_one_node_are_paused_and_remembered_together(balancer, directory, drivers):
     first = group("ivr", member("fs1", 11), spec="drain: {pauseNode: true}")
     await up(balancer, drivers, first, group("conf", member("a", 11)))
