@@ -418,6 +418,22 @@ async def test_without_marks_no_pod_is_written() -> None:
         assert stand.writes("pods") == 0
 
 
+@pytest.mark.parametrize("marks", [True, False])
+async def test_a_node_that_somebody_takes_back_does_not_stay_the_first_to_go(marks: bool) -> None:
+    async with scaling() as stand:
+        stand.target(3)
+        stand.sessions = {"fs-0": 50, "fs-1": 0, "fs-2": 60}
+        stand.put_group(autoscale=asked())
+        leader = stand.leader(marks=marks)
+        await stand.rounds(leader, 80)
+        assert stand.annotations("fs-1")[COST] == "-1000"
+        stand.api.merge("pods", NAMESPACE, "fs-1", {"metadata": {"annotations": {DRAIN: None, BY: None}}})
+        stand.sessions["fs-1"] = 80
+        await stand.rounds(leader, 65)
+        assert int(stand.annotations("fs-1")[COST]) >= 0
+        assert stand.replicas == 3
+
+
 async def test_the_whole_operator_scales_marks_and_says_so() -> None:
     async with serving() as api, balancing(FakeBalancer()) as balancer, operating(api, pod_marks=True) as operator:
         api.put(config_map())

@@ -77,6 +77,22 @@ def wanted(
     return sorted(writes, key=lambda write: _turn(write, written))[: max(0, budget)]
 
 
+def forsaken(
+    nodes: Iterable[ScaleNode], written: Mapping[str, datetime], now: datetime, *, budget: int
+) -> list[MarkWrite]:
+    """Return the at most `budget` pods to write where nothing else is marked: those that somebody took out of the hands
+    of autoscaling, and that still have the cost by which it lets one go first.
+    """
+    writes = [
+        MarkWrite(node.uid, node.name, Marks(cost=0), urgent=True)
+        for node in nodes
+        if node.cost == LOWEST_COST
+        and not (node.drained_by_us or node.terminating)
+        and _due(written.get(node.uid), now)
+    ]
+    return sorted(writes, key=lambda write: _turn(write, written))[: max(0, budget)]
+
+
 def _due(written: datetime | None, now: datetime) -> bool:
     """Return whether a pod may be written: a time that is to come is that of a clock which was set back."""
     return written is None or not timedelta(0) <= now - written < WRITE_EVERY

@@ -14,7 +14,7 @@ from typing import Protocol
 from switchtender_api.v1alpha1 import GroupPolicy
 from switchtender_kube import ApiError, Unreachable
 from switchtender_operator.domain.autoscale import ScaleNode
-from switchtender_operator.domain.marks import Marks, wanted
+from switchtender_operator.domain.marks import Marks, forsaken, wanted
 from switchtender_operator.domain.pods import Pod
 from switchtender_operator.domain.scale_nodes import current_marks
 
@@ -33,7 +33,9 @@ class MarksPods(Protocol):
 
 
 class Marker:
-    """Marks pods, at most `budget` in a round. `enabled` False: none but those that scaling asks for."""
+    """Marks pods, at most `budget` in a round. `enabled` False: none but those that scaling asks for, and those that
+    are no longer for it to remove.
+    """
 
     def __init__(self, writer: MarksPods, *, enabled: bool, budget: int) -> None:
         self._writer = writer
@@ -75,18 +77,20 @@ class Marker:
         """Mark a group's pods; one of several groups by the first of them. Raises NotLeader alone."""
         mine = [node for node in nodes if node.uid not in self._seen]
         self._seen.update(node.uid for node in mine)
-        if not self._enabled or clock < self._not_before:
+        if clock < self._not_before:
             return
-        current = current_marks(pods[node.uid] for node in mine)
-        writes = wanted(
-            mine,
-            current,
-            self._written,
-            now,
-            on_timeout=policy.drain.on_timeout,
-            stale_after=stale_after,
-            budget=self._left,
-        )
+        if self._enabled:
+            writes = wanted(
+                mine,
+                current_marks(pods[node.uid] for node in mine),
+                self._written,
+                now,
+                on_timeout=policy.drain.on_timeout,
+                stale_after=stale_after,
+                budget=self._left,
+            )
+        else:
+            writes = forsaken(mine, self._written, now, budget=self._left)
         for write in writes:
             self._left -= 1
             self._written[write.uid] = now
