@@ -136,7 +136,7 @@ async def test_what_is_wrong_with_a_kubeconfig_is_said_without_its_secrets(
 
 
 async def test_no_kubeconfig_at_all(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="nowhere"):
+    with pytest.raises(ConfigurationError, match="nowhere: there is no such file"):
         await Client.connect(kubeconfig=str(tmp_path / "nowhere"))
 
 

@@ -105,6 +105,8 @@ class Credentials:
         Raises ``ConfigurationError`` when it cannot be read or its exec plugin gives no credential.
         """
         found: dict[str, Any] = {}
+        if not any(Path(each).expanduser().exists() for each in path.split(os.pathsep)):  # noqa: ASYNC240 - once, tiny
+            raise ConfigurationError(f"kubeconfig {path}: there is no such file")
 
         async def load(configuration: Configuration) -> None:
             try:
