@@ -116,6 +116,15 @@ class Stand:
         assert seen is not None
         self.known.group_changed(seen.value.uid, None, seen)
 
+    def drop_group(self, name: str = "ivr") -> None:
+        """The group is deleted."""
+        raw = self.api.object("balancergroups", NAMESPACE, name)
+        assert raw is not None
+        seen = group_object(raw)
+        assert seen is not None
+        self.api.remove("balancergroups", NAMESPACE, name)
+        self.known.group_changed(seen.value.uid, seen, None)
+
     def pods(self, key: str) -> Mapping[str, Pod] | None:
         """All pods with the group's label: as a watch that is never late."""
         del key

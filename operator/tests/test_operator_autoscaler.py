@@ -357,6 +357,29 @@ async def test_who_is_not_scaled_any_more_gets_its_nodes_back() -> None:
         assert stand.writes("pods") == 2
 
 
+async def test_without_its_target_the_group_gets_its_nodes_back() -> None:
+    async with scaling() as stand:
+        leader = await emptied(stand)
+        stand.api.remove("deployments", NAMESPACE, "fs")
+        await stand.rounds(leader, 10)
+        assert stand.said(leader).reason == "TargetNotFound"
+        assert not {DRAIN, BY} & set(stand.annotations("fs-1"))
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+async def test_a_group_that_is_deleted_and_made_anew_knows_the_drain_that_it_began(scaled: bool) -> None:
+    async with scaling() as stand:
+        leader = await emptied(stand)
+        stand.drop_group()
+        stand.sessions["fs-1"] = 0
+        await stand.rounds(leader, 30)
+        assert (stand.replicas, stand.writes("pods")) == (3, 1), "whose pods these are nobody knows"
+        stand.put_group(**({"autoscale": asked()} if scaled else {}))
+        await stand.rounds(leader, 30)
+        assert stand.replicas == (2 if scaled else 3)
+        assert (BY in stand.annotations("fs-1")) is scaled
+
+
 async def test_pods_are_marked_by_their_load_once_a_minute() -> None:
     async with scaling() as stand:
         stand.target(2)
