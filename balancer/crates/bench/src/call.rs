@@ -194,7 +194,7 @@ mod tests {
     fn a_place_is_given_again_under_another_number() {
         let mut calls = Calls::new(2);
         let to = "127.0.0.1:5060".parse().unwrap();
-        let mut open = |calls: &mut Calls| calls.open(Time::ZERO, 0, false, to);
+        let open = |calls: &mut Calls| calls.open(Time::ZERO, 0, false, to);
         let (first, second) = (open(&mut calls).unwrap(), open(&mut calls).unwrap());
         assert_eq!((open(&mut calls), calls.len()), (None, 2));
         calls.close(first);

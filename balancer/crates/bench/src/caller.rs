@@ -138,6 +138,22 @@ pub fn write_ack(script: &Script, name: Name, call: &Call, out: &mut Vec<u8>) {
     write_behind_method(script, name, call, true, out);
 }
 
+/// Say ACK to a failure, which ends what the proxy repeats (RFC 3261 §17.1.1.3).
+pub fn write_ack_to_failure(script: &Script, name: Name, reading: &Reading<'_>, out: &mut Vec<u8>) {
+    let uri = reading.to.split(|byte| matches!(byte, b'<' | b'>')).nth(1).unwrap_or_default();
+    for piece in [b"ACK ", uri, b" SIP/2.0\r\nVia: "] {
+        out.extend_from_slice(piece);
+    }
+    script.via_invite.write(name, 0, out);
+    let headers: [(&[u8], &[u8]); 3] = [(b"From", reading.from), (b"To", reading.to), (b"Call-ID", reading.call_id)];
+    for (header, value) in headers {
+        for piece in [b"\r\n", header, b": ", value] {
+            out.extend_from_slice(piece);
+        }
+    }
+    out.extend_from_slice(b"\r\nCSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n");
+}
+
 /// Say BYE.
 pub fn write_bye(script: &Script, name: Name, call: &Call, out: &mut Vec<u8>) {
     out.extend_from_slice(b"BYE ");

@@ -199,6 +199,7 @@ impl Load {
                 return Err("a message of a call that was never made".into());
             }
             self.tally.retransmissions += u64::from(reading.status() != Some(100));
+            self.acknowledge_failure(name, socket, &reading, out);
             return Ok(());
         };
         let judged = if socket == CALLER {
@@ -211,8 +212,19 @@ impl Load {
         };
         if let Err(fault) = judged {
             self.fail(name, fault);
+            self.acknowledge_failure(name, socket, &reading, out);
         }
         Ok(())
+    }
+
+    /// A proxy repeats a failure until it is acknowledged.
+    fn acknowledge_failure(&mut self, name: Name, socket: usize, reading: &Reading<'_>, out: &mut impl Leaving) {
+        if socket == CALLER && reading.cseq == b"1 INVITE" && reading.status().is_some_and(|status| status >= 300) {
+            self.tally.datagrams_sent += 1;
+            out.send(CALLER, self.plan.cast.proxy, |bytes| {
+                caller::write_ack_to_failure(&self.script, name, reading, bytes);
+            });
+        }
     }
 
     /// Proxies ask nodes by OPTIONS whether they are there.
