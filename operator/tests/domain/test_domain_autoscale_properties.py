@@ -27,10 +27,12 @@ STATES = ("unknown", "ready", "ready", "ready", "full", "draining", "stale", "do
 
 
 def may_be_lost(seen: ScaleNode, on_timeout: str) -> bool:
-    """Whether nobody minds this pod's end: autoscaling drains it, and it is empty, never was ready, or released."""
+    """Whether nobody minds this pod's end: autoscaling drains it, and it is empty and closed, never was ready, or
+    released.
+    """
     if not (seen.drained_by_us and seen.draining):
         return False
-    empty = seen.sessions == 0 and seen.age is not None and seen.age <= 10
+    empty = seen.sessions == 0 and not seen.open and seen.age is not None and seen.age <= 10
     return seen.pending or empty or (seen.expired and on_timeout == "Release")
 
 
@@ -55,7 +57,8 @@ def nodes(draw: st.DrawFn, number: int, *, calm: bool) -> ScaleNode:
     plain = node(f"fs-{number}", draw(st.sampled_from([0, 1, 9, 40, 120])), cost=draw(st.sampled_from([None, 0, 10])))
     if kind == "serving":
         return plain
-    drained = replace(plain, draining=True, drained_by_us=True, since=since, state="draining")
+    lagging = draw(st.booleans())
+    drained = replace(plain, draining=True, drained_by_us=True, since=since, state="draining", open=lagging)
     if kind == "draining":
         return replace(drained, expired=draw(st.booleans()), drained_by_us=draw(st.booleans()))
     if kind == "gone":
