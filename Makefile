@@ -68,7 +68,7 @@ test-leak: build
 
 test-units: build
 	@echo "== Python: documents, Kubernetes client, operator, contract, a day of calls"
-	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/autoscaling tests/test_claims.py tests/test_links.py
+	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/autoscaling tests/performance tests/test_claims.py tests/test_links.py
 
 test-sockets: build
 	@echo "== Python: the balancer on real sockets, the simulator"
@@ -104,8 +104,15 @@ e2e: build ## The product on a real Kubernetes (E2E_LEVEL=smoke or full, E2E_PRO
 	@echo "== end-to-end scenarios, level $${E2E_LEVEL:-smoke}"
 	@$(BIN)/python -m pytest --quiet tests/e2e
 
-.PHONY: bench
-bench: build ## Time the packet core: parse, forward, select
+.PHONY: bench-programs bench bench-core
+bench-programs: build
+	@$(CARGO) build --quiet --release $(CARGO_MANIFEST) --package switchtender-bench --package switchtender-python --locked
+
+# A quarter of an hour on a machine with nothing else to do.
+bench: bench-programs ## What a call costs, beside Kamailio and a bare forwarder (docs/performance.md)
+	@$(BIN)/python -m tests.performance --programs "$${CARGO_TARGET_DIR:-balancer/target}/release" --json docs/performance.json --page docs/performance.md
+
+bench-core: build ## Time the packet core: parse, forward, select
 	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --package switchtender-bench --locked
 
 .PHONY: bench-scrape

@@ -110,13 +110,13 @@ def _kamailio(nodes: Sequence[Node], address: str, folder: Path) -> Iterator[Add
     runtime = folder / "run"
     runtime.mkdir()
     memory = ("-m", "64", "-x", "tlsf", "-X", "tlsf")
-    arguments = [_program(), "-f", str(config), "-DD", "-E", "-Y", str(runtime), *memory]
+    arguments = [program(), "-f", str(config), "-DD", "-E", "-Y", str(runtime), *memory]
     with child(arguments, folder / "kamailio.log"):
         until(lambda: _is_bound(address), "Kamailio's socket")
         yield address, 5060
 
 
-def _program() -> str:
+def program() -> str:
     """Kamailio lives where only root looks for programs."""
     usual = "/usr/sbin/kamailio"
     return usual if os.access(usual, os.X_OK) else command("kamailio")

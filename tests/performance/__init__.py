@@ -1,0 +1,1 @@
+"""What a call costs: the balancer beside Kamailio and a program that only moves datagrams (docs/performance.md)."""
