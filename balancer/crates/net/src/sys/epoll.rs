@@ -100,29 +100,33 @@ impl Epoll {
     }
 
     /// Wait, to the nanosecond as far as the kernel's timer slack allows: for what is due between milliseconds. A signal
-    /// ends the wait with nothing. It needs Linux 5.11 (`epoll_pwait2`).
+    /// ends the wait with nothing. Before Linux 5.11 (`epoll_pwait2`), and under valgrind, it is as [`Epoll::wait`].
     ///
     /// # Errors
-    /// `ENOSYS` before that Linux.
+    /// None with descriptors that are open.
     pub fn wait_precisely(&self, timeout: Duration, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let timeout = libc::timespec {
+        let limit = libc::timespec {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         };
         #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "32")]
-        wait_with(ready, |events| {
-            // SAFETY: `events` has room for MAX_EVENTS entries; it and `timeout` outlive the call; a null mask leaves the
+        let waited = wait_with(ready, |events| {
+            // SAFETY: `events` has room for MAX_EVENTS entries; it and `limit` outlive the call; a null mask leaves the
             // signal mask as it is.
             unsafe {
                 libc::epoll_pwait2(
                     self.fd.as_raw_fd(),
                     events.as_mut_ptr(),
                     MAX_EVENTS as libc::c_int,
-                    &raw const timeout,
+                    &raw const limit,
                     std::ptr::null(),
                 )
             }
-        })
+        });
+        match waited {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => self.wait(Some(timeout), ready),
+            waited => waited,
+        }
     }
 }
 
