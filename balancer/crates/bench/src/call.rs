@@ -120,7 +120,7 @@ impl Calls {
         let Callee { node, routed, acked, left, answer, .. } = &mut call.callee;
         (*node, *routed, *acked, *left) = (None, false, false, false);
         answer.clear();
-        Some(Name { slot, serial })
+        Some(Name::new(slot, serial))
     }
 
     /// The call of this name, while it goes on.
@@ -139,14 +139,6 @@ impl Calls {
             call.serial = 0;
             self.free.push(name.slot);
         }
-    }
-
-    /// The names of all calls that go on, or of those that stand until the end.
-    pub fn names(&self, standing_only: bool) -> impl Iterator<Item = Name> + '_ {
-        let places = self.places.iter().zip(0_u32..);
-        places
-            .filter(move |(call, _)| call.serial != 0 && (call.standing || !standing_only))
-            .map(|(call, slot)| Name { slot, serial: call.serial })
     }
 
     /// How many go on.
@@ -203,7 +195,5 @@ mod tests {
         let third = open(&mut calls).unwrap();
         assert_eq!((third.slot, third.serial, calls.len()), (first.slot, 3, 2));
         assert!(calls.was(first.serial) && !calls.was(4) && !calls.was(0));
-        assert_eq!(calls.names(false).collect::<Vec<_>>(), [third, second]);
-        assert_eq!(calls.names(true).count(), 0);
     }
 }

@@ -139,7 +139,7 @@ pub fn write_answer(script: &Script, name: Name, node: u16, reading: &Reading<'_
 
 /// Answer 200 to something in a dialog, or outside any.
 pub fn write_ok(script: &Script, reading: &Reading<'_>, out: &mut Vec<u8>) {
-    write_copied(b"SIP/2.0 200 OK\r\n", script, (Name { slot: 0, serial: 0 }, None), reading, out);
+    write_copied(b"SIP/2.0 200 OK\r\n", script, (Name::new(0, 0), None), reading, out);
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
 }
 

@@ -19,6 +19,16 @@ pub struct Name {
     pub slot: u32,
     /// Counts the calls of a run.
     pub serial: u64,
+    /// Both as templates write them, which they do several times for each message.
+    slot_digits: [u8; SLOT_DIGITS],
+    serial_digits: [u8; SERIAL_DIGITS],
+}
+
+impl Name {
+    /// Of the call with this place and number.
+    pub fn new(slot: u32, serial: u64) -> Self {
+        Self { slot, serial, slot_digits: digits(slot.into()), serial_digits: digits(serial) }
+    }
 }
 
 /// A number that a template leaves open.
@@ -70,12 +80,11 @@ impl Template {
     pub fn write(&self, name: Name, node: u16, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.text);
-        let serial: [u8; SERIAL_DIGITS] = digits(name.serial);
         for (at, gap) in &self.gaps {
             let Some(place) = out.get_mut(start + at..) else { continue };
             match gap {
-                Gap::Serial => put(place, &serial),
-                Gap::Slot => put(place, &digits::<SLOT_DIGITS>(name.slot.into())),
+                Gap::Serial => put(place, &name.serial_digits),
+                Gap::Slot => put(place, &name.slot_digits),
                 Gap::Node => put(place, &digits::<NODE_DIGITS>(node.into())),
             }
         }
@@ -228,7 +237,7 @@ impl Script {
         let numbers = call_id.get(8..)?;
         let slot = u32::try_from(number(numbers.get(..SLOT_DIGITS)?)?).ok()?;
         let serial = number(numbers.get(SLOT_DIGITS..SLOT_DIGITS + SERIAL_DIGITS)?)?;
-        let name = Name { slot, serial };
+        let name = Name::new(slot, serial);
         self.call_id.matches(name, 0, call_id, room).then_some(name)
     }
 }
@@ -279,7 +288,7 @@ mod tests {
     #[test]
     fn an_invite_is_a_whole_message_of_the_agreed_length() {
         let script = script();
-        let name = Name { slot: 7, serial: 42 };
+        let name = Name::new(7, 42);
         for lines in &script.lines {
             let (mut bytes, mut room) = (Vec::new(), Vec::new());
             lines.invite.write(name, 0, &mut bytes);
@@ -290,17 +299,14 @@ mod tests {
             assert!(script.from.matches(name, 0, reading.from, &mut room));
             assert!(lines.to.matches(name, 0, reading.to, &mut room));
             assert!(script.via_invite.matches(name, 0, reading.vias.as_slice()[0], &mut room));
-            assert!(!script.via_invite.matches(Name { serial: 43, ..name }, 0, reading.vias.as_slice()[0], &mut room));
+            assert!(!script.via_invite.matches(Name::new(7, 43), 0, reading.vias.as_slice()[0], &mut room));
         }
     }
 
     #[test]
     fn a_call_of_another_run_is_not_ours() {
         let (script, mut room) = (script(), Vec::new());
-        assert_eq!(
-            script.name(b"34567890000000070000000000000042@sipload", &mut room),
-            Some(Name { slot: 7, serial: 42 })
-        );
+        assert_eq!(script.name(b"34567890000000070000000000000042@sipload", &mut room), Some(Name::new(7, 42)));
         for other in
             [&b"34567891000000070000000000000042@sipload"[..], b"34567890000000070000000000000042@else", b"", b"3"]
         {

@@ -45,7 +45,7 @@ pub struct Due {
 impl Due {
     /// For which call.
     pub fn name(&self) -> Name {
-        Name { slot: self.slot, serial: self.serial }
+        Name::new(self.slot, self.serial)
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn everything_comes_when_it_is_due_and_nothing_before() {
         let mut timers = Timers::default();
-        let name = |serial| Name { slot: 1, serial };
+        let name = |serial| Name::new(1, serial);
         assert_eq!((timers.next(), timers.take(Time::from_secs(9))), (Time::MAX, None));
         timers.set(Time::ZERO, 4 * T1, What::Bye, name(1));
         timers.set(Time::ZERO, T2, What::Invite, name(2));
