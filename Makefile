@@ -145,7 +145,7 @@ lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, st
 	@echo "== Python"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --no-error-summary api/src kube/src operator/src balancer/python tests/demo tests/stand tests/benefit tests/autoscaling tools \
+	@$(BIN)/mypy --no-error-summary api/src kube/src operator/src balancer/python tests/demo tests/stand tests/benefit tests/autoscaling tests/performance tools \
 		tests/e2e/providers tests/e2e/tools tests/e2e/images tests/e2e/installation.py tests/e2e/voice.py tests/e2e/callers.py tests/e2e/switchboard.py tests/e2e/external_metrics.py tests/e2e/chart/rendering.py tests/e2e/chart/openapi.py
 	@$(BIN)/mypy --no-error-summary -p switchtender_simulator
 	@$(BIN)/lint-imports --no-cache | tail -n 1
