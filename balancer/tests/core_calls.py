@@ -11,7 +11,7 @@ from typing import Any
 
 from switchtender._core import Core
 
-WAIT = 10.0
+WAIT = 30.0
 """Seconds until a test gives up; nothing that goes well takes them."""
 
 _numbers = itertools.count(1)

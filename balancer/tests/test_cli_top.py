@@ -337,7 +337,7 @@ class Terminal:
 
     def shows(self, *words):
         """Wait until each of these was drawn since the last call."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not all(word in self.said for word in words):
             assert time.monotonic() < deadline, self.said.decode(errors="replace")
             if select.select([self.primary], [], [], 0.1)[0]:
@@ -349,12 +349,12 @@ class Terminal:
         with contextlib.suppress(OSError):  # the other side is closed
             while os.read(self.primary, 65536):
                 pass
-        return self.process.wait(10)
+        return self.process.wait(60)
 
     def close(self):
         """End it, whatever it does."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         os.close(self.primary)
 
 

@@ -104,7 +104,7 @@ def test_a_bad_snapshot_is_refused_and_the_old_one_stays(core, document, pointer
 def test_workers_act_on_the_new_generation():
     with running(NODE) as core:
         assert core.apply(snapshot(NODE, OTHER)) == 2
-        for _ in range(2000):
+        for _ in range(30_000):
             generations = [worker["generation"] for worker in json.loads(core.stats())["workers"]]
             if generations == [2]:
                 break

@@ -72,7 +72,7 @@ async def test_lines_go_on_whatever_a_look_comes_to(monkeypatch, caplog):
         return {"groups": [found]}
 
     running = asyncio.create_task(group_log.run(look))
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 30)
     running.cancel()
     told = [record.offered for record in caplog.records if record.getMessage() == "calls of the group"]
     assert told == [2, 5]

@@ -373,7 +373,7 @@ async def test_listening_tells_what_was_bound_and_lets_it_go(view):
 
 @pytest.mark.parametrize("broken", [b"Authorization Bearer s3cret", b"Authorization: Bearer s3cret" + b"A" * 9000])
 async def test_what_is_no_http_is_refused_and_does_not_stand_in_the_log(view, broken, caplog):
-    async with asyncio.timeout(10), listening(view, "127.0.0.1", 0) as bound:
+    async with asyncio.timeout(60), listening(view, "127.0.0.1", 0) as bound:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(bound.rpartition(":")[2]))
         writer.write(b"GET /api/v1/traces HTTP/1.1\r\nHost: x\r\n" + broken + b"\r\n\r\n")
         assert b" 400 " in await reader.readline()

@@ -70,7 +70,7 @@ class Reader:
     async def next(self, wanted=None):
         """Id, name and data of the next event (of this name)."""
         fields = {}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             async for line in self.response.content:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
                 self.comments += line == b":\n"
@@ -89,7 +89,7 @@ async def stream(client, path, **headers):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 
@@ -247,7 +247,7 @@ async def test_streams_end_with_the_process(view):
     async with TestClient(server) as client:
         readers = [await stream(client, "/api/v1/live"), await stream(client, "/api/v1/events")]
         await readers[0].next("view")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):  # well before the shutdown's own patience ends
             await asyncio.gather(server.close(), *(reader.response.content.read() for reader in readers))
         assert client.app[STREAMS].clients == 0
 

@@ -141,7 +141,7 @@ async def test_imported_tables_are_served(tmp_path):
     file.write_text(f"{config}---\n{made.documents}")
     nodes = [Node(f"fs{host}", host, {"max_sessions": 20}) for host in (208, 237)]
     with simulated(nodes, tmp_path, "--heartbeat-interval", "1"):
-        async with served(file) as serving, asyncio.timeout(10):
+        async with served(file) as serving, asyncio.timeout(60):
             there = {"127.0.0.208", "127.0.0.237"}
             while {name for name, (state, _) in (await serving.states()).items() if state == "ready"} < there:
                 await asyncio.sleep(0.02)

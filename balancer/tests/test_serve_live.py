@@ -42,7 +42,7 @@ async def stream(serving, path, **headers):
 
     [record] = [record for record in serving.records if record.getMessage() == "serving"]
     async with (
-        asyncio.timeout(15),
+        asyncio.timeout(60),
         aiohttp.ClientSession(headers={"Accept": "text/event-stream", **headers}) as session,
         session.get(f"http://{record.http}{path}") as response,
     ):
@@ -63,7 +63,7 @@ async def ready(serving):
     async def look():
         return (await serving.states())["fs1"][0] == "ready"
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await look():
             await asyncio.sleep(0.02)
 

@@ -43,7 +43,7 @@ async def post(serving, path, body, token=None):
 
 
 async def state_of(serving, node, wanted):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (found := (await serving.states()).get(node)) != wanted:
             await asyncio.sleep(0.01)
     return found
@@ -89,7 +89,7 @@ async def test_probes_orders_and_a_restart(nodes, tmp_path, deaf):
 
 async def eventually_probed(serving, node):
     """A real node answers OPTIONS, and it shows."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             shown = {one["node"]: one["probe"] for one in (await serving.get("/api/v1/nodes"))["nodes"]}
             if shown[node] is not None:

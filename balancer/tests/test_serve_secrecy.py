@@ -77,7 +77,7 @@ class Process:
             self.said += piece
 
     async def says(self, text, count=1):
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while self.said.count(text.encode()) < count:
                 assert self.process.returncode is None, self.said
                 await asyncio.sleep(0.02)

@@ -79,7 +79,7 @@ async def test_a_call_in_set_up_and_a_new_one_are_finished_and_then_it_ends(file
         refusal = await asyncio.to_thread(caller.expect, 486, passing=(100, 200))
         send(caller, serving.listener, "ACK", 2, refusal.get("To"))
         assert not serving.task.done()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await serving.task
         assert serving.messages()[-1] == "stopped"
         assert "stopped with open transactions" not in serving.messages()
@@ -89,7 +89,7 @@ async def test_the_deadline_ends_it_and_what_is_lost_is_said(file, node, caller)
     async with served(file(stop={"deadline": "300ms"})) as serving:
         await ringing(serving, caller, node)
         await told_to_stop(serving)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await serving.task
         [lost] = [record for record in serving.records if record.getMessage() == "stopped with open transactions"]
         assert lost.openTransactions >= 1
@@ -101,7 +101,7 @@ async def test_a_second_signal_ends_it_at_once(file, node, caller, number):
         await ringing(serving, caller, node)
         await told_to_stop(serving, number)
         serving.signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await serving.task
         assert "stopped with open transactions" in serving.messages()
 
@@ -117,7 +117,7 @@ async def test_signals_that_come_while_starting_are_not_lost(file, monkeypatch):
         return original(path)
 
     monkeypatch.setattr(server, "read_plan", read)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await server.Server(file(stop={"deadline": "0s"})).run()
     assert len(asked) == 1
 
@@ -126,7 +126,7 @@ async def test_the_command_ends_with_status_0_and_logs_json(file):
     arguments = [sys.executable, "-m", "switchtender", "serve", "--config", str(file(stop={"deadline": "0s"}))]
     process = await asyncio.create_subprocess_exec(*arguments, stderr=asyncio.subprocess.PIPE)
     lines = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not any(line["message"] == "serving" for line in lines):
             lines.append(json.loads(await process.stderr.readline()))
         process.send_signal(signal.SIGINT)

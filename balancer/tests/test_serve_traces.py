@@ -50,7 +50,7 @@ async def test_a_call_is_followed_and_its_credentials_are_not_shown(tmp_path, fi
         [record] = [record for record in serving.records if record.getMessage() == "serving"]
         token = (tmp_path / "state" / "admin-token").read_text().strip()
         url, headers = f"http://{record.http}/api/v1/traces", {"Authorization": f"Bearer {token}"}
-        async with asyncio.timeout(20), aiohttp.ClientSession(headers=headers) as session:
+        async with asyncio.timeout(60), aiohttp.ClientSession(headers=headers) as session:
             async with session.get(url, headers={"Authorization": ""}) as refused:
                 assert refused.status == 401
             async with session.post(url, json={"callId": CALL, "seconds": 30}) as made:

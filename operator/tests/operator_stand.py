@@ -187,7 +187,7 @@ async def operating(
             await asyncio.Event().wait()
         return ConnectionInfo(server=api.url)
 
-    given = {"namespace": OWN, "identity": f"test-{secrets.token_hex(4)}", "lease_duration": 3.0, "pod_marks": False}
+    given = {"namespace": OWN, "identity": f"test-{secrets.token_hex(4)}", "lease_duration": 15.0, "pod_marks": False}
     given |= settings
     operator = Operator(client, login, Settings(**given), timing, metrics, wall=wall)
     work = asyncio.create_task(operator.run())
@@ -204,16 +204,17 @@ async def operating(
 
 
 async def settled(api: KubeApi, quiet: float = 0.3) -> None:
-    """Wait until nothing was written for a while."""
-    seen, since = -1, 0.0
-    loop = asyncio.get_running_loop()
+    """Wait until nothing was written for a while, which is one of the event loop: a machine at a halt is not quiet."""
+    turn = 0.02
+    seen, left = -1, 0
     while True:
         count = len(writes(api))
         if count != seen:
-            seen, since = count, loop.time()
-        if loop.time() - since >= quiet:
+            seen, left = count, round(quiet / turn)
+        if left <= 0:
             return
-        await asyncio.sleep(0.02)
+        left -= 1
+        await asyncio.sleep(turn)
 
 
 # --- an operator in a process of its own --------------------------------------------------------------------------

@@ -107,7 +107,7 @@ async def test_without_the_right_to_make_them_it_waits_for_somebody_who_does() -
         assert not waiting.done()
         for kind in KINDS:
             api.put(custom_resource(kind))
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, 30)
         assert noted == {}
 
 
@@ -117,7 +117,7 @@ async def test_told_not_to_it_asks_for_no_definition_at_all() -> None:
         await asyncio.sleep(0.1)
         for kind in KINDS:
             api.put(custom_resource(kind))
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, 30)
         assert not [one for one in api.requests if one.resource == "customresourcedefinitions"]
 
 
@@ -129,7 +129,7 @@ async def test_an_api_server_that_comes_later_is_waited_for() -> None:
         await asyncio.sleep(0.1)
         assert not waiting.done()
         await api.start()
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, 30)
         assert set(noted.values()) == {CRD_REVISION}
 
 

@@ -133,8 +133,9 @@ async def test_a_storm_of_429_is_waited_out() -> None:
         storm = api.fail("destinationsets", "apply", 429, retry_after=1)
         api.put(pod(PODS))
         await eventually(lambda: storm.hits)
+        first = asyncio.get_running_loop().time()
         await asyncio.sleep(0.5)
-        assert storm.hits <= 2
+        assert storm.hits <= 2 + (asyncio.get_running_loop().time() - first)  # at most one a second
         storm.clear()
         await eventually(lambda: len(members(api)) == PODS + 1)
 
@@ -179,7 +180,7 @@ async def test_a_leader_that_cannot_renew_stops_writing_and_leads_again() -> Non
         assert [one for one in writes(api, before) if "/destinationsets/" in one] == []
         away.clear()
         await eventually(lambda: len(members(api)) == PODS + 1)
-        assert operator.leading()
+        await eventually(operator.leading)
 
 
 async def test_a_clock_that_jumps_moves_no_member() -> None:
@@ -317,10 +318,10 @@ async def test_kopf_is_started_again() -> None:
         api.put(group())
         broken = api.fail("balancergroups", "watch", 500, in_stream=True, when=watch_by_kopf)
         async with operating(api, kopf=True) as operator:
-            await eventually(lambda: operator._waker.restarts >= 1, 30.0)
+            await eventually(lambda: operator._waker.restarts >= 1)
             broken.clear()
             wakes = operator._waker.wakes
-            await eventually(lambda: operator._waker.wakes > wakes, 30.0)
+            await eventually(lambda: operator._waker.wakes > wakes)
 
 
 async def test_a_set_changed_by_another_hand_is_put_right() -> None:

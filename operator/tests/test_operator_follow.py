@@ -234,11 +234,11 @@ async def test_what_balancers_say_becomes_status() -> None:
         balancer.token = base64.b64decode(token).decode()
         balancer.acts_on(api)
         api.put(endpoint_slice(balancer.port))
-        await eventually(lambda: conditions(api).get("Programmed") == ("True", "Programmed"), 15.0)
-        await eventually(lambda: api.object("balancergroups", NAMESPACE, "ivr")["status"]["sessions"] == 10, 15.0)
+        await eventually(lambda: conditions(api).get("Programmed") == ("True", "Programmed"))
+        await eventually(lambda: api.object("balancergroups", NAMESPACE, "ivr")["status"]["sessions"] == 10)
         assert conditions(api)["StatsFresh"] == ("True", "Fresh")
         balancer.status = 500
-        await eventually(lambda: conditions(api)["StatsFresh"][0] != "True", 25.0)
+        await eventually(lambda: conditions(api)["StatsFresh"][0] != "True")
         kept = api.object("balancergroups", NAMESPACE, "ivr")["status"]
         assert (kept["sessions"], kept["nodes"]) == (10, 1)
         assert members(api) == {"fs-0": "Ready"}
@@ -392,7 +392,7 @@ async def test_a_configuration_that_cannot_be_used_is_told_to_its_groups() -> No
         api.put(group())
         await eventually(lambda: conditions(api).get("Accepted", ("", ""))[0] == "False")
         api.put(config_map())
-        await eventually(lambda: conditions(api)["Accepted"] == ("True", "Accepted"), 15.0)
+        await eventually(lambda: conditions(api)["Accepted"] == ("True", "Accepted"))
 
 
 async def test_bodies_are_json_and_small() -> None:

@@ -39,7 +39,7 @@ def totals(nodes, counter):
 
 def quiet(nodes):
     """Wait until no call stands."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while any(node["live_calls"] for node in nodes.all().values()) and time.monotonic() < deadline:
         time.sleep(0.1)
 

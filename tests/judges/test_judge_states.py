@@ -145,13 +145,13 @@ def seen(tmp_path_factory):
         found.before = balancer.nodes()
         for name, case in CASES.items():
             case.begin(nodes, name)
-        wait_for(lambda: all(histories(balancer)[name] == list(case.states) for name, case in CASES.items()), 15)
+        wait_for(lambda: all(histories(balancer)[name] == list(case.states) for name, case in CASES.items()), 60)
         time.sleep(REST)
         found.during, found.shown = histories(balancer), balancer.nodes()
         for name, case in CASES.items():
             ended(nodes, name, case)
         back = {name for name, case in CASES.items() if case.after}
-        wait_for(lambda: all(histories(balancer)[name][-1] == READY for name in back), 20)
+        wait_for(lambda: all(histories(balancer)[name][-1] == READY for name in back), 60)
         time.sleep(REST)
         found.finally_shown = balancer.nodes()
         found.after = {name: states[len(found.during[name]) :] for name, states in histories(balancer).items()}

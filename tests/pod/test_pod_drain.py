@@ -43,14 +43,14 @@ class Drain:
         return self._log.read_text() if self._log.exists() else ""
 
     def says(self, words):
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while words not in self.log:
             assert time.monotonic() < until, self.log
             assert self.process.poll() is None, self.log
             time.sleep(0.01)
 
     def ends(self):
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def phase(nodes, name):
 
 
 def is_over(nodes, name):
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while phase(nodes, name) == "running":
         assert time.monotonic() < until
         time.sleep(0.01)

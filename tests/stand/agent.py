@@ -18,7 +18,7 @@ from typing import Self
 
 Address = tuple[str, int]
 
-PATIENCE = 3.0
+PATIENCE = 20.0
 """Seconds that an expected message may take."""
 GRACE = 0.05
 """Seconds in which nothing may come, once an answer to a later request proved that all before it was handled."""

@@ -116,7 +116,7 @@ def captured_where(which: str, ports: Sequence[tuple[int, int]], folder: Path) -
     arguments = [command("dumpcap"), "-q", "-i", "lo", "-B", "64", "-w", str(file), "-f", which]
     log = folder / "dumpcap.log"
     with child(arguments, log):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (file.exists() and "File:" in log.read_text(errors="replace")):
             if time.monotonic() > deadline:
                 raise StandError(f"dumpcap did not start: {log.read_text(errors='replace')}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
-STARTUP = 20.0
+STARTUP = 60.0
 
 
 class StandError(Exception):

@@ -485,7 +485,7 @@ def selected(query: Mapping[str, str]) -> Matches:
         raise bad_request(str(error)) from None
 
 
-async def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:
+async def eventually(holds: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until something holds, looking often; ``AssertionError`` when it does not within a generous time."""
     deadline = time.monotonic() + seconds
     while not holds():
