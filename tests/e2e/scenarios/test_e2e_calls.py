@@ -148,8 +148,9 @@ def test_a_password_is_rotated_while_calls_flow(deployed, voice, switches, user,
         assert "rotated" not in balancer.program.log.read_text(), "no secret in the log"
 
 
-def test_calls_flow_while_the_api_server_is_away(deployed, voice, switches, user, tmp_path, cluster, e2e_level):
-    away = 60 if e2e_level == "full" else 10
+@pytest.mark.full
+def test_calls_flow_while_the_api_server_is_away(deployed, voice, switches, user, tmp_path, cluster):
+    away = 60
     create_group(voice, user)
     switches.start("fs-0", "fs-1")
     with deployed.balancer("balancer-a") as balancer:

@@ -75,11 +75,12 @@ def storm(voice, chance, count):
 def test_killed_in_a_storm_the_result_is_the_same(own_installation, voice):
     chance = random.Random(20)
     voice.create_group("ivr")
-    with own_installation.operator(name="first") as first:
+    short_lease = "--lease-duration=6"
+    with own_installation.operator(short_lease, name="first") as first:
         storm(voice, chance, 40)
         first.kill()
         storm(voice, chance, 20)
-    with own_installation.operator(name="second"):
+    with own_installation.operator(short_lease, name="second"):
         storm(voice, chance, 40)
         voice.until_running(*voice.pods())
         voice.cluster.until(lambda: voice.states("ivr") == expected_states(voice) != {}, "the sets as the pods are")
@@ -107,6 +108,7 @@ def test_a_leader_that_is_told_to_go_is_replaced_at_once(own_installation, voice
         voice.until_states("ivr", {"fs-0": "Ready"})
 
 
+@pytest.mark.full
 def test_a_frozen_leader_is_replaced_and_writes_no_more(own_installation, voice, record_property):
     cluster = voice.cluster
     voice.create_group("ivr")
@@ -184,7 +186,7 @@ def test_the_api_server_away_changes_no_set(own_installation, voice, e2e_level):
         voice.until_states("ivr", {f"fs-{number}": "Ready" for number in range(3)})
         before = {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in voice.sets("ivr")}
         with cluster.control_plane.away(), cluster.inside():
-            back = time.monotonic() + (60 if e2e_level == "full" else 10)
+            back = time.monotonic() + (60 if e2e_level == "full" else 5)
             while time.monotonic() < back:
                 assert operator.healthy(), "a restart would not bring the API server back"
                 time.sleep(1)

@@ -137,6 +137,7 @@ def test_a_refused_edit_keeps_the_policy_and_follows_the_pods(operator, voice):
     assert published(voice, "ivr")["spec"]["policy"] == accepted
 
 
+@pytest.mark.full
 def test_an_unchanged_world_is_not_written(operator, voice, cluster):
     voice.create_group("ivr")
     for number in range(3):

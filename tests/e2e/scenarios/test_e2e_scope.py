@@ -8,7 +8,9 @@ from tests.e2e.installation import Installation
 from tests.e2e.voice import Voice
 
 
-@pytest.mark.parametrize("watched", [1, 2], ids=["one-namespace", "several-namespaces"])
+@pytest.mark.parametrize(
+    "watched", [pytest.param(1, id="one-namespace", marks=pytest.mark.full), pytest.param(2, id="several-namespaces")]
+)
 def test_only_watched_namespaces_are_touched(watched, cluster, definitions, tmp_path):
     """With roles in those namespaces only: a list at cluster scope would be forbidden."""
     with (
