@@ -61,7 +61,7 @@ class Page:
         row = self.row(node)
         return row.locator(".badge").inner_text().strip(), row.locator(".reason").inner_text()
 
-    def until(self, script, argument=None, patience=15_000):
+    def until(self, script, argument=None, patience=60_000):
         """Wait until a script in the page gives something true."""
         self.tab.wait_for_function(script, arg=argument, timeout=patience)
 
@@ -74,7 +74,7 @@ class Page:
 def tab_of(browser, url, **context):
     """A Page in a context of its own, with nothing kept from others."""
     opened = browser.new_context(base_url=url, locale="en-US", timezone_id="UTC", **context)
-    opened.set_default_timeout(10_000)
+    opened.set_default_timeout(60_000)
     try:
         yield Page(opened.new_page(), url)
     finally:
