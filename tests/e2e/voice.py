@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.installation import set_ready
-from tests.e2e.providers.cluster import ApiError, Cluster, Json
+from tests.e2e.providers.cluster import Cluster, Json
 from tests.e2e.providers.sim import pod_address
 
 API_VERSION = "switchtender.dev/v1alpha1"
@@ -81,26 +80,6 @@ class Voice:
     def delete_pod(self, name: str, *, grace: int | None = None) -> None:
         """Delete a pod; one with the annotation hold stays terminating."""
         self.cluster.delete(self.pod_path(name), grace=grace)
-
-    def replace_pod(self, name: str) -> Json:
-        """Delete a pod without grace and have one of its name run in its place; the new one.
-
-        kwok removes pods by name, so it may remove the new one for the old one: then there is a newer one.
-        """
-        self.delete_pod(name, grace=0)
-
-        def there() -> Json:
-            pod = self.pods().get(name)
-            if pod is None:
-                self.create_pod(name)
-            elif "podIP" in pod["status"]:
-                return pod
-            else:
-                with contextlib.suppress(ApiError):
-                    self.touch(name)
-            return {}
-
-        return self.cluster.until(there, f"a new pod {name}", pause=0.5)
 
     def touch(self, name: str) -> None:
         """Change a pod without changing what it is: whoever watches it looks again."""
