@@ -26,7 +26,7 @@ impl Exporter {
     /// Copy one message.
     pub(crate) fn copy(&mut self, way: &Way, message: &[u8], tally: &mut Tally) {
         let Self { hep, batch, .. } = self;
-        let fits = batch.compose(hep.collector, |packet| hep::encode(hep, way, wall_clock(), message, packet));
+        let fits = batch.compose(hep.collector, None, |packet| hep::encode(hep, way, wall_clock(), message, packet));
         tally.add(Traffic::HepTooLarge, u64::from(!fits));
         if batch.is_full() {
             self.flush(tally);

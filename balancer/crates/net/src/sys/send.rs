@@ -58,12 +58,17 @@ impl SendBatch {
     }
 
     /// A datagram that is written in place. `compose` appends to what is there, or says that it did not; then there is
-    /// none.
-    pub fn compose(&mut self, to: SocketAddr, compose: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+    /// none. `from`: as in [`Self::push`].
+    pub fn compose(
+        &mut self,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        compose: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> bool {
         let start = self.arena.len();
         let composed = compose(&mut self.arena);
         if composed {
-            self.waiting.push(Outgoing { bytes: start..self.arena.len(), to, from: None });
+            self.waiting.push(Outgoing { bytes: start..self.arena.len(), to, from });
         }
         composed
     }
