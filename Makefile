@@ -112,6 +112,13 @@ bench-programs: build
 bench: bench-programs ## What a call costs, beside Kamailio and a bare forwarder (docs/performance.md)
 	@$(BIN)/python -m tests.performance --programs "$${CARGO_TARGET_DIR:-balancer/target}/release" --json docs/performance.json --page docs/performance.md
 
+# Only what is measured is built, for release: the figures are of what ships.
+.PHONY: bench-instructions
+bench-instructions: build judges ## Instructions of a call by callgrind, held to their bounds
+	@echo "== instructions of a call"
+	@$(CARGO) build --quiet --release $(CARGO_MANIFEST) --package switchtender-bench --bin core --bin sipload --locked
+	@$(BIN)/python -m tests.performance.instructions --check --programs "$${CARGO_TARGET_DIR:-balancer/target}/release"
+
 bench-core: build ## Time the packet core: parse, forward, select
 	@$(CARGO) bench --quiet $(CARGO_MANIFEST) --package switchtender-bench --locked
 

@@ -1,0 +1,34 @@
+"""What becomes of counts: the total of a file, and the judgment by bounds."""
+
+import json
+
+import pytest
+
+from tests.performance.instructions import BOUNDS, GROUPS, MeasureError, judged, total
+
+
+def test_every_group_has_its_bound():
+    assert set(json.loads(BOUNDS.read_text())) == set(GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("figure", "wrong"),
+    [(1000, ""), (1009, ""), (1011, "find what made it dearer"), (981, ""), (979, "lower its bound from 1000")],
+)
+def test_a_bound_holds_both_ways(figure, wrong):
+    told = judged({"hash": figure}, {"hash": 1000})
+    assert len(told) == bool(wrong)
+    assert all(wrong in line for line in told)
+
+
+def test_the_total_is_read_from_the_summary(tmp_path):
+    out = tmp_path / "callgrind.1"
+    out.write_text("events: Ir\nfn=(1) main\n1 5\nsummary: 4711\ntotals: 4711\n")
+    assert total(out) == 4711
+
+
+def test_a_file_without_total_is_told(tmp_path):
+    out = tmp_path / "callgrind.1"
+    out.write_text("events: Ir\n")
+    with pytest.raises(MeasureError, match="no total"):
+        total(out)
