@@ -1,13 +1,14 @@
 """What becomes of counts: the total of a file, and the judgment by bounds."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.performance.instructions import BOUNDS, GROUPS, MeasureError, judged, total
 
 
-def test_every_group_has_its_bound():
+def test_every_group_has_its_bound() -> None:
     assert set(json.loads(BOUNDS.read_text())) == set(GROUPS)
 
 
@@ -15,19 +16,19 @@ def test_every_group_has_its_bound():
     ("figure", "wrong"),
     [(1000, ""), (1009, ""), (1011, "find what made it dearer"), (981, ""), (979, "lower its bound from 1000")],
 )
-def test_a_bound_holds_both_ways(figure, wrong):
+def test_a_bound_holds_both_ways(figure: float, wrong: str) -> None:
     told = judged({"hash": figure}, {"hash": 1000})
     assert len(told) == bool(wrong)
     assert all(wrong in line for line in told)
 
 
-def test_the_total_is_read_from_the_summary(tmp_path):
+def test_the_total_is_read_from_the_summary(tmp_path: Path) -> None:
     out = tmp_path / "callgrind.1"
     out.write_text("events: Ir\nfn=(1) main\n1 5\nsummary: 4711\ntotals: 4711\n")
     assert total(out) == 4711
 
 
-def test_a_file_without_total_is_told(tmp_path):
+def test_a_file_without_total_is_told(tmp_path: Path) -> None:
     out = tmp_path / "callgrind.1"
     out.write_text("events: Ir\n")
     with pytest.raises(MeasureError, match="no total"):
