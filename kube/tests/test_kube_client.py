@@ -196,7 +196,7 @@ async def test_a_watch_that_is_left_leaves_no_connection(api: KubeApi, client: C
     async with aclosing(client.watch(PODS.path(), {})) as lines:
         async for _ in lines:
             break
-    for _ in range(1000):
+    for _ in range(30_000):
         if not api.watches("pods"):
             break
         await asyncio.sleep(0.002)

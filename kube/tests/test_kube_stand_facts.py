@@ -94,7 +94,7 @@ class Server:
 
     async def events(self, count: int, path: str | None = None, **query: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        async with asyncio.timeout(10), aclosing(self.client.watch(path or self.things, query)) as lines:
+        async with asyncio.timeout(60), aclosing(self.client.watch(path or self.things, query)) as lines:
             async for line in lines:
                 found.append(json.loads(line))
                 if len(found) == count:

@@ -140,6 +140,7 @@ def test_upgrade_from_the_previous_chart_and_back(release, previous):
     assert release.get("service", "st-switchtender-nodes")["spec"]["clusterIP"] == address
 
 
+@pytest.mark.full
 def test_upgrade_with_nothing_changed_rolls_nothing(release, previous):
     release.install(previous)
     names = ("st-switchtender-balancer", "st-switchtender-operator")

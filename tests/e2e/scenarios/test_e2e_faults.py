@@ -72,16 +72,17 @@ def storm(voice, chance, count):
                 raise
 
 
-def test_killed_in_a_storm_the_result_is_the_same(own_installation, voice):
+def test_killed_in_a_storm_the_result_is_the_same(own_installation, voice, e2e_level):
     chance = random.Random(20)
+    long, short = (40, 20) if e2e_level == "full" else (16, 8)
     voice.create_group("ivr")
     short_lease = "--lease-duration=6"
     with own_installation.operator(short_lease, name="first") as first:
-        storm(voice, chance, 40)
+        storm(voice, chance, long)
         first.kill()
-        storm(voice, chance, 20)
+        storm(voice, chance, short)
     with own_installation.operator(short_lease, name="second"):
-        storm(voice, chance, 40)
+        storm(voice, chance, long)
         voice.until_running(*voice.pods())
         voice.cluster.until(lambda: voice.states("ivr") == expected_states(voice) != {}, "the sets as the pods are")
     uids = [member["uid"] for each in voice.sets("ivr") for member in each["spec"]["members"]]
