@@ -2,8 +2,9 @@
 
 ``python -m tests.performance.instructions --programs FOLDER [--check]``. The figure is the slope of two runs, so that
 start-up is not in it; the worker runs by itself (``core`` of the bench crate), so that Python is not in it either.
-Calls come one at a time: every message is a wake-up of its own, the dearest way for it to come. ``--check`` holds the
-figures to the bounds in ``instructions.json``, which only ever go down.
+Calls come one at a time, so that hardly two messages share a wake-up: the dearest way for them to come. ``--check``
+holds the figures to the bounds in ``instructions.json``, which only ever go down. They leave room for how messages happen to
+meet, and for the instructions that another processor's memchr and memcpy take.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.stand.process import until
 
 BOUNDS = Path(__file__).with_name("instructions.json")
 SHORT, LONG = 300, 900
-ABOVE, BELOW = 1.01, 0.98
+ABOVE, BELOW = 1.05, 0.95
 PROXY, CALLER, NODES = "127.0.92.1", "127.0.92.2", tuple(f"127.0.92.{10 + number}" for number in range(8))
 BY_CALL = {"algorithm": "Hash", "hash_on": {"type": "CallID"}}
 GROUPS: Mapping[str, Mapping[str, Any]] = {
@@ -144,16 +145,19 @@ def instructions(programs: Path, group: Mapping[str, Any], folder: Path) -> floa
     return (totals[1] - totals[0]) / (LONG - SHORT)
 
 
-def judged(figures: Mapping[str, float], bounds: Mapping[str, float]) -> list[str]:
-    """What is wrong with figures by their bounds."""
-    wrong = []
-    for name, figure in figures.items():
-        bound = bounds[name]
-        if figure > bound * ABOVE:
-            wrong.append(f"{name}: {figure:.0f} instructions a call, more than {bound:.0f}: find what made it dearer")
-        elif figure < bound * BELOW:
-            wrong.append(f"{name}: {figure:.0f} instructions a call: lower its bound from {bound:.0f} in {BOUNDS.name}")
-    return wrong
+def judged(figures: Mapping[str, float], bounds: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    """What is wrong with figures by their bounds, and which bounds could be lower."""
+    dearer = [
+        f"{name}: {figure:.0f} instructions a call, more than {bounds[name]:.0f}: find what made it dearer"
+        for name, figure in figures.items()
+        if figure > bounds[name] * ABOVE
+    ]
+    cheaper = [
+        f"{name}: {figure:.0f} instructions a call: lower its bound from {bounds[name]:.0f} in {BOUNDS.name}"
+        for name, figure in figures.items()
+        if figure < bounds[name] * BELOW
+    ]
+    return dearer, cheaper
 
 
 def main() -> int:
@@ -178,8 +182,8 @@ def main() -> int:
                 print(f"{name}: {error}", file=sys.stderr)
                 return 2
             print(f"{name:12} {figures[name]:9.0f} instructions a call", flush=True)
-    wrong = judged(figures, json.loads(BOUNDS.read_text())) if given.check else []
-    for line in wrong:
+    wrong, cheaper = judged(figures, json.loads(BOUNDS.read_text())) if given.check else ([], [])
+    for line in wrong + cheaper:
         print(line, file=sys.stderr)
     return 1 if wrong else 0
 

@@ -1,102 +1,54 @@
-//! What the choice of a node costs, by algorithm and size of the group, with a view of the nodes that costs nothing
-//! itself. Times are of this machine and this run; compare within a run only.
+//! What the choice of a node costs, by algorithm and size of the group. Times are of this machine and this run; compare
+//! within a run only.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use divan::{Bencher, black_box};
+mod world;
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use switchtender_select::{
-    Admission, Algorithm, Memory, NodeLoad, NodeSlot, Nodes, ResourceSet, ResourceSlot, Rng, Slots, Snapshot, Time,
-    Wanted, evaluate, place, place_stateless,
+    Algorithm, Memory, NodeSlot, Nodes as _, Rng, Time, Wanted, evaluate, place, place_stateless,
 };
+use world::{Pool, snapshot};
 
-fn main() {
-    divan::main();
-}
-
-/// Nodes of unlike size and load; all can take calls.
-struct Pool(Vec<NodeLoad>);
-
-impl Pool {
-    fn new(nodes: u32) -> Self {
-        let load = |node: u32| NodeLoad {
-            admission: Admission::Open,
-            sessions: f64::from(node % 7) * 10.0,
-            max_sessions: 100.0 + f64::from(node % 5) * 100.0,
-            sessions_per_second: Some(1000.0),
-            idle_cpu: Some(90.0),
-            ..NodeLoad::default()
-        };
-        Self((0..nodes).map(load).collect())
-    }
-}
-
-impl Nodes for Pool {
-    fn load(&self, slot: NodeSlot, _now: Time) -> NodeLoad {
-        self.0[slot.0 as usize]
-    }
-    fn assign(&self, _slot: NodeSlot, _legs: u32, _now: Time) {}
-    fn settle(&self, _slot: NodeSlot) {}
-    fn ended(&self, _slot: NodeSlot) {}
-    fn request(&self, _slot: NodeSlot, _now: Time) {}
-    fn cool(&self, _slot: NodeSlot, _until: Time) {}
-    fn suspect(&self, _slot: NodeSlot) {}
-    fn answered(&self, _slot: NodeSlot) {}
-    fn reserve(&self, _node: NodeSlot, _wanted: ResourceSet, _limit: &dyn Fn(ResourceSlot) -> Option<u32>) -> bool {
-        true
-    }
-    fn release(&self, _node: NodeSlot, _taken: ResourceSet, _epoch: u32) {}
-    fn epoch(&self, _node: NodeSlot) -> u32 {
-        0
-    }
-    fn in_use(&self, _node: NodeSlot, _resource: ResourceSlot) -> u32 {
-        0
-    }
-}
-
-fn snapshot(nodes: u32, algorithm: &str) -> Snapshot {
-    let secret = "A".repeat(85) + "A=";
-    let list = |entry: &dyn Fn(u32) -> String| (0..nodes).map(entry).collect::<Vec<_>>().join(",");
-    let json = format!(
-        r#"{{"format": 2, "keys": [{{"id": 1, "secret": "{secret}"}}], "nodes": [{}],
-            "groups": [{{"namespace": "n", "name": "g", "uid": "u", "generation": 1, "priority": 0, "match": [],
-                "algorithm": "{algorithm}", "legs_per_call": 2,
-                "failover": {{"attempts": 3,
-                    "retry_on": {{"own_refusal": true, "timeout": true, "transport": true, "codes": [410]}},
-                    "first_response_timeout_ms": 2000, "progress_timeout_ms": 10000, "cool_down_ms": [1000, 2000]}},
-                "timer_c_ms": 181000,
-                "over_limit": {{"action": "Reject", "status": 503, "retry_after_s": [5, 15]}},
-                "panic_threshold": 0.5, "members": [{}]}}]}}"#,
-        list(&|node| format!(
-            r#"{{"uid": "u{node}", "name": "fs{node}", "sip": "10.0.{}.{}:5060"}}"#,
-            node / 250,
-            node % 250 + 1
-        )),
-        list(&|node| format!(r#"{{"node": {node}, "weight": {}.0, "priority": 0, "draining": false}}"#, node % 3 + 1)),
-    );
-    Snapshot::from_json(json.as_bytes(), &mut Slots::new(1024, 4).at(Time::ZERO)).unwrap()
-}
+const SIZES: [u32; 5] = [2, 64, 200, 500, 1000];
 
 /// One call after the other, twenty microseconds apart, so that what is built anew now and then is in the mean.
-#[divan::bench(args = [8, 64, 200, 1000], consts = [0, 1, 2, 3, 4, 5, 6], sample_size = 500)]
-fn choose<const ALGORITHM: usize>(bencher: Bencher<'_, '_>, nodes: u32) {
-    let (snapshot, pool) = (snapshot(nodes, Algorithm::ALL[ALGORITHM].name()), Pool::new(nodes));
-    let (mut rng, mut memory, mut now) = (Rng::new(7), Memory::new(), 0);
-    bencher.bench_local(|| {
-        now += 20_000;
-        let hash = (Algorithm::ALL[ALGORITHM] == Algorithm::Hash).then(|| rng.next_u64());
-        let (group, wanted) = (&snapshot.groups[0], Wanted { hash, ..Wanted::default() });
-        place(&snapshot, group, &wanted, &pool, black_box(&[]), Time::from_nanos(now), &mut rng, &mut memory).is_ok()
-    });
+fn choose(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("choose");
+    for &algorithm in Algorithm::ALL {
+        for nodes in SIZES {
+            let (snapshot, pool) = (snapshot(nodes, algorithm.name(), "Stateful"), Pool::new(nodes));
+            let (mut rng, mut memory, mut now) = (Rng::new(7), Memory::new(), 0);
+            group.bench_function(BenchmarkId::new(algorithm.name(), nodes), |bencher| {
+                bencher.iter(|| {
+                    now += 20_000;
+                    let hash = (algorithm == Algorithm::Hash).then(|| rng.next_u64());
+                    let (group, wanted) = (&snapshot.groups[0], Wanted { hash, ..Wanted::default() });
+                    let now = Time::from_nanos(now);
+                    place(&snapshot, group, &wanted, &pool, black_box(&[]), now, &mut rng, &mut memory).is_ok()
+                });
+            });
+        }
+    }
 }
 
-#[divan::bench(args = [8, 64, 200, 1000])]
-fn choose_stateless(bencher: Bencher<'_, '_>, nodes: u32) {
-    let (snapshot, mut rng) = (snapshot(nodes, "Hash"), Rng::new(7));
-    bencher.bench_local(|| place_stateless(&snapshot.groups[0], rng.next_u64()));
+fn choose_stateless(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("choose_stateless");
+    for nodes in SIZES {
+        let (snapshot, mut rng) = (snapshot(nodes, "Hash", "Stateless"), Rng::new(7));
+        group.bench_function(BenchmarkId::from_parameter(nodes), |bencher| {
+            bencher.iter(|| place_stateless(&snapshot.groups[0], rng.next_u64()));
+        });
+    }
 }
 
-#[divan::bench]
-fn evaluate_one_node(bencher: Bencher<'_, '_>) {
-    let load = Pool::new(1).0[0];
-    bencher.bench_local(|| evaluate(black_box(&load), 2));
+fn evaluate_one_node(criterion: &mut Criterion) {
+    let load = Pool::new(1).load(NodeSlot(0), Time::ZERO);
+    criterion.bench_function("evaluate_one_node", |bencher| bencher.iter(|| evaluate(black_box(&load), 2)));
 }
+
+criterion_group!(benches, choose, choose_stateless, evaluate_one_node);
+criterion_main!(benches);
