@@ -3,8 +3,8 @@
 ``python -m tests.performance.instructions --programs FOLDER [--check]``. The figure is the slope of two runs, so that
 start-up is not in it; the worker runs by itself (``core`` of the bench crate), so that Python is not in it either.
 Calls come one at a time, so that hardly two messages share a wake-up: the dearest way for them to come. ``--check``
-holds the figures to the bounds in ``instructions.json``, which only ever go down. They leave room for how messages happen to
-meet, and for the instructions that another processor's memchr and memcpy take.
+holds the figures to the bounds in ``instructions.json``, which only ever go down. They leave room for how messages
+happen to meet, and for the instructions that another processor's memchr and memcpy take.
 """
 
 from __future__ import annotations
