@@ -7,7 +7,7 @@
 //! Case does not matter in a branch (RFC 3261 §7.3.1), so the alphabet is base32 and is read in either case. Everything
 //! has one fixed length. This module knows no message and no transaction: bytes in, numbers out.
 
-use siphasher::sip::SipHasher24;
+use siphasher::sip::{SipHasher13, SipHasher24};
 use siphasher::sip128::{Hasher128, SipHasher24 as SipHasher128};
 use std::hash::Hasher;
 
@@ -114,7 +114,7 @@ impl Branches {
     /// values, Proxy-Require and Proxy-Authorization values (RFC 3261 §16.6 step 8, RFC 5393 §4.2.1). Parts may be
     /// empty; lengths are hashed with them, so moving a byte from one part to the next gives another hash.
     pub fn loop_hash<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> LoopHash {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
+        let mut hasher = SipHasher13::new_with_key(&self.key);
         hasher.write_u8(b'L');
         for part in parts {
             write_part(&mut hasher, part);

@@ -88,7 +88,7 @@ impl Core {
         request: &Preprocessed<'_>,
     ) -> Result<Plan, Refusal> {
         let target = route::in_dialog(&self.config, step.snapshot, packet, message, request);
-        if token_was_refused(message, request) {
+        if token_was_refused(request) {
             self.count(Counter::TokensRefused);
         }
         let target = target.ok_or((Reply::NO_DIALOG, Counter::RejectedNoDialog))?;
@@ -101,7 +101,7 @@ impl Core {
                 return Err((Reply::unavailable(503, seconds), Counter::RejectedBudget));
             }
         }
-        let token = request.token.dialog(message);
+        let token = request.dialog_token();
         let holds = token.is_some_and(|token| token.resources != 0);
         let node = match method {
             // Calls of a group without transactions were never counted.
@@ -358,10 +358,10 @@ fn group_of(snapshot: &Snapshot, hash: u32) -> Option<&Group> {
     snapshot.groups.iter().find(|group| fingerprint::of_group(&group.namespace, &group.name) == hash)
 }
 
-fn token_was_refused(message: &Message<'_>, request: &Preprocessed<'_>) -> bool {
+fn token_was_refused(request: &Preprocessed<'_>) -> bool {
     match request.token {
         Found::Nothing => false,
         Found::Refused => true,
-        Found::Token(token) => token.kind != Kind::Path && route::direction(&token, message).is_none(),
+        Found::Token(token) => token.kind != Kind::Path && request.direction.is_none(),
     }
 }

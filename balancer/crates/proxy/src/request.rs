@@ -30,11 +30,8 @@ pub(crate) enum Arrival {
 }
 
 /// Whether this is a node's request in the dialog of a caller that gave no tag, as RFC 2543 allowed (RFC 3261 §12.1.1).
-fn is_to_untagged_caller(message: &Message<'_>, request: &Preprocessed<'_>) -> bool {
-    match request.token {
-        Found::Token(token) => route::direction(&token, message) == Some(Direction::FromNode),
-        Found::Nothing | Found::Refused => false,
-    }
+fn is_to_untagged_caller(request: &Preprocessed<'_>) -> bool {
+    request.direction == Some(Direction::FromNode)
 }
 
 impl Core {
@@ -148,7 +145,7 @@ impl Core {
 
         let request =
             self.preprocess(step.snapshot, packet, message).ok_or((Reply::BAD_REQUEST, Counter::MalformedAnswered))?;
-        if in_dialog || is_to_untagged_caller(message, &request) {
+        if in_dialog || is_to_untagged_caller(&request) {
             return self.plan_in_dialog(step, packet, message, method, &request).map(Some);
         }
         if let Found::Token(token @ Token { kind: Kind::Path, .. }) = request.token {

@@ -26,7 +26,19 @@ pub(crate) struct Preprocessed<'a> {
     /// The first Route that is not ours.
     pub(crate) next_route: Option<Uri<'a>>,
     pub(crate) token: Found,
+    /// Which way it goes in the token's dialog; `None`: there is no token, or it is of another dialog or of none.
+    pub(crate) direction: Option<Direction>,
     pub(crate) shape: Shape,
+}
+
+impl Preprocessed<'_> {
+    /// The token, if it is of the dialog of this request.
+    pub(crate) fn dialog_token(&self) -> Option<&Token> {
+        match &self.token {
+            Found::Token(token) if self.direction.is_some() => Some(token),
+            _ => None,
+        }
+    }
 }
 
 /// The token in a Route of ours.
@@ -36,16 +48,6 @@ pub(crate) enum Found {
     /// Something that is not a token of ours: an unknown key, a forgery, another element's user part.
     Refused,
     Token(Token),
-}
-
-impl Found {
-    /// The token, if it is of the dialog of this request.
-    pub(crate) fn dialog(&self, message: &Message<'_>) -> Option<&Token> {
-        match self {
-            Self::Token(token) if direction(token, message).is_some() => Some(token),
-            _ => None,
-        }
-    }
 }
 
 /// Where a request in a dialog, or along a Path, goes.
@@ -102,7 +104,11 @@ pub(crate) fn preprocess<'a>(
             token = found;
         }
     }
-    Some(Preprocessed { uri, next_route, token, shape })
+    let direction = match &token {
+        Found::Token(token) => direction(token, message),
+        Found::Nothing | Found::Refused => None,
+    };
+    Some(Preprocessed { uri, next_route, token, direction, shape })
 }
 
 /// What must go from the Request-URI before the request is sent on.
@@ -155,7 +161,7 @@ pub(crate) fn is_begun_by_node(token: &Token, message: &Message<'_>) -> bool {
 }
 
 /// Which way the request goes in the token's dialog; `None`: it is of another dialog.
-pub(crate) fn direction(token: &Token, message: &Message<'_>) -> Option<Direction> {
+fn direction(token: &Token, message: &Message<'_>) -> Option<Direction> {
     let call_id = message.call_id()?;
     let from_tag = message.from_tag().unwrap_or_default();
     let to_tag = message.to_tag().unwrap_or_default();
@@ -185,7 +191,7 @@ pub(crate) fn in_dialog(
 ) -> Option<Target> {
     let known_node = is_known_node(config, snapshot, packet.flow.peer.ip());
     if let Found::Token(token) = request.token {
-        match direction(&token, message) {
+        match request.direction {
             Some(Direction::FromCaller) => {
                 return Some(Target::Node {
                     address: token.node,
