@@ -125,13 +125,23 @@ fn is_congestion(error: &io::Error) -> bool {
 
 /// Send the first of `datagrams`, as many as one call takes; how many left. An error is the first one's.
 fn send_some(fd: RawFd, is_v6: bool, arena: &[u8], datagrams: &[Outgoing]) -> io::Result<usize> {
+    // At most times one or two wait, and to clear room for a whole batch would cost more than to write them.
+    match datagrams.len() {
+        ..=1 => send_up_to::<1>(fd, is_v6, arena, datagrams),
+        2..=4 => send_up_to::<4>(fd, is_v6, arena, datagrams),
+        _ => send_up_to::<BATCH>(fd, is_v6, arena, datagrams),
+    }
+}
+
+/// [`send_some`] with room for `N`.
+fn send_up_to<const N: usize>(fd: RawFd, is_v6: bool, arena: &[u8], datagrams: &[Outgoing]) -> io::Result<usize> {
     // SAFETY: all-zero bytes are valid iovecs, mmsghdrs and sockaddr_storages.
-    let mut pieces: [libc::iovec; BATCH] = unsafe { zeroed() };
+    let mut pieces: [libc::iovec; N] = unsafe { zeroed() };
     // SAFETY: as above.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+    let mut headers: [libc::mmsghdr; N] = unsafe { zeroed() };
     // SAFETY: as above.
-    let mut names: [libc::sockaddr_storage; BATCH] = unsafe { zeroed() };
-    let mut controls = [Control([0; 64]); BATCH];
+    let mut names: [libc::sockaddr_storage; N] = unsafe { zeroed() };
+    let mut controls = [Control([0; 64]); N];
     for ((((datagram, header), piece), name), control) in
         datagrams.iter().zip(&mut headers).zip(&mut pieces).zip(&mut names).zip(&mut controls)
     {
@@ -147,7 +157,7 @@ fn send_some(fd: RawFd, is_v6: bool, arena: &[u8], datagrams: &[Outgoing]) -> io
             set_source(&mut header.msg_hdr, control, from);
         }
     }
-    let count = datagrams.len().min(BATCH);
+    let count = datagrams.len().min(N);
     #[allow(clippy::cast_possible_truncation, reason = "at most 32")]
     // SAFETY: the first `count` headers point to names, pieces and controls of this frame and, through the pieces, into
     // `arena`, all alive and unmoved for the call; sendmmsg does not write through iov_base.
@@ -203,6 +213,7 @@ mod tests {
     fn more_than_a_batch_leaves_in_order() {
         let (socket, peer) = (UdpSocket::bind("127.0.0.1:0".parse().unwrap(), true).unwrap(), receiver("127.0.0.1:0"));
         let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
+        // Two whole batches, then what the smallest room holds.
         let count = u8::try_from(2 * BATCH + 1).unwrap();
         for number in 0..count {
             batch.push(peer.local_addr().unwrap(), None, &[number]);
@@ -215,6 +226,21 @@ mod tests {
         for number in 0..count {
             assert_eq!(peer.recv_from(&mut buffer).unwrap(), (1, socket.local()));
             assert_eq!(buffer[0], number);
+        }
+    }
+
+    #[test]
+    fn however_many_wait_all_leave_in_order() {
+        let (socket, peer) = (UdpSocket::bind("127.0.0.1:0".parse().unwrap(), true).unwrap(), receiver("127.0.0.1:0"));
+        let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
+        let mut buffer = [0; 8];
+        for count in 1..=6 {
+            (0..count).for_each(|number| batch.push(peer.local_addr().unwrap(), None, &[number]));
+            assert_eq!(batch.flush(&socket, &mut failures).sent, u64::from(count));
+            for number in 0..count {
+                assert_eq!(peer.recv_from(&mut buffer).unwrap(), (1, socket.local()));
+                assert_eq!(buffer[0], number);
+            }
         }
     }
 
