@@ -68,7 +68,7 @@ test-leak: build
 
 test-units: build
 	@echo "== Python: documents, Kubernetes client, operator, contract, a day of calls"
-	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/autoscaling tests/performance tests/test_claims.py tests/test_links.py
+	@$(BIN)/python -m pytest --quiet api/tests kube/tests operator/tests tests/contract tests/autoscaling tests/performance tests/scaling tests/test_claims.py tests/test_links.py
 
 test-sockets: build
 	@echo "== Python: the balancer on real sockets, the simulator"
@@ -135,6 +135,11 @@ bench-benefit: build ## What routing by reported load is worth: Kamailio and our
 bench-autoscale: build ## A simulated day of calls: HPA on CPU and on sessions, and spec.autoscale, against the ideal (docs/autoscaling.md)
 	@$(BIN)/python -m tests.autoscaling --page docs/autoscaling.md
 
+# Five to ten minutes on one core; JOBS=2 uses two. With DERIVE=--derive the simulation stays, and it takes a second.
+.PHONY: bench-scaling
+bench-scaling: build ## What ten and a hundred balancers need, and choices on old reports (docs/scaling.md)
+	@$(BIN)/python -m tests.scaling --jobs $${JOBS:-1} --page docs/scaling.md $(DERIVE)
+
 # Two targets at a time, each for FUZZ_SECONDS (60), or with FUZZ_SEED the same runs everywhere;
 # tools/fuzz runs those targets that it is given.
 .PHONY: fuzz
@@ -152,7 +157,7 @@ lint: build verify ## ruff, mypy, import-linter, clippy, rustfmt, cargo-deny, st
 	@echo "== Python"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy --no-error-summary api/src kube/src operator/src balancer/python tests/demo tests/stand tests/benefit tests/autoscaling tests/performance tools \
+	@$(BIN)/mypy --no-error-summary api/src kube/src operator/src balancer/python tests/demo tests/stand tests/benefit tests/autoscaling tests/performance tests/scaling tools \
 		tests/e2e/providers tests/e2e/tools tests/e2e/images tests/e2e/installation.py tests/e2e/voice.py tests/e2e/callers.py tests/e2e/switchboard.py tests/e2e/external_metrics.py tests/e2e/chart/rendering.py tests/e2e/chart/openapi.py
 	@$(BIN)/mypy --no-error-summary -p switchtender_simulator
 	@$(BIN)/lint-imports --no-cache | tail -n 1
