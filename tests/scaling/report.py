@@ -205,8 +205,8 @@ def _read(steady: Sequence[Json], choices: Sequence[str]) -> str:
         "own calls of the meantime each second. In turn, the dispatcher stays on one node for up to a hundred calls, "
         "on each balancer. Drawing spreads without knowing. `LeastLoad` draws two, counts its own calls and takes the "
         "rest from its *share*. Where the relative mode is the more even one (mostly below a heartbeat of 5 s, far "
-        "below the limits), it is because it looks at all nodes; what it does not know shows near the limits and with "
-        "older reports.\n"
+        "below the limits), the likely reason is that it looks at all nodes and not at two; near the limits and on old "
+        "reports it passes them, since it does not know what the other balancers do.\n"
     )
     return "\n".join(lines)
 
