@@ -4,6 +4,7 @@ use std::io;
 use std::mem::zeroed;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
+use std::ptr::NonNull;
 
 use super::{BATCH, address};
 
@@ -26,13 +27,36 @@ pub struct Received<'a> {
     pub local_ip: Option<IpAddr>,
 }
 
-/// Reusable room for one batch (2 MiB, touched only as far as datagrams reach).
+/// What the kernel reads and writes with one call: headers that lead into the other arrays and into the slots.
+struct Room {
+    headers: [libc::mmsghdr; BATCH],
+    pieces: [libc::iovec; BATCH],
+    names: [libc::sockaddr_storage; BATCH],
+    controls: [Control; BATCH],
+}
+
+/// Reusable room for one batch (2 MiB, touched only as far as datagrams reach). The headers are written once: a call
+/// changes only those of the datagrams it takes.
 pub struct ReceiveBatch {
-    bytes: Box<[u8]>,
-    names: Box<[libc::sockaddr_storage; BATCH]>,
-    controls: Box<[Control; BATCH]>,
-    /// Of the last batch: length, source and local address by slot.
-    taken: Vec<(usize, SocketAddr, Option<IpAddr>)>,
+    /// From a `Box`, owned by this value; a raw pointer, so that those in the headers stay good when it is moved.
+    room: NonNull<Room>,
+    /// `BATCH` slots of `SLOT` bytes, owned in the same way.
+    slots: NonNull<[[u8; SLOT]]>,
+    /// Datagrams of the last batch.
+    count: usize,
+}
+
+// SAFETY: `room` and `slots` are owned by this value alone, and all pointers in them lead into themselves.
+unsafe impl Send for ReceiveBatch {}
+
+impl Drop for ReceiveBatch {
+    fn drop(&mut self) {
+        // SAFETY: both came from a `Box` of the same layout in `new`, and nothing that borrows them outlives this value.
+        unsafe {
+            drop(Box::from_raw(self.room.as_ptr()));
+            drop(Box::from_raw(self.slots.as_ptr()));
+        }
+    }
 }
 
 impl Default for ReceiveBatch {
@@ -44,13 +68,29 @@ impl Default for ReceiveBatch {
 impl ReceiveBatch {
     /// Room for one batch.
     pub fn new() -> Self {
-        Self {
-            bytes: vec![0; BATCH * SLOT].into_boxed_slice(),
-            // SAFETY: all-zero bytes are a valid sockaddr_storage (it is integers and padding).
-            names: Box::new(unsafe { zeroed() }),
-            controls: Box::new([Control([0; 64]); BATCH]),
-            taken: Vec::with_capacity(BATCH),
+        // As bytes, for these come zeroed from the system and stay untouched.
+        let bytes: &mut [u8] = Box::leak(vec![0; BATCH * SLOT].into_boxed_slice());
+        let slots = NonNull::slice_from_raw_parts(NonNull::from(bytes).cast::<[u8; SLOT]>(), BATCH);
+        // SAFETY: all-zero bytes are a valid `Room` (integers, padding, null pointers with zero lengths).
+        let room = NonNull::from(Box::leak(Box::new(unsafe { zeroed::<Room>() })));
+        let (place, first) = (room.as_ptr(), slots.as_ptr().cast::<[u8; SLOT]>());
+        for index in 0..BATCH {
+            // SAFETY: `index` is below the length of every array of the room and of the slots; both are alive, and
+            // borrowed by nobody. Every pointer is made from theirs, so that it stays good as long as they do.
+            unsafe {
+                let piece = (&raw mut (*place).pieces).cast::<libc::iovec>().add(index);
+                (*piece).iov_base = first.add(index).cast();
+                (*piece).iov_len = SLOT;
+                let header = (&raw mut (*place).headers).cast::<libc::mmsghdr>().add(index);
+                (*header).msg_hdr.msg_name =
+                    (&raw mut (*place).names).cast::<libc::sockaddr_storage>().add(index).cast();
+                (*header).msg_hdr.msg_iov = piece;
+                (*header).msg_hdr.msg_iovlen = 1;
+                (*header).msg_hdr.msg_control = (&raw mut (*place).controls).cast::<Control>().add(index).cast();
+                make_ready(header);
+            }
         }
+        Self { room, slots, count: 0 }
     }
 
     /// Take what waits at the socket, at most one batch; 0 when nothing does.
@@ -58,56 +98,54 @@ impl ReceiveBatch {
     /// # Errors
     /// What `recvmmsg` says of the socket, or of an earlier datagram's way.
     pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
-        self.taken.clear();
-        // SAFETY: all-zero bytes are valid iovecs and mmsghdrs (null pointers with zero lengths).
-        let mut pieces: [libc::iovec; BATCH] = unsafe { zeroed() };
-        // SAFETY: as above.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
-        for ((((header, piece), name), control), slot) in headers
-            .iter_mut()
-            .zip(&mut pieces)
-            .zip(self.names.iter_mut())
-            .zip(self.controls.iter_mut())
-            .zip(self.bytes.chunks_exact_mut(SLOT))
-        {
-            piece.iov_base = slot.as_mut_ptr().cast();
-            piece.iov_len = slot.len();
-            header.msg_hdr.msg_name = std::ptr::from_mut(name).cast();
-            header.msg_hdr.msg_namelen = NAME_BYTES;
-            header.msg_hdr.msg_iov = piece;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = control.0.len() as _;
+        // SAFETY: a place inside the room, which lives as long as this value.
+        let headers = unsafe { (&raw mut (*self.room.as_ptr()).headers).cast::<libc::mmsghdr>() };
+        // One more than were taken: whether the kernel wrote to that of a datagram that failed is not told.
+        for index in 0..BATCH.min(self.count + 1) {
+            // SAFETY: below the number of headers, which this value borrows exclusively here.
+            unsafe { make_ready(headers.add(index)) };
         }
-        let count = receive_many(socket.as_raw_fd(), &mut headers)?;
-        for (header, name) in headers.iter().zip(self.names.iter()).take(count) {
-            // A datagram of another family cannot arrive on an IP socket; port 0 would be refused as a destination.
-            let source = address::read(name).unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-            let local = local_address(&header.msg_hdr).map(|ip| ip.to_canonical());
-            self.taken.push((header.msg_len as usize, address::canonical(source), local));
-        }
-        Ok(count)
+        self.count = 0;
+        self.count = receive_many(socket.as_raw_fd(), headers)?.min(BATCH);
+        Ok(self.count)
     }
 
     /// The datagrams of the last batch.
     pub fn datagrams(&self) -> impl Iterator<Item = Received<'_>> {
-        self.taken.iter().zip(self.bytes.chunks_exact(SLOT)).filter_map(|(&(length, source, local_ip), slot)| {
-            Some(Received { bytes: slot.get(..length)?, source, local_ip })
+        // SAFETY: alive as long as this value, and written only by what borrows it exclusively.
+        let (room, slots) = unsafe { (self.room.as_ref(), self.slots.as_ref()) };
+        room.headers.iter().zip(&room.names).zip(slots).take(self.count).filter_map(|((header, name), slot)| {
+            // A datagram of another family cannot arrive on an IP socket; port 0 would be refused as a destination.
+            let source = address::read(name).unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+            let local_ip = local_address(&header.msg_hdr).map(|ip| ip.to_canonical());
+            let bytes = slot.get(..header.msg_len as usize)?;
+            Some(Received { bytes, source: address::canonical(source), local_ip })
         })
+    }
+}
+
+/// Give a header the lengths of what it leads to, which the kernel overwrites with those of what it wrote.
+///
+/// # Safety
+/// `header` is that of a live `mmsghdr` that nobody else borrows.
+unsafe fn make_ready(header: *mut libc::mmsghdr) {
+    // SAFETY: the caller's.
+    unsafe {
+        (*header).msg_hdr.msg_namelen = NAME_BYTES;
+        (*header).msg_hdr.msg_controllen = size_of::<Control>() as _;
     }
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "128")]
 const NAME_BYTES: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
-fn receive_many(fd: RawFd, headers: &mut [libc::mmsghdr; BATCH]) -> io::Result<usize> {
+/// `headers`: the first of `BATCH`, in a room that the caller borrows exclusively.
+fn receive_many(fd: RawFd, headers: *mut libc::mmsghdr) -> io::Result<usize> {
     loop {
         #[allow(clippy::cast_possible_truncation, reason = "32")]
-        // SAFETY: each header's pointers lead into memory that `ReceiveBatch::receive` borrows exclusively for longer
-        // than this call, with the lengths they say.
-        let count = unsafe {
-            libc::recvmmsg(fd, headers.as_mut_ptr(), BATCH as _, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
-        };
+        // SAFETY: there are `BATCH` headers, and their pointers lead into memory that `ReceiveBatch::receive` borrows
+        // exclusively for longer than this call, with the lengths they say.
+        let count = unsafe { libc::recvmmsg(fd, headers, BATCH as _, libc::MSG_DONTWAIT as _, std::ptr::null_mut()) };
         if let Ok(count) = usize::try_from(count) {
             return Ok(count);
         }
@@ -193,6 +231,32 @@ mod tests {
         let mut batch = ReceiveBatch::new();
         assert_eq!(batch.receive(&socket).unwrap(), BATCH);
         assert_eq!(batch.receive(&socket).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_header_is_whole_again_after_a_shorter_name() {
+        let (four, six) = (
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0).into(), true).unwrap(),
+            UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0).into(), true).unwrap(),
+        );
+        let mut batch = ReceiveBatch::new();
+        for round in 0..3 {
+            for (socket, ip) in [(&four, "127.0.0.1"), (&six, "::1")] {
+                let ip: IpAddr = ip.parse().unwrap();
+                let sender = std::net::UdpSocket::bind((ip, 0)).unwrap();
+                // The batch works the same wherever it lies.
+                let mut moved = Box::new(batch);
+                for part in 0..=round {
+                    sender.send_to(&[part], (ip, socket.local().port())).unwrap();
+                }
+                assert_eq!(moved.receive(socket).unwrap(), usize::from(round) + 1);
+                for (received, part) in moved.datagrams().zip(0..) {
+                    let expected = (&[part][..], sender.local_addr().unwrap(), Some(ip));
+                    assert_eq!((received.bytes, received.source, received.local_ip), expected);
+                }
+                batch = *moved;
+            }
+        }
     }
 
     #[test]

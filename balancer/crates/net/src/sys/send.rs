@@ -1,7 +1,7 @@
 //! sendmmsg: datagrams gathered in one arena, sent 32 to a call.
 
 use std::io;
-use std::mem::zeroed;
+use std::mem::{MaybeUninit, zeroed};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
@@ -125,43 +125,34 @@ fn is_congestion(error: &io::Error) -> bool {
 
 /// Send the first of `datagrams`, as many as one call takes; how many left. An error is the first one's.
 fn send_some(fd: RawFd, is_v6: bool, arena: &[u8], datagrams: &[Outgoing]) -> io::Result<usize> {
-    // At most times one or two wait, and to clear room for a whole batch would cost more than to write them.
-    match datagrams.len() {
-        ..=1 => send_up_to::<1>(fd, is_v6, arena, datagrams),
-        2..=4 => send_up_to::<4>(fd, is_v6, arena, datagrams),
-        _ => send_up_to::<BATCH>(fd, is_v6, arena, datagrams),
-    }
-}
-
-/// [`send_some`] with room for `N`.
-fn send_up_to<const N: usize>(fd: RawFd, is_v6: bool, arena: &[u8], datagrams: &[Outgoing]) -> io::Result<usize> {
-    // SAFETY: all-zero bytes are valid iovecs, mmsghdrs and sockaddr_storages.
-    let mut pieces: [libc::iovec; N] = unsafe { zeroed() };
-    // SAFETY: as above.
-    let mut headers: [libc::mmsghdr; N] = unsafe { zeroed() };
-    // SAFETY: as above.
-    let mut names: [libc::sockaddr_storage; N] = unsafe { zeroed() };
-    let mut controls = [Control([0; 64]); N];
+    // At most times one or two wait: only what they need is written.
+    let mut pieces = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
+    let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; BATCH];
+    let mut controls = [const { MaybeUninit::<Control>::uninit() }; BATCH];
     for ((((datagram, header), piece), name), control) in
         datagrams.iter().zip(&mut headers).zip(&mut pieces).zip(&mut names).zip(&mut controls)
     {
         let bytes = arena.get(datagram.bytes.clone()).unwrap_or_default();
-        piece.iov_base = bytes.as_ptr().cast_mut().cast();
-        piece.iov_len = bytes.len();
+        let piece = piece.write(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
+        // SAFETY: all-zero bytes are a valid sockaddr_storage.
+        let name = name.write(unsafe { zeroed() });
+        // SAFETY: all-zero bytes are a valid mmsghdr (null pointers with zero lengths).
+        let header = header.write(unsafe { zeroed() });
         header.msg_hdr.msg_namelen = address::write(address::for_family(datagram.to, is_v6), name);
         header.msg_hdr.msg_name = std::ptr::from_mut(name).cast();
         header.msg_hdr.msg_iov = piece;
         header.msg_hdr.msg_iovlen = 1;
         if let Some(from) = datagram.from {
             let from = address::for_family(SocketAddr::new(from, 0), is_v6).ip();
-            set_source(&mut header.msg_hdr, control, from);
+            set_source(&mut header.msg_hdr, control.write(Control([0; 64])), from);
         }
     }
-    let count = datagrams.len().min(N);
+    let count = datagrams.len().min(BATCH);
     #[allow(clippy::cast_possible_truncation, reason = "at most 32")]
-    // SAFETY: the first `count` headers point to names, pieces and controls of this frame and, through the pieces, into
-    // `arena`, all alive and unmoved for the call; sendmmsg does not write through iov_base.
-    let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), count as _, libc::MSG_DONTWAIT as _) };
+    // SAFETY: the first `count` headers are written and point to names, pieces and controls of this frame, written too,
+    // and, through the pieces, into `arena`, all alive and unmoved for the call; sendmmsg does not write through iov_base.
+    let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr().cast(), count as _, libc::MSG_DONTWAIT as _) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
@@ -213,7 +204,7 @@ mod tests {
     fn more_than_a_batch_leaves_in_order() {
         let (socket, peer) = (UdpSocket::bind("127.0.0.1:0".parse().unwrap(), true).unwrap(), receiver("127.0.0.1:0"));
         let (mut batch, mut failures) = (SendBatch::default(), Vec::new());
-        // Two whole batches, then what the smallest room holds.
+        // Two whole batches, and one more.
         let count = u8::try_from(2 * BATCH + 1).unwrap();
         for number in 0..count {
             batch.push(peer.local_addr().unwrap(), None, &[number]);
