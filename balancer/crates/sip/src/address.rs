@@ -1,7 +1,6 @@
 //! `name-addr` and `addr-spec` of From, To, Contact, Route, Record-Route, Path (RFC 3261 §20, §25.1).
 
-use memchr::{memchr, memchr3};
-
+use crate::scan::{find, find3};
 use crate::text::{find_unquoted, quotes_are_closed, trim, trim_start};
 use crate::{Params, Uri};
 
@@ -22,14 +21,14 @@ impl<'a> NameAddr<'a> {
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let Some(open) = find_unquoted(b'<', text) else {
-            let end = memchr(b';', text).unwrap_or(text.len());
+            let end = find(b';', text).unwrap_or(text.len());
             let uri_text = trim(text.get(..end)?);
             let bare = !uri_text.is_empty()
-                && memchr3(b'"', b'<', b'>', uri_text).is_none()
+                && find3(b'"', b'<', b'>', uri_text).is_none()
                 && quotes_are_closed(text.get(end..)?);
             return bare.then_some(Self { display: b"", uri_text, params: Params::new(text, end) });
         };
-        let close = open + memchr(b'>', text.get(open..)?)?;
+        let close = open + find(b'>', text.get(open..)?)?;
         let uri_text = text.get(open + 1..close)?;
         let follows = trim_start(text.get(close + 1..)?);
         let params_follow = matches!(follows.first(), None | Some(b';')) && quotes_are_closed(follows);

@@ -1,10 +1,12 @@
 //! The index: one pass over a datagram that notes where things are. Understands line structure only; what a value
 //! means is for [`crate::Message`].
 
-use memchr::{memchr, memchr_iter, memrchr};
+#[cfg(test)]
+mod model;
 
+use crate::scan::{find, find_below};
 use crate::span::offset;
-use crate::text::{decimal, has_bare_nul, is_lws, is_token, trim, trim_end, trim_start};
+use crate::text::{decimal, has_bare_nul, is_lws, is_token, trim_end, trim_start};
 use crate::{Error, HeaderName, Message, Method, Span, limits};
 
 /// What the start line says.
@@ -100,7 +102,7 @@ impl Index {
         };
         self.start = offset(start);
         // Without any line end the start line reaches to the end, and no header field follows.
-        let line = Line::read(bytes, start).unwrap_or(Line { end: bytes.len(), next: bytes.len() });
+        let line = Line::read(bytes, start).unwrap_or_else(|| Line::without_end(bytes, start));
         self.fields = Span::new(line.next, line.next);
         self.body = self.fields;
         let mut fault = self.start_line(bytes, start, line);
@@ -109,8 +111,7 @@ impl Index {
             return if blank { Err(Error::KeepAlive) } else { fault };
         }
         let fields = self.header_fields(bytes, line);
-        let head = bytes.get(start..fields.next).unwrap_or_default();
-        if memchr_iter(b'\r', head).count() != fields.carriage_returns || has_bare_nul(head) {
+        if !fields.clean {
             self.clear();
             return Err(Error::ControlCharacter);
         }
@@ -147,7 +148,11 @@ impl Index {
 
     fn request_line(&mut self, text: &[u8], start: usize) -> Result<(), Error> {
         let trimmed = trim_end(text);
-        let (Some(method_end), Some(uri_end)) = (memchr(b' ', trimmed), memrchr(b' ', trimmed)) else {
+        let uri_end = match trimmed.strip_suffix(b" SIP/2.0") {
+            Some(before) => Some(before.len()),
+            None => trimmed.iter().rposition(|byte| *byte == b' '),
+        };
+        let (Some(method_end), Some(uri_end)) = (find(b' ', trimmed), uri_end) else {
             return Err(Error::NotSip);
         };
         let version = trimmed.get(uri_end + 1..).unwrap_or_default();
@@ -155,18 +160,22 @@ impl Index {
         let Some((_, number)) = version else {
             return Err(Error::NotSip);
         };
-        let method = text.get(..method_end).unwrap_or_default();
+        let method_text = text.get(..method_end).unwrap_or_default();
+        let method = Method::from_bytes(method_text);
         let uri = text.get(method_end + 1..uri_end).unwrap_or_default();
         self.kind = Kind::Request {
-            method: Method::from_bytes(method),
+            method,
             method_span: Span::new(start, start + method_end),
             uri: Span::new(start + method_end + 1, start + method_end + 1 + uri.len()),
         };
         if number != b"2.0" {
             return Err(Error::Version);
         }
-        let whole = trimmed.len() == text.len() && !uri.is_empty() && !uri.iter().any(|byte| is_lws(*byte));
-        if whole && is_token(method) { Ok(()) } else { Err(Error::RequestLine) }
+        // White space is below `!`, and so is nothing that stands in most URIs.
+        let parted = || find_below::<b'!'>(uri).is_some() && uri.iter().any(|byte| is_lws(*byte));
+        let whole = trimmed.len() == text.len() && !uri.is_empty() && !parted();
+        let named = || method != Method::Other || is_token(method_text);
+        if whole && named() { Ok(()) } else { Err(Error::RequestLine) }
     }
 
     fn status_line(&mut self, text: &[u8], start: usize) -> Result<(), Error> {
@@ -184,38 +193,30 @@ impl Index {
     }
 
     fn header_fields(&mut self, bytes: &[u8], start_line: Line) -> Fields {
-        let mut fields = Fields {
-            fault: Ok(()),
-            next: start_line.next,
-            terminated: false,
-            carriage_returns: start_line.carriage_returns(),
-        };
-        while let Some(mut line) = Line::read(bytes, fields.next) {
-            let start = fields.next;
+        let mut fields = Fields { fault: Ok(()), next: start_line.next, terminated: false, clean: start_line.clean };
+        let mut start = fields.next;
+        while let Some(line) = Line::read(bytes, fields.next) {
             self.fields.end = offset(start);
-            fields.carriage_returns += line.carriage_returns();
+            fields.clean &= line.clean;
             fields.next = line.next;
             if line.end == start {
                 fields.terminated = true;
                 break;
             }
-            while let Some(b' ' | b'\t') = bytes.get(line.next) {
-                let Some(fold) = Line::read(bytes, line.next) else {
-                    return fields;
-                };
-                line = fold;
-                fields.carriage_returns += line.carriage_returns();
-                fields.next = line.next;
+            if let Some(b' ' | b'\t') = bytes.get(line.next) {
+                continue; // a fold: the field goes on
             }
             let result = self.header_field(bytes, start, line);
             fields.fault = fields.fault.and(result);
             if result == Err(Error::TooManyHeaders) {
                 break;
             }
+            start = line.next;
         }
         fields
     }
 
+    #[inline]
     fn header_field(&mut self, bytes: &[u8], start: usize, line: Line) -> Result<(), Error> {
         let text = bytes.get(start..line.end).unwrap_or_default();
         if line.next - start > limits::FIELD {
@@ -224,8 +225,9 @@ impl Index {
         let Some((name, value)) = name_and_value(text) else {
             return Err(Error::HeaderLine);
         };
-        let at = text.len() - trim_start(value).len();
-        let value = trim(value);
+        let value = trim_start(value);
+        let at = text.len() - value.len();
+        let value = trim_end(value);
         let Some(slot) = self.headers.get_mut(usize::from(self.count)) else {
             return Err(Error::TooManyHeaders);
         };
@@ -323,10 +325,10 @@ impl Index {
 /// Splits a header field without its final line end at the colon; `None` without one, or when the name is no token.
 #[inline]
 pub(crate) fn name_and_value(text: &[u8]) -> Option<(HeaderName, &[u8])> {
-    let colon = memchr(b':', text)?;
-    let name_text = without_blanks(text.get(..colon)?);
+    let (name_text, value) = text.split_at_checked(find(b':', text)?)?;
+    let name_text = without_blanks(name_text);
     let name = HeaderName::from_bytes(name_text);
-    (name != HeaderName::Other || is_token(name_text)).then_some((name, text.get(colon + 1..)?))
+    (name != HeaderName::Other || is_token(name_text)).then_some((name, value.get(1..)?))
 }
 
 /// A field name without the blanks that may stand before the colon; a fold may not (RFC 3261 §25.1 `HCOLON`).
@@ -345,8 +347,8 @@ struct Fields {
     next: usize,
     /// Whether that was the empty line.
     terminated: bool,
-    /// How many stand in line ends.
-    carriage_returns: usize,
+    /// Whether every line was, see [`Line::clean`].
+    clean: bool,
 }
 
 /// A line and its end: CRLF, or a bare LF, which is tolerated.
@@ -356,17 +358,32 @@ struct Line {
     end: usize,
     /// After it.
     next: usize,
+    /// Whether no other reader sees a line end within: no CR without LF, no NUL but for a `quoted-pair`.
+    clean: bool,
 }
 
 impl Line {
+    #[inline]
     fn read(bytes: &[u8], from: usize) -> Option<Self> {
-        let rest = bytes.get(from..)?;
-        let feed = memchr(b'\n', rest)?;
-        let crlf = rest.get(..feed).and_then(<[u8]>::last) == Some(&b'\r');
-        Some(Self { end: from + feed - usize::from(crlf), next: from + feed + 1 })
+        let mut clean = true;
+        let mut at = from;
+        loop {
+            // One search for all three, and a tab on occasion.
+            at += find_below::<0x0e>(bytes.get(at..)?)?;
+            match bytes.get(at..)? {
+                [b'\n', ..] => return Some(Self { end: at, next: at + 1, clean }),
+                [b'\r', b'\n', ..] => return Some(Self { end: at, next: at + 2, clean }),
+                [b'\r', ..] => clean = false,
+                [0, ..] => clean &= at.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&b'\\'),
+                _ => {}
+            }
+            at += 1;
+        }
     }
 
-    fn carriage_returns(self) -> usize {
-        (self.next - self.end).saturating_sub(1)
+    /// The rest of the bytes, in which no line ends.
+    fn without_end(bytes: &[u8], from: usize) -> Self {
+        let rest = bytes.get(from..).unwrap_or_default();
+        Self { end: bytes.len(), next: bytes.len(), clean: find(b'\r', rest).is_none() && !has_bare_nul(rest) }
     }
 }

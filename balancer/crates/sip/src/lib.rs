@@ -73,6 +73,9 @@ mod output;
 mod params;
 mod replaces;
 mod respond;
+#[cfg(test)]
+mod samples;
+mod scan;
 mod span;
 pub mod stream;
 mod text;

@@ -1,7 +1,6 @@
 //! Header fields that hold lists: elements may be repeated fields or one field with commas (RFC 3261 §7.3.1).
 
-use memchr::memchr3;
-
+use crate::scan::{find, find3};
 use crate::text::{is_lws, quoted_len, trim_end};
 use crate::{Header, HeaderName, Message, Span};
 
@@ -37,13 +36,13 @@ impl Iterator for Elements<'_> {
 /// Length up to the first comma that separates, or to the end.
 fn element_len(text: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(found) = text.get(at..).and_then(|rest| memchr3(b',', b'"', b'<', rest)) {
+    while let Some(found) = text.get(at..).and_then(|rest| find3(b',', b'"', b'<', rest)) {
         at += found;
         let rest = text.get(at..).unwrap_or_default();
         let skip = match rest.first() {
             Some(b',') => return at,
             Some(b'"') => quoted_len(rest),
-            _ => memchr::memchr(b'>', rest).map(|close| close + 1),
+            _ => find(b'>', rest).map(|close| close + 1),
         };
         match skip {
             Some(skip) => at += skip,

@@ -229,7 +229,8 @@ impl<'a> Message<'a> {
     /// `None` when there is no Via or the first cannot be parsed.
     #[must_use]
     pub fn top_via(&self) -> Option<Via<'a>> {
-        Via::parse(self.values(HeaderName::Via).next()?.span.of(self.bytes))
+        let element = self.all(HeaderName::Via).find_map(|header| Elements::new(self.bytes, header.value).next())?;
+        Via::parse(element.of(self.bytes))
     }
 
     /// `None` when absent or not a number in 0–255.

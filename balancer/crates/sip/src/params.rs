@@ -1,8 +1,10 @@
 //! `;name=value` parameters of header fields and URIs.
 
-use memchr::memchr;
+#[cfg(test)]
+pub(crate) mod model;
 
-use crate::text::{find_unquoted, trim, trim_end};
+use crate::scan::find;
+use crate::text::{find_unquoted, param_name_len, trim, trim_end};
 
 /// The parameters of a header value or a URI, in order. Those without a name are passed over.
 #[derive(Debug, Clone, Copy)]
@@ -59,12 +61,13 @@ impl<'a> IntoIterator for Params<'a> {
 impl<'a> Iterator for ParamsIter<'a> {
     type Item = Param<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Param<'a>> {
         loop {
             let rest = self.0.text.get(self.0.at..)?;
-            let start = self.0.at + if rest.first() == Some(&b';') { 0 } else { memchr(b';', rest)? };
+            let start = self.0.at + if rest.first() == Some(&b';') { 0 } else { find(b';', rest)? };
             let rest = self.0.text.get(start + 1..)?;
-            let name_len = rest.iter().position(|byte| matches!(byte, b';' | b'=' | b'"')).unwrap_or(rest.len());
+            let name_len = param_name_len(rest);
             let tail = rest.get(name_len..)?;
             let len = match tail.first() {
                 None | Some(b';') => name_len,

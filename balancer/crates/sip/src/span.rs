@@ -12,6 +12,7 @@ pub struct Span {
 impl Span {
     /// The bytes of this span; empty when it does not lie within `buffer`.
     #[must_use]
+    #[inline]
     pub fn of(self, buffer: &[u8]) -> &[u8] {
         buffer.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default()
     }
@@ -28,15 +29,19 @@ impl Span {
         self.end <= self.start
     }
 
-    /// Builds a span from offsets into a buffer of at most 65,535 bytes; a larger offset is cut to that.
+    /// Builds a span from offsets into a buffer of at most 65,535 bytes.
+    #[inline]
     pub(crate) fn new(start: usize, end: usize) -> Self {
         Self { start: offset(start), end: offset(end) }
     }
 }
 
-/// An offset as it is stored in a span.
+/// An offset into a buffer of at most 65,535 bytes as it is stored in a span.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // no longer buffer is read, see `limits::MESSAGE`
 pub(crate) fn offset(at: usize) -> u16 {
-    u16::try_from(at).unwrap_or(u16::MAX)
+    debug_assert!(u16::try_from(at).is_ok(), "an offset past the longest message");
+    at as u16
 }
 
 #[cfg(test)]

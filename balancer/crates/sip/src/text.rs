@@ -1,10 +1,13 @@
 //! Characters of RFC 3261 §25.1: linear white space, tokens, quoted strings, numbers. Knows no header field.
 
+use crate::scan::{find, find2};
+
 /// White space within a value, folds included.
 pub(crate) const fn is_lws(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
+#[inline]
 pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = text
         && is_lws(*first)
@@ -14,6 +17,7 @@ pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
     text
 }
 
+#[inline]
 pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
     while let [rest @ .., last] = text
         && is_lws(*last)
@@ -30,6 +34,8 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 const TOKEN: u8 = 1;
 const HOST: u8 = 2;
 const URI: u8 = 4;
+const USER: u8 = 8;
+const PARAM_NAME: u8 = 16;
 
 /// What each byte may be part of. A table, since these tests run for every byte of names and URIs.
 const CLASSES: [u8; 256] = {
@@ -47,6 +53,12 @@ const CLASSES: [u8; 256] = {
         }
         if !matches!(byte, 0..=b' ' | 0x7f | b'<' | b'>' | b'"') {
             table[at] |= URI;
+            if !matches!(byte, b':' | b'@') {
+                table[at] |= USER;
+            }
+        }
+        if !matches!(byte, b';' | b'=' | b'"') {
+            table[at] |= PARAM_NAME;
         }
         at += 1;
     }
@@ -63,9 +75,26 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && all(text, TOKEN)
 }
 
+fn len_of(text: &[u8], class: u8) -> usize {
+    text.iter().position(|byte| CLASSES[usize::from(*byte)] & class == 0).unwrap_or(text.len())
+}
+
 /// Length of the host name or IPv4 address that `text` begins with.
+#[inline]
 pub(crate) fn host_len(text: &[u8]) -> usize {
-    text.iter().position(|byte| CLASSES[usize::from(*byte)] & HOST == 0).unwrap_or(text.len())
+    len_of(text, HOST)
+}
+
+/// Length of what `text` begins with that may stand in a user name or a host: URI text without `:` and `@`.
+#[inline]
+pub(crate) fn user_len(text: &[u8]) -> usize {
+    len_of(text, USER)
+}
+
+/// Length of the name, white space included, that the parameter in `text` begins with.
+#[inline]
+pub(crate) fn param_name_len(text: &[u8]) -> usize {
+    len_of(text, PARAM_NAME)
 }
 
 /// Whether nothing stands there that ends a URI wherever one is embedded.
@@ -74,11 +103,30 @@ pub(crate) fn is_uri_text(text: &[u8]) -> bool {
 }
 
 /// Whether `text` is `word`, which is in lower case, in any case.
+#[inline(always)]
+#[allow(clippy::inline_always)] // a few comparisons with constants where the word is known, which it is everywhere
 pub(crate) fn is_word<const N: usize>(text: &[u8], word: &[u8; N]) -> bool {
     let Ok(text) = <&[u8; N]>::try_from(text) else {
         return false;
     };
-    text.iter().zip(word).fold(0, |differences, (one, other)| differences | (one.to_ascii_lowercase() ^ other)) == 0
+    // Pieces of one size, of which the last overlaps the one before; all but the text is constant.
+    let unlike = |at| eight(text, at) | eight(&word.map(case_bit), at) != eight(word, at);
+    match N {
+        0..8 => text.iter().zip(word).fold(0, |unlike, (one, other)| unlike | ((one | case_bit(*other)) ^ other)) == 0,
+        8 => !unlike(0),
+        9..=16 => !unlike(0) && !unlike(N - 8),
+        _ => !unlike(0) && !unlike(8) && !unlike(N - 8) && N <= 24,
+    }
+}
+
+/// The eight bytes from that place, which are there.
+fn eight(text: &[u8], at: usize) -> u64 {
+    text.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |piece| u64::from_le_bytes(*piece))
+}
+
+/// What a byte may lack of `byte` and mean the same: the bit that tells a letter's case.
+const fn case_bit(byte: u8) -> u8 {
+    if byte.is_ascii_lowercase() { 0x20 } else { 0 }
 }
 
 /// A decimal number; `None` when empty, when another character stands in it, or past `u32::MAX`.
@@ -106,7 +154,7 @@ pub(crate) fn has_bare_nul(text: &[u8]) -> bool {
 pub(crate) fn quoted_len(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
-        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        at += find2(b'"', b'\\', text.get(at..)?)?;
         if text.get(at) == Some(&b'"') {
             return Some(at + 1);
         }
@@ -118,7 +166,7 @@ pub(crate) fn quoted_len(text: &[u8]) -> Option<usize> {
 #[inline]
 pub(crate) fn quotes_are_closed(text: &[u8]) -> bool {
     let mut rest = text;
-    while let Some(open) = memchr::memchr(b'"', rest) {
+    while let Some(open) = find(b'"', rest) {
         let after = rest.get(open..).and_then(|quoted| quoted.get(quoted_len(quoted)?..));
         let Some(after) = after else { return false };
         rest = after;
@@ -131,7 +179,7 @@ pub(crate) fn quotes_are_closed(text: &[u8]) -> bool {
 pub(crate) fn find_unquoted(wanted: u8, text: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        at += memchr::memchr2(wanted, b'"', text.get(at..)?)?;
+        at += find2(wanted, b'"', text.get(at..)?)?;
         let rest = text.get(at..)?;
         if rest.first() == Some(&wanted) {
             return Some(at);

@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use memchr::memchr;
+#[cfg(test)]
+pub(crate) mod model;
 
 use crate::Params;
-use crate::text::{decimal, host_len, is_token, is_uri_text, is_word, trim_start};
+use crate::scan::find;
+use crate::text::{host_len, is_token, is_uri_text, is_word, trim_start, user_len};
 
 /// The scheme of a URI; case does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +53,22 @@ impl<'a> Host<'a> {
 
     /// Parses a whole host: a name, an IPv4 address or an IPv6 reference in brackets.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
+        Self::split(text).filter(|(_, rest)| rest.is_empty()).map(|(host, _)| host)
+    }
+
+    /// Splits a host off the front of `text`.
+    fn split(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
         if text.first() == Some(&b'[') {
-            return literal(text).map(Self::Ip);
+            let (reference, rest) = text.split_at_checked(find(b']', text)? + 1)?;
+            return Some((Self::Ip(literal(reference)?), rest));
         }
-        if let Some(ip) = ipv4(text) {
-            return Some(Self::Ip(ip.into()));
+        if let Some((ip, rest)) = leading_ipv4(text)
+            && host_len(rest) == 0
+        {
+            return Some((Self::Ip(ip.into()), rest));
         }
-        (!text.is_empty() && host_len(text) == text.len()).then_some(Self::Name(text))
+        let (name, rest) = text.split_at_checked(host_len(text))?;
+        (!name.is_empty()).then_some((Self::Name(name), rest))
     }
 }
 
@@ -73,29 +84,32 @@ pub(crate) fn literal(text: &[u8]) -> Option<IpAddr> {
     text.parse::<Ipv6Addr>().ok().or_else(|| without_third_colon(text)).map(IpAddr::V6)
 }
 
-/// An IPv4 address: four decimal octets without leading zeros, which some readers take for octal.
+/// A whole IPv4 address.
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0; 4];
-    let mut rest = text;
-    for (position, octet) in octets.iter_mut().enumerate() {
-        if position > 0 {
-            rest = rest.strip_prefix(b".")?;
+    leading_ipv4(text).filter(|(_, rest)| rest.is_empty()).map(|(ip, _)| ip)
+}
+
+/// Splits an IPv4 address off the front of `text`: four decimal octets without leading zeros, which some readers take
+/// for octal.
+fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let (first, rest) = octet(text)?;
+    let (second, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (third, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (fourth, rest) = octet(rest.strip_prefix(b".")?)?;
+    Some((Ipv4Addr::new(first, second, third, fourth), rest))
+}
+
+fn octet(text: &[u8]) -> Option<(u8, &[u8])> {
+    let (value, rest) = match text {
+        [b'0', b'0'..=b'9', ..] => return None,
+        [one @ b'0'..=b'9', two @ b'0'..=b'9', three @ b'0'..=b'9', rest @ ..] => {
+            (u16::from(one - b'0') * 100 + u16::from(two - b'0') * 10 + u16::from(three - b'0'), rest)
         }
-        let mut value = 0;
-        let mut digits = 0;
-        while let [digit @ b'0'..=b'9', after @ ..] = rest
-            && digits < 3
-        {
-            value = value * 10 + u16::from(digit - b'0');
-            digits += 1;
-            rest = after;
-        }
-        if digits == 0 || (digits > 1 && value < if digits == 2 { 10 } else { 100 }) {
-            return None;
-        }
-        *octet = u8::try_from(value).ok()?;
-    }
-    rest.is_empty().then(|| octets.into())
+        [one @ b'0'..=b'9', two @ b'0'..=b'9', rest @ ..] => (u16::from(one - b'0') * 10 + u16::from(two - b'0'), rest),
+        [one @ b'0'..=b'9', rest @ ..] => (u16::from(one - b'0'), rest),
+        _ => return None,
+    };
+    Some((u8::try_from(value).ok()?, rest))
 }
 
 /// The grammar of RFC 3261 led to `[2001:db8:::192.0.2.1]`, which is to be tolerated (RFC 5118 §4.10).
@@ -111,16 +125,24 @@ fn without_third_colon(text: &str) -> Option<Ipv6Addr> {
 
 /// Splits `host [":" port]` off the front of `text`: the host, the port, and what follows.
 pub(crate) fn host_port(text: &[u8]) -> Option<(Host<'_>, Option<u16>, &[u8])> {
-    let host_end = if text.first() == Some(&b'[') { memchr(b']', text)? + 1 } else { host_len(text) };
-    let host = Host::parse(text.get(..host_end)?)?;
-    let rest = text.get(host_end..)?;
+    let (host, rest) = Host::split(text)?;
     let Some(after) = trim_start(rest).strip_prefix(b":") else {
         return Some((host, None, rest));
     };
-    let after = trim_start(after);
-    let digits = after.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len());
-    let port = u16::try_from(decimal(after.get(..digits)?)?).ok()?;
-    Some((host, Some(port), after.get(digits..)?))
+    let (port, rest) = port(trim_start(after))?;
+    Some((host, Some(port), rest))
+}
+
+/// Splits a port off the front of `text`.
+fn port(text: &[u8]) -> Option<(u16, &[u8])> {
+    let mut rest = text;
+    let mut port = 0;
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        // What is past the largest port stays so.
+        port = (port * 10 + u32::from(digit - b'0')).min(1 << 16);
+        rest = after;
+    }
+    if rest.len() == text.len() { None } else { Some((u16::try_from(port).ok()?, rest)) }
 }
 
 /// A URI, in slices of its text.
@@ -149,10 +171,10 @@ impl<'a> Uri<'a> {
     /// white space, control character, quote or angle bracket, and at most one `@`.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        if !is_uri_text(text) {
-            return None;
-        }
-        let colon = memchr(b':', text)?;
+        let colon = match text {
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..] => 3,
+            _ => find(b':', text)?,
+        };
         let name = text.get(..colon)?;
         let rest = text.get(colon + 1..)?;
         let scheme = match name.len() {
@@ -165,10 +187,10 @@ impl<'a> Uri<'a> {
             Scheme::Sip | Scheme::Sips => Self::sip(text, scheme, rest),
             Scheme::Tel | Scheme::Other => {
                 let alphabetic = name.first().is_some_and(u8::is_ascii_alphabetic);
-                if !alphabetic || !is_token(name) || rest.is_empty() {
+                if !alphabetic || !is_token(name) || rest.is_empty() || !is_uri_text(rest) {
                     return None;
                 }
-                let end = memchr(b';', rest).unwrap_or(rest.len());
+                let end = find(b';', rest).unwrap_or(rest.len());
                 let user = (scheme == Scheme::Tel).then_some(rest.get(..end)?);
                 if user.is_some_and(<[u8]>::is_empty) {
                     return None;
@@ -188,25 +210,18 @@ impl<'a> Uri<'a> {
     }
 
     fn sip(text: &'a [u8], scheme: Scheme, rest: &'a [u8]) -> Option<Self> {
-        let (userinfo, rest) = match memchr(b'@', rest) {
-            Some(at) => (Some(rest.get(..at)?), rest.get(at + 1..)?),
-            None => (None, rest),
+        let UserInfo { user, password, rest } = UserInfo::split(rest)?;
+        // Strict where a Via is not: no white space around the colon.
+        let (host, rest) = Host::split(rest)?;
+        let (port, tail) = match rest {
+            [b':', after @ ..] => port(after).map(|(port, tail)| (Some(port), tail))?,
+            _ => (None, rest),
         };
-        let (user, password) = match userinfo {
-            Some(info) => match memchr(b':', info) {
-                Some(colon) => (info.get(..colon), info.get(colon + 1..)),
-                None => (Some(info), None),
-            },
-            None => (None, None),
-        };
-        if user.is_some_and(<[u8]>::is_empty) || memchr(b'@', rest).is_some() {
+        if !tail.is_empty() && (!matches!(tail, [b';' | b'?', ..]) || !is_uri_text(tail) || find(b'@', tail).is_some())
+        {
             return None;
         }
-        let (host, port, tail) = host_port(rest)?;
-        if !matches!(tail.first(), None | Some(b';' | b'?')) {
-            return None;
-        }
-        let (before, headers) = match memchr(b'?', tail) {
+        let (before, headers) = match find(b'?', tail) {
             Some(mark) => (text.len() - tail.len() + mark, tail.get(mark + 1..)),
             None => (text.len(), None),
         };
@@ -259,6 +274,34 @@ impl<'a> Uri<'a> {
         const PARTS: usize = 16;
         self.params.into_iter().take(PARTS + 1).count() <= PARTS
             && ampersands(self.headers.unwrap_or_default()).take(PARTS + 1).count() <= PARTS
+    }
+}
+
+/// What a `sip` or `sips` URI has behind its scheme.
+struct UserInfo<'a> {
+    user: Option<&'a [u8]>,
+    password: Option<&'a [u8]>,
+    /// From the host on.
+    rest: &'a [u8],
+}
+
+impl<'a> UserInfo<'a> {
+    /// `None` when what stands before the `@` is no URI text, or the user is empty.
+    #[inline]
+    fn split(text: &'a [u8]) -> Option<Self> {
+        let (user, follows) = text.split_at_checked(user_len(text))?;
+        let at = match follows {
+            [b'@', ..] => Some(0),
+            // A password, or a port.
+            [b':', after @ ..] => find(b'@', after).map(|at| at + 1),
+            // To the end without either, or to what no URI holds, which the host or what follows it is refused for.
+            _ => None,
+        };
+        let Some(at) = at else {
+            return Some(Self { user: None, password: None, rest: text });
+        };
+        let password = follows.get(..at).filter(|password| is_uri_text(password))?.get(1..);
+        (!user.is_empty()).then_some(Self { user: Some(user), password, rest: follows.get(at + 1..)? })
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use memchr::memchr;
+#[cfg(test)]
+mod model;
 
+use crate::scan::find;
 use crate::text::{decimal, is_lws, is_token, is_word, quotes_are_closed, trim, trim_start};
 use crate::uri::{host_port, literal};
 use crate::{Host, Output, Overflow, Params};
@@ -45,10 +47,15 @@ impl Transport {
     /// Transports are case-insensitive (RFC 3261 §7.3.1).
     #[must_use]
     pub fn from_bytes(name: &[u8]) -> Self {
-        [Self::Udp, Self::Tcp, Self::Tls, Self::Sctp, Self::Ws, Self::Wss]
-            .into_iter()
-            .find(|transport| name.eq_ignore_ascii_case(transport.as_bytes()))
-            .unwrap_or(Self::Other)
+        match name.len() {
+            3 if is_word(name, b"udp") => Self::Udp,
+            3 if is_word(name, b"tcp") => Self::Tcp,
+            3 if is_word(name, b"tls") => Self::Tls,
+            4 if is_word(name, b"sctp") => Self::Sctp,
+            2 if is_word(name, b"ws") => Self::Ws,
+            3 if is_word(name, b"wss") => Self::Wss,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -99,12 +106,11 @@ impl<'a> Via<'a> {
             None => protocol(text)?,
         };
         let rest = trim_start(rest);
-        let transport_len = rest.iter().position(|byte| is_lws(*byte))?;
-        let transport = rest.get(..transport_len)?;
-        if !is_token(transport) {
-            return None;
-        }
-        let (host, port, tail) = host_port(trim_start(rest.get(transport_len..)?))?;
+        let (transport, rest) = match rest {
+            [b'U', b'D', b'P', b' ', rest @ ..] => (Transport::Udp, rest),
+            _ => transport(rest)?,
+        };
+        let (host, port, tail) = host_port(trim_start(rest))?;
         let tail = trim_start(tail);
         if !matches!(tail.first(), None | Some(b';')) || !quotes_are_closed(tail) {
             return None;
@@ -113,7 +119,7 @@ impl<'a> Via<'a> {
         let mut via = Self {
             text,
             version,
-            transport: Transport::from_bytes(transport),
+            transport,
             host,
             port,
             branch: None,
@@ -130,20 +136,23 @@ impl<'a> Via<'a> {
     }
 
     fn note(&mut self, name: &[u8], value: Option<&'a [u8]>) {
-        if is_word(name, b"branch") {
-            self.branch = self.branch.or(value.filter(|branch| !branch.is_empty()));
-        } else if is_word(name, b"rport") {
-            let rport = match value {
-                None | Some(b"") => Some(Rport::Flag),
-                Some(port) => decimal(port).and_then(|port| u16::try_from(port).ok()).map(Rport::Port),
-            };
-            self.rport = self.rport.or(rport);
-        } else if is_word(name, b"received") {
-            self.received = self.received.or(value.and_then(literal));
-        } else if is_word(name, b"maddr") {
-            self.maddr = self.maddr.or(value.and_then(maddr));
-        } else if is_word(name, b"ttl") {
-            self.ttl = self.ttl.or(value.and_then(decimal).and_then(|ttl| u8::try_from(ttl).ok()));
+        match name.len() {
+            6 if is_word(name, b"branch") => {
+                self.branch = self.branch.or(value.filter(|branch| !branch.is_empty()));
+            }
+            5 if is_word(name, b"rport") => {
+                let rport = match value {
+                    None | Some(b"") => Some(Rport::Flag),
+                    Some(port) => decimal(port).and_then(|port| u16::try_from(port).ok()).map(Rport::Port),
+                };
+                self.rport = self.rport.or(rport);
+            }
+            8 if is_word(name, b"received") => self.received = self.received.or(value.and_then(literal)),
+            5 if is_word(name, b"maddr") => self.maddr = self.maddr.or(value.and_then(maddr)),
+            3 if is_word(name, b"ttl") => {
+                self.ttl = self.ttl.or(value.and_then(decimal).and_then(|ttl| u8::try_from(ttl).ok()));
+            }
+            _ => {}
         }
     }
 
@@ -206,8 +215,14 @@ fn protocol(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (is_word(name, b"sip") && is_token(version)).then_some((version, rest))
 }
 
+/// The transport, and what follows it.
+fn transport(text: &[u8]) -> Option<(Transport, &[u8])> {
+    let (name, rest) = text.split_at_checked(text.iter().position(|byte| is_lws(*byte))?)?;
+    is_token(name).then(|| (Transport::from_bytes(name), rest))
+}
+
 fn split_slash(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let slash = memchr(b'/', text)?;
+    let slash = find(b'/', text)?;
     Some((trim(text.get(..slash)?), text.get(slash + 1..)?))
 }
 
