@@ -55,7 +55,8 @@ def probe(node):
         return ["–", "not probed"]
     if not found["answered"]:
         return ["no answer", f"{found['failures']} in a row"]
-    return [str(found["status"]), f"{amount(1000 * found['roundTrip'])} ms"]
+    # Tenths of any length: the round trip of a busy machine is past 100 ms.
+    return [str(found["status"]), f"{rounded(1000 * found['roundTrip'], 1):,}".removesuffix(".0") + " ms"]
 
 
 def node_cells(node):
