@@ -95,7 +95,7 @@ def written(sets: list[dict[str, Any]]) -> str:
 
 
 @pytest.mark.parametrize("file", WORLDS, ids=lambda file: file.stem)
-def test_the_operator_makes_the_golden_sets(file: Path):
+def test_the_operator_makes_the_golden_sets(file: Path) -> None:
     text = written(sets_of(file.read_text()))
     golden = HERE / "golden" / file.name
     if os.environ.get("UPDATE_GOLDEN") == "1":
@@ -104,13 +104,13 @@ def test_the_operator_makes_the_golden_sets(file: Path):
 
 
 @pytest.mark.parametrize("file", WORLDS, ids=lambda file: file.stem)
-def test_the_golden_sets_are_read_whole(file: Path):
+def test_the_golden_sets_are_read_whole(file: Path) -> None:
     for raw in yaml.safe_load_all((HERE / "golden" / file.name).read_text()):
         read = read_set(raw)
         assert read.set is not None
         assert (read.unknown, read.findings, read.skipped) == ((), (), ())
 
 
-def test_every_world_has_its_golden_sets():
+def test_every_world_has_its_golden_sets() -> None:
     assert [file.name for file in WORLDS] == sorted(file.name for file in (HERE / "golden").glob("*.yaml"))
     assert len(WORLDS) >= 12
