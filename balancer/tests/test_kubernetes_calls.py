@@ -49,11 +49,11 @@ async def test_calls_follow_sets_and_secrets(tmp_path):
             place.api.put(slice_of("ivr", 2, three.member()))
             await place.until(dict.fromkeys(("fs-0", "fs-1", "fs-2"), REPORTING))
             # the first two leave: one drains, one is not ready; what stands goes on
-            drain = {"since": "2026-01-01T00:00:00Z", "deadline": "2026-01-01T02:00:00Z", "reason": "Terminating"}
+            drain = {"since": "2026-01-01T00:00:00Z", "deadline": "2099-01-01T00:00:00Z", "reason": "Terminating"}
             gone = [one.member(state="Draining", drain=drain), two.member(state="NotReady")]
             place.api.merge("destinationsets", "voice", "ivr", {"spec": {"members": gone}})
-            expired, not_ready = ("draining", "DrainExpired"), ("down", "PodNotReady")
-            await place.until({"fs-0": expired, "fs-1": not_ready, "fs-2": REPORTING})
+            draining, not_ready = ("draining", "Draining"), ("down", "PodNotReady")
+            await place.until({"fs-0": draining, "fs-1": not_ready, "fs-2": REPORTING})
             before = place.handled()
             await all_well(place)
             after = place.handled()

@@ -15,7 +15,7 @@ from serve_stand import Node, config_of, group_of, simulated, write
 
 from switchtender.cli import main
 
-HERE = "127.0.0.90"
+HERE = "127.0.0.230"
 RIGHT = "right-in-url-5f1c"
 FROM_FILE = "from-file-77ab"
 WRONG = "wr@ng: in/url-9d2e"
@@ -26,10 +26,10 @@ SECRETS = (RIGHT, FROM_FILE, WRONG, FROM_ENV, ECHOED, MISPLACED)
 USER = "monitor@default"
 
 NODES = [
-    Node("fs1", 91, {"password": RIGHT}),
-    Node("fs2", 92, {"password": FROM_FILE}),
-    Node("fs3", 93, {}),
-    Node("fs4", 94, {}),
+    Node("fs1", 231, {"password": RIGHT}),
+    Node("fs2", 232, {"password": FROM_FILE}),
+    Node("fs3", 233, {}),
+    Node("fs4", 234, {}),
 ]
 
 
@@ -107,25 +107,25 @@ def documents(tmp_path, echo_port, **changes):
 
     first = group_of(
         "ivr",
-        member("fs1", 91, f":{RIGHT}@"),
-        member("fs2", 92),
-        member("fs3", 93, f"{quote(USER)}:{quote(WRONG, safe='')}@"),
-        member("fs5", 95, f":{ECHOED}@", echo_port),
+        member("fs1", 231, f":{RIGHT}@"),
+        member("fs2", 232),
+        member("fs3", 233, f"{quote(USER)}:{quote(WRONG, safe='')}@"),
+        member("fs5", 235, f":{ECHOED}@", echo_port),
         esl={"passwordFrom": {"file": str(tmp_path / "password")}},
         **changes,
     )
-    second = group_of("conf", member("fs4", 94), esl={"passwordFrom": {"env": "ESL_SECRET"}})
+    second = group_of("conf", member("fs4", 234), esl={"passwordFrom": {"env": "ESL_SECRET"}})
     config = config_of(tmp_path / "state", address=HERE, stop={"deadline": "0s"}, http={"address": HERE, "port": 18110})
     return config, first, second
 
 
 def broken(tmp_path, echo_port):
     """Passwords where none belongs: in other fields, in malformed URLs, as names of variables and files."""
-    for load in (f"fs://:{MISPLACED}@@127.0.0.91", f"fs://:{MISPLACED}", f"sip:{MISPLACED}@127.0.0.91", MISPLACED):
+    for load in (f"fs://:{MISPLACED}@@127.0.0.231", f"fs://:{MISPLACED}", f"sip:{MISPLACED}@127.0.0.231", MISPLACED):
         _, first, _ = document = documents(tmp_path, echo_port)
         first["spec"]["members"]["static"][0]["load"] = load
         yield document
-    yield documents(tmp_path, echo_port, **{f"fs://:{MISPLACED}@127.0.0.91": 1})
+    yield documents(tmp_path, echo_port, **{f"fs://:{MISPLACED}@127.0.0.231": 1})
     yield documents(tmp_path, echo_port, password=MISPLACED)
     config, first, second = documents(tmp_path, echo_port)
     second["spec"]["esl"] = {"password": MISPLACED, "passwordFrom": {"env": "NOT_SET"}}
@@ -137,7 +137,7 @@ async def test_no_password_and_no_key_is_ever_shown(tmp_path, form):
     (tmp_path / "password").write_text(FROM_FILE + "\n")
     environ = {"ESL_SECRET": FROM_ENV, "PYTHONASYNCIODEBUG": "1"}
     file = tmp_path / "switchtender.yaml"
-    server = await asyncio.start_server(echo, "127.0.0.95", 0)
+    server = await asyncio.start_server(echo, "127.0.0.235", 0)
     port = server.sockets[0].getsockname()[1]
     heard = b""
     with simulated(NODES, tmp_path, "--heartbeat-interval", "1"):
